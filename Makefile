@@ -1,0 +1,27 @@
+# `make study` and `make test` set up what they need; a second call installs nothing.
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+OUT ?= runs/quickstart
+
+.PHONY: study test lint clean
+
+study: $(READY)
+	$(VENV)/bin/kdstudy $(if $(wildcard $(OUT)/study.json),resume $(OUT),run quickstart --out $(OUT))
+
+test: $(READY) lint
+	$(VENV)/bin/pytest
+
+lint: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,1 @@
+"""What the tables of a study say: reads tables and files, never runs a network."""

@@ -1,0 +1,1 @@
+"""What is searched: YAML spaces, and the one module that reads them into Optuna distributions."""

@@ -1,0 +1,186 @@
+"""The command line: `kdstudy`, also `python -m study`.
+
+Exit codes: 0 done, 1 the run failed or was stopped, 2 the input is wrong. With --json, standard output holds one JSON
+document and nothing else; what is meant for the eye goes to standard error.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+FAILED, WRONG_INPUT = 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except ValueError as error:
+        for line in str(error).splitlines():
+            print(f"kdstudy: {line}", file=sys.stderr)
+        return WRONG_INPUT
+    except KeyboardInterrupt:
+        print("kdstudy: stopped", file=sys.stderr)
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="kdstudy", description=(__doc__ or "").partition("\n\n")[2])
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(command=command)
+        return sub
+
+    for name, command, text in (
+        ("validate", _validate, "check a study: every fault at once, nothing is started"),
+        ("run", _run, "start a study"),
+        ("teacher", _teacher, "train, or find, the teacher of a study"),
+        ("train", _train, "run one trial of a study's arm, or a trial's own configuration"),
+    ):
+        sub = add(name, command, text)
+        sub.add_argument("study", metavar="CONFIG", help="a preset's name or a YAML file")
+        sub.add_argument(
+            "--set", action="append", default=[], metavar="PATH=VALUE", dest="sets", help="for example data.root=/data"
+        )
+        if name != "validate":
+            sub.add_argument("--out", type=Path, help="folder to write; runs/<name> by default")
+        if name in ("run", "teacher"):
+            sub.add_argument("--address", default="local", help="Ray cluster: local (default), auto or host:port")
+        if name == "train":
+            sub.add_argument("--arm", help="arm of the study, at its spaces' defaults; the first by default")
+            sub.add_argument("--workers", type=int, default=0, help="Ray Train workers; 0 (default) runs without Ray")
+    sub = add("resume", _resume, "go on with a study")
+    sub.add_argument("folder", type=Path, metavar="DIR")
+    sub.add_argument("--address", default="local", help="Ray cluster: local (default), auto or host:port")
+    sub = add("status", _status, "trials of a study by arm and state, running or not")
+    sub.add_argument("folder", type=Path, metavar="DIR")
+    sub.add_argument("--json", action="store_true")
+    sub = add("best", _best, "best configurations of a study, beside baseline and teacher")
+    sub.add_argument("folder", type=Path, metavar="DIR")
+    sub.add_argument("--top", type=int, default=1, help="configurations per arm")
+    sub.add_argument("--json", action="store_true")
+    sub = add("evaluate", _evaluate, "score a checkpoint or a teacher's file")
+    sub.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    sub.add_argument("--dataset", required=True)
+    sub.add_argument("--root", default="", help="the dataset's folder")
+    sub.add_argument("--split", default="val", choices=("train", "val"))
+    sub.add_argument("--json", action="store_true")
+    return parser
+
+
+def _validate(options: argparse.Namespace) -> int:
+    from study.config import load
+
+    config = load(options.study, options.sets)
+    print(f"{config.name}: well")
+    for name, arm in config.arms.items():
+        print(f"  {name}: {arm.trials} trials, none stopped before iteration {config.grace(name)}")
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    from study import runner, session
+    from study.config import load
+
+    session.refuse_client(options.address)
+    config = load(options.study, options.sets)
+    folder = (options.out or Path("runs") / config.name).absolute()
+    runner.create(config, folder)
+    return _go_on(folder, options.address)
+
+
+def _resume(options: argparse.Namespace) -> int:
+    return _go_on(options.folder, options.address)
+
+
+def _go_on(folder: Path, address: str) -> int:
+    from study import runner
+
+    finished = runner.resume(folder, address)
+    _print_best(folder, top=1)
+    if finished:
+        print(f"written to {folder}", file=sys.stderr)
+        return 0
+    print(f"not all trials are done; go on with: kdstudy resume {folder}", file=sys.stderr)
+    return FAILED
+
+
+def _status(options: argparse.Namespace) -> int:
+    from study import runner
+    from study.ledger import status
+
+    found = status(runner.read(options.folder), options.folder)
+    if options.json:
+        print(json.dumps(found))
+        return 0
+    for arm, counts in found.items():
+        print(f"{arm}: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
+    return 0
+
+
+def _best(options: argparse.Namespace) -> int:
+    from study import runner
+
+    runner.read(options.folder)
+    if options.json:
+        from analysis.queries import best
+
+        print(json.dumps(best(options.folder, top=options.top)))
+    else:
+        _print_best(options.folder, top=options.top)
+    return 0
+
+
+def _print_best(folder: Path, top: int) -> None:
+    from analysis.leaderboard import show
+    from analysis.queries import best
+
+    show(best(folder, top=top))
+
+
+def _teacher(options: argparse.Namespace) -> int:
+    """Train the teacher as a study that has no other arm, or say where it is."""
+    from study import runner, session
+    from study.config import load
+
+    session.refuse_client(options.address)
+    config = load(options.study, options.sets)
+    if not config.any_needs_teacher:
+        raise ValueError(f"a teacher is for arms that distil, but no arm of {config.name} does; add `methods` to one")
+    folder = (options.out or Path("runs") / f"{config.name}-teacher").absolute()
+    if not (folder / runner.CONFIG).exists():
+        runner.create(config, folder)
+    return 0 if runner.resume(folder, options.address, only_teacher=True) else FAILED
+
+
+def _train(options: argparse.Namespace) -> int:
+    from study.single import train
+
+    outcome = train(options.study, options.sets, arm=options.arm, out=options.out, workers=options.workers)
+    for name, value in outcome.items():
+        print(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}")
+    return FAILED if "error" in outcome else 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from study.single import evaluate
+
+    scores = evaluate(options.checkpoint, dataset=options.dataset, root=options.root, split=options.split)
+    if options.json:
+        print(json.dumps(scores))
+        return 0
+    print(f"mIoU {scores['miou_percent']:.2f} %, pixel accuracy {scores['pixel_accuracy_percent']:.2f} %")
+    for name, iou in scores["class_iou_percent"].items():
+        print(f"  {name}: " + ("does not occur" if iou is None else f"{iou:.2f} %"))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,265 @@
+"""Recorder: a Tune callback by which every report and every ending becomes a row.
+
+How a trial ended is decided here and nowhere else: COMPLETE only with the final report of a used budget, PRUNED when
+the scheduler stopped it, FAIL for anything else, with the reason. The ledger is told first, with the row; the table
+follows, so that a driver killed in between leaves a row that the next one can complete.
+"""
+
+import json
+import math
+import socket
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+
+from study import tables
+from study.config import StudyConfig
+from study.ledger import ArmLedger
+from study.tables import TableWriter
+from study.trial import CHECKPOINT, ERROR, FINAL, OBJECTIVES, release
+from study.view import View
+from trainers.checkpoint import read_evaluations
+from trainers.config import TrialConfig, canonical_json, parse
+
+NAMED = {
+    "val/miou_percent": "miou_percent",
+    "val/pixel_accuracy_percent": "pixel_accuracy_percent",
+    "train/loss": "loss",
+    "train/learning_rate": "learning_rate",
+    "time/step_ms": "step_ms",
+    "time/trial_seconds": "seconds",
+}
+"""Metrics that have a column of their own in the reports table; the others share its map."""
+
+CLASS = "val/iou_percent/"
+METRIC_FOLDERS = ("train/", "val/", "best/", "time/", "memory/")
+
+
+class Tables:
+    """The open tables of a study."""
+
+    def __init__(self, folder: Path, arms: Mapping[str, ArmLedger]) -> None:
+        place = folder / "tables"
+        self.trials = TableWriter(place, tables.trials_schema(parameter_types(arms)))
+        self.reports = TableWriter(place, tables.REPORTS)
+        self.class_iou = TableWriter(place, tables.CLASS_IOU)
+        self.image_confusion = TableWriter(place, tables.IMAGE_CONFUSION)
+        self.environment = TableWriter(place, tables.ENVIRONMENT)
+
+    def complete(self, arms: Mapping[str, ArmLedger]) -> None:
+        """Write the rows of trials that ended in the ledger but not yet here."""
+        for name, arm in arms.items():
+            missing = [t for t in arm.ended() if not self.trials.contains((name, t.number))]
+            for trial in missing:
+                self.trials.append([_with_times(_row_of(trial))])
+
+    def close(self) -> None:
+        """Seal and compact all tables."""
+        for table in vars(self).values():
+            table.close()
+
+
+def _row_of(trial: FrozenTrial) -> dict[str, Any]:
+    """A trial's row as its recorder left it in the ledger, or what can be said of a trial that never came to an end."""
+    if "row" in trial.user_attrs:
+        row: dict[str, Any] = json.loads(trial.user_attrs["row"])
+        return row
+    run = json.loads(trial.user_attrs["run"])
+    result = {"iteration": trial.last_step or 0}
+    started = (trial.datetime_start or datetime.now()).astimezone(UTC)
+    return trial_row(run, trial.state.name, result, trial.user_attrs.get("error"), started)
+
+
+def parameter_types(arms: Mapping[str, ArmLedger]) -> dict[str, pa.DataType]:
+    """The Arrow type of every parameter that any arm searches, by path."""
+    return {
+        path: _arrow_type(distribution) for arm in arms.values() for path, distribution in arm.distributions.items()
+    }
+
+
+def _arrow_type(distribution: BaseDistribution) -> pa.DataType:
+    if isinstance(distribution, IntDistribution):
+        return pa.int64()
+    if isinstance(distribution, CategoricalDistribution):
+        kinds = {type(choice) for choice in distribution.choices}
+        if kinds == {bool}:
+            return pa.bool_()
+        if kinds == {int}:
+            return pa.int64()
+        return pa.float64() if kinds <= {int, float} else pa.string()
+    return pa.float64()
+
+
+class Recorder(Callback):  # type: ignore[misc]
+    """Turns Tune's events into ledger entries, table rows and the live view."""
+
+    def __init__(
+        self,
+        config: StudyConfig,
+        arms: Mapping[str, ArmLedger],
+        tables: Tables,
+        view: View,
+        *,
+        on_complete: Any,
+    ) -> None:
+        self._config, self._arms, self._tables, self._view = config, arms, tables, view
+        self._on_complete = on_complete
+        self._started: dict[str, datetime] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its callbacks, but nothing here is ever read back."""
+        return {}
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._started.setdefault(trial.trial_id, datetime.now(UTC))
+        self._view.started(trial.config["arm"], trial.config["number"])
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[Trial],
+        trial: Trial,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        if "val/miou_percent" not in result or FINAL in result:
+            return
+        run = trial.config
+        key = {"arm": run["arm"], "trial": run["number"], "iteration": int(result["iteration"])}
+        self._tables.reports.append([report_row(key, run["attempt"], result)])
+        ious = {n.removeprefix(CLASS): v for n, v in result.items() if n.startswith(CLASS)}
+        self._tables.class_iou.append(
+            [{**key, "class": n, "iou_percent": ious.get(n)} for n in self._config.class_names]
+        )
+        self._view.reported(
+            run["arm"], run["number"], int(result["iteration"]), run["budget"],
+            float(result["val/miou_percent"]),
+        )  # fmt: skip
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        result = dict(trial.last_result or {})
+        value = result.get(OBJECTIVES[self._config.objective])
+        if ERROR in result:
+            self._end(trial, TrialState.FAIL, result, str(result[ERROR]))
+        elif value is None or not math.isfinite(value):
+            self._end(trial, TrialState.FAIL, result, f"val/miou_percent must be finite, but got {value}")
+        elif FINAL in result:
+            self._end(trial, TrialState.COMPLETE, result, None)
+        else:
+            self._end(trial, TrialState.PRUNED, result, None)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        failure = trial.get_error()
+        self._end(trial, TrialState.FAIL, dict(trial.last_result or {}), _reason(failure))
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        release(Path(trial.config["folder"]))
+
+    def _end(self, trial: Trial, state: TrialState, result: dict[str, Any], error: str | None) -> None:
+        run = trial.config
+        release(Path(run["folder"]))
+        started = self._started.pop(trial.trial_id, datetime.now(UTC))
+        row = trial_row(run, state.name, result, error, started)
+        arm = self._arms[run["arm"]]
+        value = result.get(OBJECTIVES[self._config.objective])
+        arm.tell(run["number"], state, value, row)
+        self._tables.trials.append([_with_times(row)])
+        if CHECKPOINT in result:
+            self._tables.image_confusion.append(
+                confusion_rows(run, Path(result[CHECKPOINT]), result, self._config.class_names)
+            )
+        if state == TrialState.COMPLETE:
+            self._on_complete(run, Path(result[CHECKPOINT]), result)
+        self._view.ended(run["arm"], run["number"], state.name, value, error)
+
+
+def _reason(failure: Exception | None) -> str:
+    """The innermost line of what Ray raised, without its traceback."""
+    cause: BaseException | None = getattr(failure, "cause", None) or failure
+    lines = [line for line in str(cause).strip().splitlines() if line.strip()]
+    return f"{type(cause).__name__}: {lines[-1].strip()}" if lines else type(cause).__name__
+
+
+def report_row(key: Mapping[str, Any], attempt: int, result: Mapping[str, Any]) -> dict[str, Any]:
+    """One row of the reports table."""
+    others = {
+        name: float(value)
+        for name, value in result.items()
+        if name.startswith(METRIC_FOLDERS)
+        and name not in NAMED
+        and not name.startswith(CLASS)
+        and isinstance(value, int | float)
+    }
+    named = {column: result.get(name) for name, column in NAMED.items()}
+    return {**key, **named, "attempt": attempt, "time": datetime.now(UTC), "metrics": others}
+
+
+def trial_row(
+    run: Mapping[str, Any],
+    state: str,
+    result: Mapping[str, Any],
+    error: str | None,
+    started: datetime,
+) -> dict[str, Any]:
+    """One row of the trials table, in types that JSON has; times as ISO text."""
+    seconds = float(result.get("time/trial_seconds", 0.0))
+    gpus = run["execution"]["gpus_per_worker"] * run["trial"]["train"]["workers"]
+    return {
+        "arm": run["arm"],
+        "trial": run["number"],
+        "state": state,
+        "attempts": run["attempt"],
+        "iterations": int(result.get("iteration", 0)),
+        "budget": run["budget"],
+        "seconds": seconds,
+        "gpu_seconds": seconds * gpus,
+        "config": canonical_json(parse(TrialConfig, run["trial"])),
+        "config_hash": run["hash"],
+        "started": started.isoformat(),
+        "ended": datetime.now(UTC).isoformat(),
+        "error": error,
+        "host": socket.gethostname(),
+        "peak_memory_mib": result.get("memory/peak_mib"),
+        "best_miou_percent": result.get("best/miou_percent"),
+        "last_miou_percent": result.get("val/miou_percent"),
+        "best_iteration": result.get("best/iteration"),
+        **{f"param/{path}": value for path, value in run["values"].items()},
+    }
+
+
+def _with_times(row: Mapping[str, Any]) -> dict[str, Any]:
+    times = {name: datetime.fromisoformat(row[name]) for name in ("started", "ended")}
+    return {**row, **times}
+
+
+def confusion_rows(
+    run: Mapping[str, Any],
+    checkpoint: Path,
+    result: Mapping[str, Any],
+    class_names: tuple[str, ...],
+) -> list[dict[str, Any]]:
+    """Rows of the image_confusion table of a trial's last and best evaluation."""
+    names, evaluations = read_evaluations(checkpoint)
+    iterations = {"last": int(result["iteration"]), "best": int(result["best/iteration"])}
+    return [
+        {
+            "arm": run["arm"],
+            "trial": run["number"],
+            "evaluation": evaluation,
+            "iteration": iterations[evaluation],
+            "image": names[image],
+            "class": class_names[number],
+            "true_positives": counts[image, number, 0].item(),
+            "false_positives": counts[image, number, 1].item(),
+            "false_negatives": counts[image, number, 2].item(),
+        }
+        for evaluation, counts in evaluations.items()
+        for image, number in counts.sum(2).nonzero().tolist()
+    ]

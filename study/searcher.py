@@ -1,0 +1,103 @@
+"""The ledger behind Tune's searcher: Tune asks here which trial to run next, in which arm.
+
+Arms advance together, each by the share of its budget that has been started. The teacher comes first; arms that
+distil wait for its file, and for one finished trial of an arm that does not distil, to see whether the teacher is one.
+How trials end is not told here but by the recorder, which knows the reason.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from study.config import TEACHER, StudyConfig, prunable
+from study.ledger import ArmLedger, Asked
+from trainers.config import TeacherFile, TrialConfig, content_hash, plain
+
+
+class LedgerSearcher(Searcher):  # type: ignore[misc]
+    """Hands out trials until every arm's budget is used.
+
+    Args:
+        config: the study.
+        arms: the ledger of every arm, the teacher's among them where the study trains it.
+        teacher: gives the teacher's file, None while there is none yet.
+        folder: where the trials' own folders are made.
+    """
+
+    def __init__(
+        self,
+        config: StudyConfig,
+        arms: Mapping[str, ArmLedger],
+        *,
+        teacher: Callable[[], TeacherFile | None],
+        folder: Path,
+    ) -> None:
+        super().__init__(metric="val/miou_percent", mode="max")
+        self._config, self._arms, self._folder = config, arms, folder
+        self._teacher = teacher
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """A trial's configuration; None while all that is left waits; FINISHED when nothing is left."""
+        open_arms = [arm for arm in self._arms.values() if not arm.exhausted]
+        ready = [arm for arm in open_arms if self._ready(arm.arm)]
+        # an arm whose orphans were all given up may have nothing after all
+        for arm in sorted(ready, key=lambda arm: (arm.arm != TEACHER, arm.started_share)):
+            asked = arm.ask()
+            if asked:
+                return self._run(asked)
+        waiting = [arm for arm in open_arms if arm not in ready and not self._teacher_lost()]
+        return None if waiting else str(Searcher.FINISHED)
+
+    def _ready(self, arm: str) -> bool:
+        if arm == TEACHER or not self._config.needs_teacher(arm):
+            return True
+        return self._teacher() is not None
+
+    def _teacher_lost(self) -> bool:
+        """Whether the teacher's training failed for good."""
+        return TEACHER in self._arms and self._arms[TEACHER].given_up
+
+    def _run(self, asked: Asked) -> dict[str, Any]:
+        trial = trial_config(self._config, asked, self._teacher())
+        run = {
+            "arm": asked.arm,
+            "number": asked.number,
+            "attempt": asked.attempt,
+            "values": asked.values,
+            "trial": plain(trial),
+            "hash": content_hash(trial),
+            "budget": trial.train.iterations,
+            "prunable": asked.arm != TEACHER and prunable(trial),
+            "execution": plain(self._config.execution),
+            "folder": str(trial_folder(self._folder, asked.arm, asked.number)),
+        }
+        self._arms[asked.arm].note(asked.number, run)
+        return run
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing: the recorder ends trials in the ledger."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the ledger is on disk."""
+        Path(checkpoint_path).write_text("{}")
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its searcher; open files of the ledger have no place there."""
+        return {"_metric": self._metric, "_mode": self._mode}
+
+
+def trial_config(config: StudyConfig, asked: Asked, teacher: TeacherFile | None) -> TrialConfig:
+    """The trial that the ledger asks for."""
+    if asked.arm == TEACHER:
+        return config.teacher_trial()
+    return config.trial(asked.arm, asked.values, teacher)
+
+
+def trial_folder(folder: Path, arm: str, number: int) -> Path:
+    """Where a trial's checkpoints lie; named after the ledger's number, so that every attempt finds them."""
+    return folder / "trials" / f"{arm}-{number:05d}"

@@ -1,0 +1,138 @@
+"""The teacher of one study: named by its file, reused by the content of what trained it, or trained first."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from optuna.trial import TrialState
+
+from study.config import TEACHER, StudyConfig
+from study.ledger import ArmLedger
+from trainers import models
+from trainers import teacher as teachers
+from trainers.checkpoint import read_student
+from trainers.config import TeacherFile, content_hash, plain
+from trainers.evaluation import evaluate
+from trainers.loop import NORMALISATION
+from trainers.models.weights import load_weights
+from trainers.registry import module_of
+
+NOTE = "teacher.json"
+"""In the study's folder: which teacher its trials have, and what it scored."""
+
+
+class StudyTeacher:
+    """Says which file the trials of a study distil from, and when they may start.
+
+    Args:
+        config: the study.
+        folder: the study's.
+        say: shows a line to the user.
+
+    Raises:
+        ValueError: where the file that the study names, or had before, is not there or does not fit.
+    """
+
+    def __init__(self, config: StudyConfig, folder: Path, say: Callable[[str], None]) -> None:
+        self._config, self._note, self._say = config, folder / NOTE, say
+        self._file: TeacherFile | None = None
+        self._approved = False
+        if not config.any_needs_teacher:
+            return
+        known = json.loads(self._note.read_text()) if self._note.exists() else None
+        path = Path(known["path"]) if known else self._path()
+        if known or config.teacher.file or path.exists():
+            self._use(path, expected=known["sha256"] if known else None)
+
+    def _path(self) -> Path:
+        if self._config.teacher.file:
+            return Path(self._config.teacher.file)
+        name = f"{content_hash(self._config.teacher_trial())[:16]}.safetensors"
+        return Path(self._config.teacher.folder) / name
+
+    @property
+    def file(self) -> TeacherFile | None:
+        """The teacher's file, None while there is none."""
+        return self._file
+
+    @property
+    def must_train(self) -> bool:
+        """Whether the study has to train its teacher."""
+        return self._config.any_needs_teacher and self._file is None
+
+    def _use(self, path: Path, expected: str | None) -> None:
+        teacher = teachers.load(path, class_names=self._config.class_names, expected_sha256=expected)
+        data = module_of(self._config.data).Dataset(self._config.data, "val")
+        misfit = teachers.probe(teacher, data)
+        if misfit:
+            self._say(f"warning: {misfit}")
+        self._file = TeacherFile(path=str(path), sha256=teachers.sha256(path))
+        note = {
+            **plain(self._file),
+            "miou_percent": teacher.card.miou_percent,
+            "trained_by": teacher.card.trained_by,
+        }
+        writing = self._note.with_suffix(".writing")
+        writing.write_text(json.dumps(note))
+        writing.replace(self._note)
+        self._say(f"teacher: {teacher.card.miou_percent:.2f} mIoU, {path}")
+
+    def trained(self, run: Mapping[str, Any], checkpoint: Path, result: Mapping[str, Any]) -> None:
+        """Keep what the teacher's trial trained, once that trial is complete."""
+        if run["arm"] == TEACHER:
+            path = self._path()
+            export(
+                checkpoint,
+                path,
+                miou_percent=float(result["val/miou_percent"]),
+                trained_by=run["hash"],
+            )
+            self._use(path, expected=None)
+
+    def ready(self, arms: Mapping[str, ArmLedger]) -> TeacherFile | None:
+        """The file, once it exists and, where some arm does not distil, that arm has a finished trial to compare."""
+        if self._file is None:
+            return None
+        if not self._approved:
+            plain_arms = [arms[name] for name in self._config.arms if not self._config.needs_teacher(name)]
+            scores = [trial.value for arm in plain_arms for trial in arm.complete() if trial.value is not None]
+            if not scores and any(not arm.exhausted or arm.count(TrialState.RUNNING) for arm in plain_arms):
+                return None
+            self._compare(max(scores, default=None))
+            self._approved = True
+        return self._file
+
+    def _compare(self, baseline: float | None) -> None:
+        score = json.loads(self._note.read_text())["miou_percent"]
+        if baseline is not None and score <= baseline:
+            self._say(
+                f"warning: a teacher must be better than the student alone, but it has {score:.2f} mIoU and the "
+                f"baseline {baseline:.2f}; train it longer (teacher.train.iterations) or name another (teacher.file)"
+            )
+
+
+def export(checkpoint: Path, path: Path, *, miou_percent: float, trained_by: str) -> None:
+    """Write the student of a checkpoint as a teacher's file, with what it scores on the first validation images."""
+    config, weights = read_student(checkpoint)
+    data = module_of(config.data).Dataset(config.data, "val")
+    network = models.build(config.student, num_classes=len(data.class_names))
+    load_weights(network, weights, source=str(checkpoint))
+    probe = evaluate(
+        network,
+        data,
+        normalisation=NORMALISATION,
+        device=torch.device("cpu"),
+        images=teachers.PROBE_IMAGES,
+    )
+    card = teachers.TeacherCard(
+        model=config.student,
+        class_names=data.class_names,
+        normalisation=NORMALISATION,
+        data=config.data,
+        miou_percent=miou_percent,
+        probe_miou_percent=probe.miou_percent,
+        trained_by=trained_by,
+    )
+    teachers.save(network, card, path)

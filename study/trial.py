@@ -1,0 +1,148 @@
+"""run_trial: one Tune trial is one Ray Train run, or the same training in the trial's own process.
+
+Ray Train would start five more processes beside each trial's workers (a controller, a queue, a dataset manager, a
+placement-group cleaner and a synchroniser), and the cleaner works only where Ray's dashboard runs. Here the controller
+runs in the trial's process, reports go to Tune directly, there is no dataset manager, and the placement group of a
+worker group is written down beside the trial, where `release` finds it whatever has died. All else is Ray Train's. What
+this touches of Ray is internal to it, which is why Ray's version is pinned.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+FINAL = "final"
+"""Key of the report that ends a trial which used its whole budget."""
+ERROR = "error"
+"""Key of the report that ends a trial which a retry would not help."""
+OBJECTIVES = {"last": "val/miou_percent", "best": "best/miou_percent"}
+CHECKPOINT = "checkpoint"
+"""Key of a report that holds the path of the checkpoint that came with it."""
+PLACEMENT_GROUPS = "placement_groups.txt"
+KEEP = 2
+
+
+def run_trial(config: dict[str, Any]) -> None:
+    """Tune's function: train, and end with a report that says how.
+
+    Args:
+        config: what LedgerSearcher hands out.
+    """
+    from ray import tune
+
+    run = _run_inline if config["execution"]["engine"] == "inline" else _run_train
+    outcome = run(config)
+    if ERROR not in outcome:
+        outcome[FINAL] = True
+    tune.report(outcome)
+
+
+def _run_inline(config: Mapping[str, Any]) -> dict[str, Any]:
+    from ray import tune
+
+    from trainers.worker import InlineContext, attempt
+
+    def report(metrics: dict[str, Any]) -> None:
+        tune.report({**metrics, CHECKPOINT: str(context.checkpoints()[-1])})
+
+    context = InlineContext(Path(config["folder"]), report)
+    outcome = attempt(config["trial"], context, config["execution"]["loader_workers"])
+    path = {CHECKPOINT: str(found[-1])} if (found := context.checkpoints()) else {}
+    return {**outcome, **path}
+
+
+def _run_train(config: Mapping[str, Any]) -> dict[str, Any]:
+    import ray.train
+
+    from trainers.worker import train_rank
+
+    folder = Path(config["folder"])
+    execution, workers = config["execution"], config["trial"]["train"]["workers"]
+    folder.mkdir(parents=True, exist_ok=True)
+    release(folder)
+    gpus = execution["gpus_per_worker"]
+    resources = {"CPU": execution["cpus_per_worker"], **({"GPU": gpus} if gpus else {})}
+    trainer = _trainer_class(folder)(
+        train_rank,
+        train_loop_config={
+            "config": config["trial"],
+            "loader_workers": execution["loader_workers"],
+        },
+        scaling_config=ray.train.ScalingConfig(num_workers=workers, use_gpu=bool(gpus), resources_per_worker=resources),
+        run_config=ray.train.RunConfig(
+            name=folder.name,
+            storage_path=str(folder.parent),
+            failure_config=ray.train.FailureConfig(
+                max_failures=execution["max_attempts"] - 1, controller_failure_limit=1
+            ),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=KEEP),
+            callbacks=[_forward_reports()],
+        ),
+    )
+    try:
+        result = trainer.fit()
+    finally:
+        release(folder)
+    path = {CHECKPOINT: result.checkpoint.path} if result.checkpoint else {}
+    return {**(result.return_value or {}), **path}
+
+
+def _trainer_class(folder: Path) -> Any:
+    """Ray's TorchTrainer with its controller in this process, without the callbacks that only cost processes."""
+    from ray.train.torch import TorchTrainer
+    from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
+    from ray.train.v2._internal.callbacks.placement_group_callback import (
+        PlacementGroupCleanerCallback,
+    )
+    from ray.train.v2._internal.execution.controller import TrainController
+    from ray.train.v2._internal.execution.worker_group import WorkerGroup
+
+    class NotedWorkerGroup(WorkerGroup):  # type: ignore[misc]
+        def _create_placement_group(self, *arguments: Any) -> Any:
+            handle = super()._create_placement_group(*arguments)
+            with (folder / PLACEMENT_GROUPS).open("a") as file:
+                file.write(f"{handle.placement_group.id.hex()}\n")
+            return handle
+
+    class NotedController(TrainController):  # type: ignore[misc]
+        worker_group_cls = NotedWorkerGroup
+
+    class InProcessTrainer(TorchTrainer):  # type: ignore[misc]
+        def _create_default_callbacks(self) -> list[Any]:
+            unneeded = (DatasetsCallback, PlacementGroupCleanerCallback)
+            found = super()._create_default_callbacks()
+            return [callback for callback in found if not isinstance(callback, unneeded)]
+
+        def _initialize_and_run_controller(self, **arguments: Any) -> Any:
+            controller = NotedController(**arguments)
+            asyncio.run(controller.run())
+            return controller.get_result()
+
+    return InProcessTrainer
+
+
+def _forward_reports() -> Any:
+    """Hands rank 0's reports to Tune. Tune ends a stopped trial inside `tune.report`, by SystemExit."""
+    from ray import tune
+    from ray.train import UserCallback
+
+    class ForwardReports(UserCallback):  # type: ignore[misc]
+        def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
+            path = {CHECKPOINT: checkpoint.path} if checkpoint else {}
+            tune.report({**metrics[0], **path})
+
+    return ForwardReports()
+
+
+def release(folder: Path) -> None:
+    """Give back what a trial's worker groups hold, and with it end their workers; may be called at any time."""
+    from ray._raylet import PlacementGroupID
+    from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+    noted = folder / PLACEMENT_GROUPS
+    with contextlib.suppress(FileNotFoundError):
+        for line in noted.read_text().split():
+            remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(line))))
+        noted.unlink()

@@ -1,0 +1,310 @@
+"""What every implementation behind a seam promises, as test classes to inherit.
+
+A test of a method or weighting subclasses the contract, names its module, and adds its own
+formulas. The shapes are small and odd: three images, so that two ranks get uneven halves.
+"""
+
+import dataclasses
+import json
+from types import ModuleType
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor
+
+from trainers.data import IGNORE
+from trainers.means import Mean
+from trainers.models import Taps
+
+CLASSES = 5
+STUDENT_CHANNELS = {"logits": CLASSES, "aux": CLASSES, "features": 6}
+TEACHER_CHANNELS = {"logits": CLASSES, "aux": CLASSES, "features": 8}
+LOGITS_SIZE = (9, 13)
+LABELS_SIZE = (65, 97)
+
+
+def random_taps(channels: dict[str, int], seed: int, *, scale: float = 1.0) -> Taps:
+    generator = torch.Generator().manual_seed(seed)
+    taps = {name: scale * torch.randn(3, count, *LOGITS_SIZE, generator=generator) for name, count in channels.items()}
+    taps["features"] = taps["features"].relu()
+    return taps
+
+
+def random_labels(seed: int) -> Tensor:
+    """Blocks of classes, like real label maps, with unlabelled pixels unevenly over the images."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.randint(CLASSES, (3, 9, 13), generator=generator)
+    labels = coarse.repeat_interleave(8, 1).repeat_interleave(8, 2)
+    labels = labels[:, : LABELS_SIZE[0], : LABELS_SIZE[1]].clone()
+    labels[0, :30] = IGNORE
+    labels[torch.rand(labels.shape, generator=generator) < 0.05] = IGNORE
+    return labels
+
+
+def leaves(taps: Taps, dtype: torch.dtype = torch.float32) -> Taps:
+    return {name: tap.to(dtype).detach().clone().requires_grad_() for name, tap in taps.items()}
+
+
+def total(means: dict[str, Mean]) -> Tensor:
+    return torch.stack([mean.value for mean in means.values()]).sum()
+
+
+def values(means: dict[str, Mean]) -> dict[str, float]:
+    return {name: mean.value.item() for name, mean in means.items()}
+
+
+def halves(taps: Taps) -> tuple[Taps, Taps]:
+    return {n: tap[:1] for n, tap in taps.items()}, {n: tap[1:] for n, tap in taps.items()}
+
+
+def joined(first: dict[str, Mean], second: dict[str, Mean]) -> dict[str, float]:
+    """What `global_means` makes of two ranks, without processes."""
+    return {
+        name: ((mean.total + second[name].total) / (mean.count + second[name].count)).item()
+        for name, mean in first.items()
+    }
+
+
+def round_trip(config: Any) -> None:
+    adapter: TypeAdapter[Any] = TypeAdapter(type(config))
+    assert adapter.validate_python(json.loads(adapter.dump_json(config))) == config
+    for field in dataclasses.fields(config):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(config, field.name, None)
+
+
+class ConfigContract:
+    module: ClassVar[ModuleType]
+    options: ClassVar[dict[str, Any]] = {}
+    """Fields of the Config under test; the contracts hold for the defaults and for these."""
+
+    @property
+    def config(self) -> Any:
+        return self.module.Config(**self.options)
+
+    def test_config_round_trips_and_is_frozen(self) -> None:
+        round_trip(self.module.Config())
+        round_trip(self.config)
+
+
+class MethodContract(ConfigContract):
+    """A file of trainers/methods."""
+
+    minimum: ClassVar[float | None] = 0.0
+    """Value of every term where student equals teacher; None where the method states none."""
+    reads_labels: ClassVar[bool] = False
+    additive: ClassVar[bool] = True
+    """Whether a batch over two ranks is its halves' totals and counts added up."""
+
+    def method(self, seed: int = 0, *, teacher_channels: dict[str, int] | None = None) -> Any:
+        torch.manual_seed(seed)
+        return self.module.Method(
+            self.config,
+            student_channels=STUDENT_CHANNELS,
+            teacher_channels=teacher_channels or TEACHER_CHANNELS,
+            num_classes=CLASSES,
+        )
+
+    def terms(self, student: Taps, teacher: Taps, labels: Tensor, seed: int = 0) -> dict[str, Mean]:
+        method = self.method(seed)
+        torch.manual_seed(seed)
+        return method.terms(student, teacher, labels)
+
+    @pytest.fixture
+    def student(self) -> Taps:
+        return leaves(random_taps(STUDENT_CHANNELS, 1))
+
+    @pytest.fixture
+    def teacher(self) -> Taps:
+        return leaves(random_taps(TEACHER_CHANNELS, 2, scale=2.0))
+
+    @pytest.fixture
+    def labels(self) -> Tensor:
+        return random_labels(3)
+
+    def test_one_finite_term_per_weight(self, student: Taps, teacher: Taps, labels: Tensor) -> None:
+        means = self.terms(student, teacher, labels)
+        names = {field.name for field in dataclasses.fields(self.config.weights)}
+        assert means.keys() == names
+        for mean in means.values():
+            assert mean.total.ndim == mean.count.ndim == 0
+            assert mean.value.isfinite() and mean.count > 0
+
+    def test_is_at_its_minimum_where_student_equals_teacher(self, student: Taps, labels: Tensor) -> None:
+        if self.minimum is None:
+            pytest.skip("the method states no minimum")
+        method = self.method(teacher_channels=STUDENT_CHANNELS)
+        means = method.terms(student, {n: t.detach() for n, t in student.items()}, labels)
+        assert values(means) == pytest.approx(dict.fromkeys(means, self.minimum), abs=1e-6)
+        (gradient,) = torch.autograd.grad(total(means), student[method.taps[0]])
+        assert gradient.abs().max() < 1e-6
+
+    def test_gradient_reaches_student_and_adapters_but_not_the_teacher(
+        self, student: Taps, teacher: Taps, labels: Tensor
+    ) -> None:
+        method = self.method()
+        total(method.terms(student, teacher, labels)).backward()
+        for name, tap in student.items():
+            reached = tap.grad is not None and bool(tap.grad.any())
+            assert reached == (name in method.taps), name
+        assert all(tap.grad is None for tap in teacher.values())
+        for name, parameter in method.named_parameters():
+            assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+    def test_bfloat16_taps_give_nearly_the_same(self, student: Taps, teacher: Taps, labels: Tensor) -> None:
+        exact = values(self.terms(student, teacher, labels))
+        with torch.autocast("cpu", torch.bfloat16):
+            half = self.terms(leaves(student, torch.bfloat16), leaves(teacher, torch.bfloat16), labels)
+        assert all(mean.total.dtype == torch.float32 for mean in half.values())
+        assert values(half) == pytest.approx(exact, rel=0.05)
+
+    def test_is_deterministic(self, student: Taps, teacher: Taps, labels: Tensor) -> None:
+        once = self.terms(student, teacher, labels)
+        again = self.terms(student, teacher, labels)
+        assert values(once) == values(again)
+
+    def test_state_dict_holds_all_that_decides_the_terms(self, student: Taps, teacher: Taps, labels: Tensor) -> None:
+        used, fresh = self.method(0), self.method(1)
+        used.terms(student, teacher, labels)
+        fresh.load_state_dict(used.state_dict())
+        outcomes = []
+        for method in (used, fresh):
+            torch.manual_seed(4)
+            outcomes.append(values(method.terms(student, teacher, labels)))
+        assert outcomes[0] == outcomes[1]
+
+    def test_two_uneven_ranks_make_one(self, student: Taps, teacher: Taps, labels: Tensor) -> None:
+        if not self.additive:
+            pytest.skip("the method compares images of one rank with each other")
+        parts = [
+            self.terms(s, t, part)
+            for s, t, part in zip(halves(student), halves(teacher), (labels[:1], labels[1:]), strict=True)
+        ]
+        whole = values(self.terms(student, teacher, labels))
+        assert joined(*parts) == pytest.approx(whole, rel=1e-4)
+
+    def test_unlabelled_batch_gives_zero_with_a_live_graph(self, student: Taps, teacher: Taps, labels: Tensor) -> None:
+        if not self.reads_labels:
+            pytest.skip("the method reads no labels")
+        loss = total(self.terms(student, teacher, torch.full_like(labels, IGNORE)))
+        assert loss.item() == 0
+        assert_zero_gradient(loss, student)
+
+
+class WeightingContract(ConfigContract):
+    """A file of trainers/difficulty."""
+
+    iterations: ClassVar[int] = 20
+    steps: ClassVar[tuple[int, ...]] = (0, 19)
+    """0-based iterations that the promises are kept at."""
+    additive: ClassVar[bool] = True
+
+    def weighting(self, **changes: Any) -> Any:
+        config = dataclasses.replace(self.config, **changes)
+        return self.module.Weighting(config, num_classes=CLASSES, iterations=self.iterations)
+
+    def terms(self, student: Taps, teacher: Taps, labels: Tensor, step: int) -> dict[str, Mean]:
+        weighting = self.weighting()
+        given = {name: teacher[name] for name in weighting.teacher_taps}
+        means = weighting.terms(student, given or None, labels, iteration=step)
+        assert weighting.needs_teacher == bool(given)
+        assert means.keys() <= weighting.weights(step).keys()
+        return means
+
+    @pytest.fixture
+    def student(self) -> Taps:
+        return leaves(random_taps(STUDENT_CHANNELS, 1))
+
+    @pytest.fixture
+    def teacher(self) -> Taps:
+        return leaves(random_taps(TEACHER_CHANNELS, 2, scale=2.0))
+
+    @pytest.fixture
+    def labels(self) -> Tensor:
+        return random_labels(3)
+
+    def test_every_head_has_a_positive_finite_loss(self, student: Taps, teacher: Taps, labels: Tensor) -> None:
+        for step in self.steps:
+            means = self.terms(student, teacher, labels, step)
+            assert {"main", "aux"} <= means.keys()
+            for mean in means.values():
+                assert mean.total.ndim == mean.count.ndim == 0
+                assert mean.value.isfinite() and mean.value > 0
+
+    def test_the_auxiliary_head_may_be_absent_or_off(self, student: Taps, teacher: Taps, labels: Tensor) -> None:
+        for step in self.steps:
+            both = self.terms(student, teacher, labels, step)
+            headless = {"logits": student["logits"]}
+            alone = self.terms(headless, teacher, labels, step)
+            off = self.weighting(aux_weight=0.0)
+            without = off.terms(student, teacher, labels, iteration=step)
+            expected = {n: v for n, v in values(both).items() if not n.startswith("aux")}
+            assert values(alone) == values(without) == expected
+
+    def test_gradient_reaches_both_heads_but_not_the_teacher(
+        self, student: Taps, teacher: Taps, labels: Tensor
+    ) -> None:
+        for step in self.steps:
+            taps = leaves(student)
+            total(self.terms(taps, teacher, labels, step)).backward()
+            for name in ("logits", "aux"):
+                assert taps[name].grad is not None and taps[name].grad.any()
+            assert all(tap.grad is None for tap in teacher.values())
+
+    def test_unlabelled_pixels_change_nothing(self, student: Taps, teacher: Taps, labels: Tensor) -> None:
+        labels = labels.clone()
+        labels[:, :, 40:] = IGNORE  # 8 pixels a column: columns from 6 on are seen beyond 40 only
+        for step in self.steps:
+            taps = leaves(student)
+            means = self.terms(taps, teacher, labels, step)
+            total(means).backward()
+            others = [
+                {n: torch.cat([tap[..., :6], -2 * tap[..., 6:]], -1) for n, tap in net.items()}
+                for net in (student, teacher)
+            ]
+            assert values(self.terms(others[0], others[1], labels, step)) == values(means)
+            assert all(not taps[name].grad[..., 6:].any() for name in ("logits", "aux"))
+
+    def test_unlabelled_batch_gives_zero_with_a_live_graph(self, student: Taps, teacher: Taps, labels: Tensor) -> None:
+        for step in self.steps:
+            loss = total(self.terms(student, teacher, torch.full_like(labels, IGNORE), step))
+            assert loss.item() == 0
+            assert_zero_gradient(loss, {name: student[name] for name in ("logits", "aux")})
+
+    def test_bfloat16_taps_are_lifted_before_any_arithmetic(self, student: Taps, teacher: Taps, labels: Tensor) -> None:
+        for step in self.steps:
+            nets = [leaves(net, torch.bfloat16) for net in (student, teacher)]
+            half = self.terms(nets[0], nets[1], labels, step)
+            lifted = self.terms(leaves(nets[0]), leaves(nets[1]), labels, step)
+            exact = self.terms(student, teacher, labels, step)
+            assert values(half) == values(lifted)
+            assert values(half) == pytest.approx(values(exact), rel=0.02)
+
+    def test_is_deterministic(self, student: Taps, teacher: Taps, labels: Tensor) -> None:
+        for step in self.steps:
+            once = self.terms(student, teacher, labels, step)
+            assert values(once) == values(self.terms(student, teacher, labels, step))
+
+    def test_two_uneven_ranks_make_one(self, student: Taps, teacher: Taps, labels: Tensor) -> None:
+        if not self.additive:
+            pytest.skip("the weighting looks at one rank's batch as a whole")
+        for step in self.steps:
+            parts = [
+                self.terms(s, t, part, step)
+                for s, t, part in zip(halves(student), halves(teacher), (labels[:1], labels[1:]), strict=True)
+            ]
+            whole = values(self.terms(student, teacher, labels, step))
+            assert joined(*parts) == pytest.approx(whole, rel=1e-5)
+
+    def test_class_weights_are_one_per_class(self) -> None:
+        with pytest.raises(ValueError, match=rf"got {CLASSES + 1} for {CLASSES} classes"):
+            self.weighting(class_weights=(1.0,) * (CLASSES + 1))
+
+
+def assert_zero_gradient(loss: Tensor, taps: Taps) -> None:
+    gradients = torch.autograd.grad(loss, list(taps.values()), allow_unused=True)
+    assert any(gradient is not None for gradient in gradients), "the graph is dead"
+    for gradient in gradients:
+        assert gradient is None or not gradient.any()

@@ -1,0 +1,30 @@
+"""Datasets: one file each, with a `Config` and a `Dataset`; what they share is declared here."""
+
+from typing import ClassVar, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+IGNORE = 255
+"""The label of pixels that count for nothing, in every dataset after loading."""
+
+Split = Literal["train", "val"]
+Array = NDArray[np.uint8]
+
+
+class SegmentationDataset(Protocol):
+    """Images and labels of one split; index to arrays, always the same arrays."""
+
+    class_names: ClassVar[tuple[str, ...]]
+    palette: ClassVar[tuple[tuple[int, int, int], ...]]
+    """One RGB colour per class, for pictures."""
+
+    def __len__(self) -> int: ...
+
+    def image_name(self, index: int) -> str:
+        """A name that stays the same between runs, for tables."""
+        ...
+
+    def load(self, index: int) -> tuple[Array, Array]:
+        """Image uint8 RGB [H, W, 3] and label uint8 [H, W] (class index, or IGNORE)."""
+        ...

@@ -1,0 +1,99 @@
+"""From a dataset's arrays to training samples and batches: random scale, crop with ignore padding, flip; normalisation.
+
+Images stay uint8 RGB until `Normalisation` is applied on the device, because the normalisation belongs to a network's
+weights, not to the data: student and teacher may differ in it.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from trainers.config import AugmentConfig
+from trainers.data import IGNORE, Array, SegmentationDataset
+from trainers.data.order import generator
+
+PADDING = (124, 116, 104)
+"""The RGB value around an image that is smaller than the crop: near ImageNet's mean, so near 0 once normalised."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalisation:
+    """Per-channel mean and standard deviation of RGB values in 0..255; `bgr` where a network wants that order."""
+
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    bgr: bool = False
+
+    def __call__(self, images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """RGB uint8 [B, 3, H, W] to normalised `dtype` [B, 3, H, W]."""
+        mean = images.new_tensor(self.mean, dtype=dtype).view(1, 3, 1, 1)
+        std = images.new_tensor(self.std, dtype=dtype).view(1, 3, 1, 1)
+        normalised = (images.to(dtype) - mean) / std
+        return normalised.flip(1) if self.bgr else normalised
+
+
+def augment(image: Array, label: Array, config: AugmentConfig, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Scale, pad, crop and flip; image [H, W, 3] and label [H, W] to the crop's size."""
+    scale = rng.uniform(*config.scale)
+    if scale != 1:
+        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+        label = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST)
+    height, width = config.crop
+    below, right = max(0, height - label.shape[0]), max(0, width - label.shape[1])
+    if below or right:
+        image = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT, value=PADDING)
+        label = cv2.copyMakeBorder(label, 0, below, 0, right, cv2.BORDER_CONSTANT, value=IGNORE)
+    top = int(rng.integers(label.shape[0] - height + 1))
+    left = int(rng.integers(label.shape[1] - width + 1))
+    image = image[top : top + height, left : left + width]
+    label = label[top : top + height, left : left + width]
+    if config.flip and rng.random() < 0.5:
+        image, label = image[:, ::-1], label[:, ::-1]
+    return image, label
+
+
+def tensors(image: Array, label: Array) -> tuple[Tensor, Tensor]:
+    """Image uint8 [3, H, W] and label int64 [H, W]."""
+    channels_first = np.ascontiguousarray(image.transpose(2, 0, 1))
+    return torch.from_numpy(channels_first), torch.from_numpy(label.astype(np.int64))
+
+
+class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
+    """Augmented samples by (epoch, index). Decoded images are kept while they fit in `cache_mib`."""
+
+    def __init__(self, data: SegmentationDataset, config: AugmentConfig, *, seed: int, cache_mib: int = 512) -> None:
+        self.data, self.config, self.seed = data, config, seed
+        self._cache: dict[int, tuple[Array, Array]] = {}
+        self._room = cache_mib * 2**20
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        epoch, index = key
+        image, label = self._load(index)
+        return tensors(*augment(image, label, self.config, generator(self.seed, "augment", epoch, index)))
+
+    def _load(self, index: int) -> tuple[Array, Array]:
+        if index in self._cache:
+            return self._cache[index]
+        image, label = self.data.load(index)
+        if image.nbytes + label.nbytes <= self._room:
+            self._room -= image.nbytes + label.nbytes
+            self._cache[index] = image, label
+        return image, label
+
+
+class WholeImages(Dataset[tuple[Tensor, Tensor]]):
+    """Every image of a split as it is, by index."""
+
+    def __init__(self, data: SegmentationDataset) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return tensors(*self.data.load(index))

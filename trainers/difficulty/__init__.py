@@ -1,0 +1,87 @@
+"""Task-loss weightings: one file per paper, with a `Config` and a `Weighting`; shared parts here.
+
+A weighting decides how much each pixel's cross entropy counts, for the student's primary head and,
+where it has one, its auxiliary head. It touches the task loss only, so it combines with every
+distillation method.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Generic, Protocol, TypeVar
+
+from torch import Tensor
+
+from trainers.difficulty.cross_entropy import (
+    check_class_weights,
+    upsample,
+    weighted_cross_entropy,
+)
+from trainers.means import Mean
+from trainers.models import Taps
+
+__all__ = ["DifficultyWeighting", "WeightingConfig", "upsample", "weighted_cross_entropy"]
+
+
+class WeightingConfig(Protocol):
+    """What every weighting's Config has besides its own options and its tag, `weighting`."""
+
+    @property
+    def aux_weight(self) -> float:
+        """Weight of the student's auxiliary head; 0 leaves that head untrained."""
+        ...
+
+    @property
+    def class_weights(self) -> tuple[float, ...] | None:
+        """One factor per class, or None."""
+        ...
+
+
+ConfigT = TypeVar("ConfigT", bound=WeightingConfig)
+
+
+class DifficultyWeighting(ABC, Generic[ConfigT]):
+    """Base of every `Weighting`. It has no state: what it does depends on the iteration alone.
+
+    Args:
+        config: the `Config` of the same file.
+        num_classes: classes of the dataset, the ignored label not counted.
+        iterations: length of the whole training, also of one that is resumed or stopped early.
+
+    Raises:
+        ValueError: not one class weight per class.
+    """
+
+    def __init__(self, config: ConfigT, *, num_classes: int, iterations: int) -> None:
+        if config.class_weights is not None:
+            check_class_weights(config.class_weights, num_classes)
+        self.config = config
+        self.iterations = iterations
+
+    @property
+    def teacher_taps(self) -> tuple[str, ...]:
+        """Taps of the teacher that `terms` may read; empty where no teacher is needed."""
+        return ()
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether `terms` must be given a teacher."""
+        return bool(self.teacher_taps)
+
+    def heads(self, student: Taps) -> dict[str, str]:
+        """Tap by term: `main`, and `aux` where the student has that head at a weight above 0."""
+        has_aux = "aux" in student and self.config.aux_weight > 0
+        return {"main": "logits", "aux": "aux"} if has_aux else {"main": "logits"}
+
+    @abstractmethod
+    def terms(self, student: Taps, teacher: Taps | None, labels: Tensor, *, iteration: int) -> dict[str, Mean]:
+        """Task loss of each head, `main` and `aux`, unweighted.
+
+        Args:
+            student: the student's taps.
+            teacher: the teacher's, at least `teacher_taps`; no gradient reaches them.
+            labels: int64 [B, H, W] at full resolution, IGNORE where unlabelled.
+            iteration: 0-based number of the step.
+        """
+
+    def weights(self, iteration: int) -> dict[str, float]:
+        """Weight of every term that `terms` may return at this 0-based iteration."""
+        return {"main": 1.0, "aux": self.config.aux_weight}

@@ -1,0 +1,64 @@
+"""Focal loss (Lin 2017): cross entropy times (1 - p)^gamma, p the probability of the label.
+
+As in the paper, and unlike RDD's maps, the factor is part of the loss and carries a gradient. The
+paper's alpha is `class_weights`; the mean is over labelled pixels, since segmentation has no
+anchors to count.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge
+from torch import Tensor
+
+from trainers.difficulty import DifficultyWeighting
+from trainers.difficulty.cross_entropy import pixel_cross_entropy, weighted_mean
+from trainers.means import Mean
+from trainers.models import Taps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Options of the focal loss.
+
+    Attributes:
+        weighting: the tag.
+        gamma: exponent of (1 - p); 0 is plain cross entropy.
+        aux_weight: weight of the student's auxiliary head.
+        class_weights: one factor per class, or None.
+    """
+
+    weighting: Literal["focal"] = "focal"
+    gamma: Annotated[float, Ge(0)] = 2.0
+    aux_weight: Annotated[float, Ge(0)] = 0.4
+    class_weights: tuple[Annotated[float, Ge(0)], ...] | None = None
+
+
+def focal(cross_entropy: Tensor, gamma: float) -> Tensor:
+    """(1 - exp(-ce))^gamma * ce, elementwise."""
+    # Kept off 0, where gamma < 1 has an infinite slope: NaN where the label is certain.
+    doubt = (-torch.expm1(-cross_entropy)).clamp(min=torch.finfo(cross_entropy.dtype).tiny)
+    return doubt**gamma * cross_entropy
+
+
+class Weighting(DifficultyWeighting[Config]):
+    """Focal loss, mean over the labelled pixels."""
+
+    def terms(
+        self,
+        student: Taps,
+        teacher: Taps | None,
+        labels: Tensor,
+        *,
+        iteration: int,
+    ) -> dict[str, Mean]:
+        """Focal loss of each head."""
+        return {
+            name: weighted_mean(
+                focal(pixel_cross_entropy(student[tap], labels).cross_entropy, self.config.gamma),
+                labels,
+                class_weights=self.config.class_weights,
+            )
+            for name, tap in self.heads(student).items()
+        }

@@ -1,0 +1,86 @@
+"""OHEM, online hard example mining (Shrivastava 2016): only what the student finds hard counts."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge, Gt, Le
+from torch import Tensor
+
+from trainers.data import IGNORE
+from trainers.difficulty import DifficultyWeighting
+from trainers.difficulty.cross_entropy import Denominator, pixel_cross_entropy, weighted_mean
+from trainers.means import Mean
+from trainers.models import Taps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Options of OHEM.
+
+    Attributes:
+        weighting: the tag.
+        threshold: a pixel is hard where the probability of its label is at most this.
+        min_kept: the least number of hard pixels per head and rank batch; the threshold rises to
+            reach it.
+        denominator: what the sum is divided by; see `weighted_cross_entropy`.
+        aux_weight: weight of the student's auxiliary head, which has hard pixels of its own.
+        class_weights: one factor per class, or None.
+    """
+
+    weighting: Literal["ohem"] = "ohem"
+    threshold: Annotated[float, Gt(0), Le(1)] = 0.7
+    min_kept: Annotated[int, Ge(0)] = 0
+    denominator: Denominator = "kept"
+    aux_weight: Annotated[float, Ge(0)] = 0.4
+    class_weights: tuple[Annotated[float, Ge(0)], ...] | None = None
+
+
+def hard_pixels(confidence: Tensor, valid: Tensor, *, threshold: float, min_kept: int) -> Tensor:
+    """Valid pixels of confidence up to the threshold, or the `min_kept` least confident if more.
+
+    Args:
+        confidence: [B, H, W] in [0, 1].
+        valid: bool [B, H, W].
+        threshold: in (0, 1].
+        min_kept: 0 for a fixed threshold; above the number of valid pixels, all of them are hard.
+
+    Returns:
+        bool [B, H, W]; no host sync, so the number of valid pixels is never asked for.
+    """
+    if min_kept == 0:
+        return valid & (confidence <= threshold)
+    ranked = confidence.masked_fill(~valid, torch.inf).flatten()
+    last = ranked.kthvalue(min(min_kept, ranked.numel())).values
+    return valid & (confidence <= last.clamp(min=threshold))
+
+
+class Weighting(DifficultyWeighting[Config]):
+    """Cross entropy of the pixels whose label the student finds improbable."""
+
+    def terms(
+        self,
+        student: Taps,
+        teacher: Taps | None,
+        labels: Tensor,
+        *,
+        iteration: int,
+    ) -> dict[str, Mean]:
+        """Cross entropy of each head over its own hard pixels."""
+        return {name: self._head(student[tap], labels) for name, tap in self.heads(student).items()}
+
+    def _head(self, logits: Tensor, labels: Tensor) -> Mean:
+        losses = pixel_cross_entropy(logits, labels)
+        hard = hard_pixels(
+            losses.confidence("target"),
+            labels != IGNORE,
+            threshold=self.config.threshold,
+            min_kept=self.config.min_kept,
+        )
+        return weighted_mean(
+            losses.cross_entropy,
+            labels,
+            hard,
+            denominator=self.config.denominator,
+            class_weights=self.config.class_weights,
+        )

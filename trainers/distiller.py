@@ -1,0 +1,88 @@
+"""Distiller: the student and everything that is trained beside it, in one module, so that DDP sees all of it.
+
+Its forward gives the unweighted terms of the loss; what they weigh is the Objective's business.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from trainers import models
+from trainers.config import TrialConfig
+from trainers.difficulty import DifficultyWeighting
+from trainers.means import Mean
+from trainers.methods import DistillationMethod
+from trainers.models import Taps
+from trainers.registry import module_of
+
+
+class Distiller(nn.Module):
+    """A student network with its distillation methods and the weighting of its task loss.
+
+    Args:
+        config: the trial.
+        num_classes: classes of the dataset.
+        teacher_channels: channels of each tap of the teacher; None where there is no teacher.
+    """
+
+    def __init__(self, config: TrialConfig, *, num_classes: int, teacher_channels: Mapping[str, int] | None) -> None:
+        super().__init__()
+        self.student = models.build(config.student, num_classes=num_classes)
+        self.weighting: DifficultyWeighting[Any] = module_of(config.task).Weighting(
+            config.task, num_classes=num_classes, iterations=config.train.iterations
+        )
+        self.methods = nn.ModuleDict()
+        if teacher_channels is None:
+            self._refuse_without_teacher(config)
+        for name, method in config.methods.items():
+            self.methods[name] = _method(
+                name,
+                method,
+                student_channels=self.student.channels,
+                teacher_channels=teacher_channels or {},
+                num_classes=num_classes,
+            )
+
+    def _refuse_without_teacher(self, config: TrialConfig) -> None:
+        needing = [
+            *config.methods,
+            *([config.task.weighting] if self.weighting.needs_teacher else []),
+        ]
+        if needing:
+            raise ValueError(
+                f"{', '.join(needing)} compare with a teacher, but got teacher=None; name a teacher's file "
+                "under teacher.path"
+            )
+
+    def forward(self, images: Tensor, labels: Tensor, teacher: Taps | None, iteration: int) -> dict[str, Mean]:
+        """Terms by name: `task/<term>` and `<method>/<term>`.
+
+        Args:
+            images: normalised [B, 3, H, W].
+            labels: int64 [B, H, W], 255 ignored.
+            teacher: the teacher's taps for these images, or None.
+            iteration: 0-based step of the trial.
+        """
+        student: Taps = self.student(images)
+        task = self.weighting.terms(student, teacher, labels, iteration=iteration)
+        terms = {f"task/{name}": mean for name, mean in task.items()}
+        for name, method in self.methods.items():
+            assert teacher is not None and isinstance(method, DistillationMethod)
+            found = method.terms(student, teacher, labels)
+            terms.update({f"{name}/{term}": mean for term, mean in found.items()})
+        return terms
+
+
+def _method(name: str, config: Any, **channels: Any) -> DistillationMethod[Any]:
+    """Build one method after checking that both networks have the taps that it reads."""
+    implementation = module_of(config).Method
+    for side in ("student", "teacher"):
+        missing = [tap for tap in implementation.taps if tap not in channels[f"{side}_channels"]]
+        if missing:
+            raise ValueError(
+                f"{name} reads the {side}'s {missing[0]!r} tap, but this network has only "
+                f"{sorted(channels[f'{side}_channels'])}; give it that head or leave {name} out"
+            )
+    method: DistillationMethod[Any] = implementation(config, **channels)
+    return method

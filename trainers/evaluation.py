@@ -1,0 +1,106 @@
+"""Evaluation: whole images, single scale, one confusion matrix of the data set, sharded over ranks.
+
+Every image is counted once whatever the number of ranks, and its own counts are kept, because statistics over images
+need them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Subset
+
+from trainers import metrics
+from trainers.data import SegmentationDataset
+from trainers.data.transforms import Normalisation, WholeImages
+from trainers.difficulty import upsample
+from trainers.means import world_size
+
+TOGETHER = 8
+"""Images of one size that are evaluated in one forward."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Counts of one evaluation.
+
+    Attributes:
+        confusion: int64 [C, C], rows are labels, columns predictions.
+        images: int64 [images, C, 3]: true positives, false positives, false negatives per image and class.
+    """
+
+    confusion: Tensor
+    images: Tensor
+
+    @property
+    def miou_percent(self) -> float:
+        return float(metrics.mean_iou(self.confusion)) * 100
+
+    @property
+    def pixel_accuracy_percent(self) -> float:
+        return float(metrics.pixel_accuracy(self.confusion)) * 100
+
+    def iou_percent(self, class_names: tuple[str, ...]) -> dict[str, float]:
+        """IoU of each class that occurs in labels or predictions."""
+        ious = metrics.iou_per_class(self.confusion)
+        return {name: float(iou) * 100 for name, iou in zip(class_names, ious, strict=True) if not torch.isnan(iou)}
+
+
+@torch.no_grad()
+def evaluate(
+    network: nn.Module,
+    data: SegmentationDataset,
+    *,
+    normalisation: Normalisation,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    images: int | None = None,
+    rank: int = 0,
+    loader_workers: int = 0,
+) -> Evaluation:
+    """Predict a split and count. All ranks call it and all get the sums over all ranks.
+
+    Args:
+        network: gives "logits"; put into eval mode here and back afterwards.
+        data: the split.
+        normalisation: of the network's weights.
+        images: only the first so many images; None for all.
+    """
+    classes = len(data.class_names)
+    total = len(data) if images is None else min(images, len(data))
+    confusion = torch.zeros(classes, classes, dtype=torch.int64, device=device)
+    counts = torch.zeros(total, classes, 3, dtype=torch.int64, device=device)
+    mine = range(rank, total, world_size())
+    was_training = network.training
+    network.eval()
+    for indices, batch, labels in _batches(data, mine, loader_workers):
+        labels = labels.to(device)
+        logits = network(normalisation(batch.to(device), dtype))["logits"]
+        predictions = upsample(logits, (labels.shape[-2], labels.shape[-1])).argmax(1)
+        confusion += metrics.confusion_matrix(predictions, labels, num_classes=classes)
+        counts[indices] = metrics.image_confusion(predictions, labels, num_classes=classes)
+    network.train(was_training)
+    if world_size() > 1:
+        dist.all_reduce(confusion)
+        dist.all_reduce(counts)
+    return Evaluation(confusion=confusion.cpu(), images=counts.cpu())
+
+
+def _batches(data: SegmentationDataset, indices: range, workers: int) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+    """Up to TOGETHER consecutive images of one size at a time."""
+    loader = DataLoader(Subset(WholeImages(data), list(indices)), batch_size=None, num_workers=workers)
+    waiting: list[tuple[int, Tensor, Tensor]] = []
+    for index, (image, label) in zip(indices, loader, strict=True):
+        if waiting and (len(waiting) == TOGETHER or waiting[0][1].shape != image.shape):
+            yield _stacked(waiting)
+            waiting = []
+        waiting.append((index, image, label))
+    if waiting:
+        yield _stacked(waiting)
+
+
+def _stacked(items: list[tuple[int, Tensor, Tensor]]) -> tuple[list[int], Tensor, Tensor]:
+    indices, images, labels = zip(*items, strict=True)
+    return list(indices), torch.stack(images), torch.stack(labels)

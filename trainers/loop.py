@@ -1,0 +1,284 @@
+"""Train one trial: plain PyTorch, with or without a process group, with no idea of Ray or of a study."""
+
+import resource
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
+
+from trainers import optim
+from trainers import teacher as teachers
+from trainers.checkpoint import TrainState
+from trainers.config import TrainConfig, TrialConfig
+from trainers.context import TrialContext
+from trainers.data import SegmentationDataset
+from trainers.data.order import CountedBatches, generator
+from trainers.data.transforms import Normalisation, TrainingSamples
+from trainers.distiller import Distiller
+from trainers.evaluation import Evaluation, evaluate
+from trainers.objective import Objective
+from trainers.registry import module_of
+from trainers.teacher import Teacher
+
+CHECK_EVERY = 10
+"""Steps between looks at whether all terms are finite; each look waits for the device."""
+
+NORMALISATION = Normalisation()
+"""Of every student: ImageNet's, as timm's weights expect."""
+
+Metrics = dict[str, float | int | str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a trial works with; the mutable part is the TrainState."""
+
+    config: TrialConfig
+    context: TrialContext
+    train_data: SegmentationDataset
+    val_data: SegmentationDataset
+    teacher: Teacher | None
+    model: nn.Module
+    """The distiller, inside DDP where there is more than one rank."""
+    objective: Objective
+    loader_workers: int
+    started: float
+
+
+def train(config: TrialConfig, context: TrialContext, *, loader_workers: int = 0) -> Metrics:
+    """Run a trial from its last checkpoint, or from the start, to its end.
+
+    Every `evaluate_every` steps and at the end, all ranks evaluate, report and leave a checkpoint.
+
+    Args:
+        config: the trial.
+        context: this rank's surroundings; a process group exists where its world size is above 1.
+        loader_workers: processes that read and augment images; does not change the numbers.
+
+    Returns:
+        The metrics of the last report.
+
+    Raises:
+        ValueError: where configuration, data and teacher do not fit together.
+        DivergedError: when a term of the loss is no longer finite.
+    """
+    torch.set_num_threads(config.train.threads)
+    cv2.setNumThreads(0)
+    parts, state = _prepare(config, context, loader_workers)
+    with context.latest_checkpoint() as folder:
+        if folder is not None:
+            state.load(folder)
+    earlier, steps = state.seconds, time.monotonic()
+    first = state.iteration
+    for images, labels in _batches(parts, state.iteration):
+        _step(parts, state, images, labels)
+        if state.iteration % CHECK_EVERY == 0:
+            parts.objective.check_finite()
+        if _is_evaluation(state.iteration, config.train):
+            step_ms = 1000 * (time.monotonic() - steps) / (state.iteration - first)
+            _report(parts, state, step_ms, earlier)
+            first, steps = state.iteration, time.monotonic()
+    return state.metrics
+
+
+def _is_evaluation(iteration: int, config: TrainConfig) -> bool:
+    return iteration % config.evaluate_every == 0 or iteration == config.iterations
+
+
+def _prepare(config: TrialConfig, context: TrialContext, loader_workers: int) -> tuple[Parts, TrainState]:
+    dataset = module_of(config.data).Dataset
+    train_data, val_data = dataset(config.data, "train"), dataset(config.data, "val")
+    if not len(train_data) or not len(val_data):
+        raise ValueError(
+            f"both splits must hold images, but {config.data.name} has {len(train_data)} for training and "
+            f"{len(val_data)} for validation; complete the dataset"
+        )
+    teacher = load_teacher(config, train_data, context.device)
+    torch.manual_seed(config.init_seed)
+    distiller = Distiller(
+        config,
+        num_classes=len(train_data.class_names),
+        teacher_channels=teacher.channels if teacher else None,
+    )
+    model = _placed(distiller, config.train, context)
+    state = TrainState(
+        distiller=distiller,
+        optimizer=optim.optimizer(distiller.parameters(), config.train.optimizer),
+        scaler=torch.amp.GradScaler(context.device.type, enabled=config.train.precision == "float16"),
+    )
+    parts = Parts(
+        config=config,
+        context=context,
+        train_data=train_data,
+        val_data=val_data,
+        teacher=teacher,
+        model=model,
+        objective=Objective(config, distiller.weighting),
+        loader_workers=loader_workers,
+        started=time.monotonic(),
+    )
+    return parts, state
+
+
+def load_teacher(config: TrialConfig, data: SegmentationDataset, device: torch.device) -> Teacher | None:
+    """The teacher of a trial, frozen, on the device; None where the trial has none."""
+    if config.teacher is None:
+        return None
+    teacher = teachers.load(
+        Path(config.teacher.path),
+        class_names=data.class_names,
+        expected_sha256=config.teacher.sha256,
+    )
+    return teacher.to(device=device, dtype=_dtype(config.train), **_layout(config.train))
+
+
+def _placed(distiller: Distiller, config: TrainConfig, context: TrialContext) -> nn.Module:
+    """The distiller on its device, and inside DDP where there are several ranks."""
+    ranks = context.world_size
+    if ranks > 1 and context.device.type == "cuda":
+        nn.SyncBatchNorm.convert_sync_batchnorm(distiller)  # type: ignore[no-untyped-call]
+    distiller.to(device=context.device, dtype=_dtype(config), **_layout(config))
+    if ranks == 1:
+        return distiller
+    ids = [context.device.index] if context.device.type == "cuda" else None
+    return DistributedDataParallel(distiller, device_ids=ids)
+
+
+def _dtype(config: TrainConfig) -> torch.dtype:
+    return torch.float64 if config.precision == "float64" else torch.float32
+
+
+def _layout(config: TrainConfig) -> dict[str, Any]:
+    return {"memory_format": torch.channels_last} if config.channels_last else {}
+
+
+def _autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager[object]:
+    if config.precision in ("bfloat16", "float16"):
+        return torch.autocast(device.type, dtype=getattr(torch, config.precision))
+    return nullcontext()
+
+
+def _batches(parts: Parts, start: int) -> DataLoader[tuple[Tensor, Tensor]]:
+    config, context = parts.config, parts.context
+    sampler = CountedBatches(
+        length=len(parts.train_data),
+        batch=config.train.batch,
+        seed=config.data_seed,
+        start=start,
+        stop=config.train.iterations,
+        rank=context.rank,
+        ranks=context.world_size,
+    )
+    return DataLoader(
+        TrainingSamples(parts.train_data, config.augment, seed=config.data_seed),
+        batch_sampler=sampler,
+        num_workers=parts.loader_workers,
+        pin_memory=context.device.type == "cuda",
+    )
+
+
+def _step(parts: Parts, state: TrainState, images: Tensor, labels: Tensor) -> None:
+    """One optimizer step; `state.iteration` is the number of steps done before and after."""
+    config, context, iteration = parts.config, parts.context, state.iteration
+    dtype = _dtype(config.train)
+    images = images.to(context.device, non_blocking=True, **_layout(config.train))
+    labels = labels.to(context.device, non_blocking=True)
+    # dropout is counted like everything random, so that no generator's state has to survive a resume
+    torch.manual_seed(_dropout_seed(config.init_seed, iteration, context.rank))
+    state.distiller.train()
+    if config.train.freeze_batch_norm:
+        _freeze_batch_norm(state.distiller)
+    optim.set_rate(
+        state.optimizer,
+        optim.poly_rate(config.train.optimizer, iteration, config.train.iterations),
+    )
+    with _autocast(config.train, context.device):
+        taught = parts.teacher(images, dtype) if parts.teacher else None
+        terms = parts.model(NORMALISATION(images, dtype), labels, taught, iteration)
+    loss = parts.objective(terms, iteration)
+    state.optimizer.zero_grad(set_to_none=True)
+    state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    state.iteration = iteration + 1
+
+
+def _dropout_seed(seed: int, iteration: int, rank: int) -> int:
+    return int(generator(seed, "dropout", iteration, rank).integers(2**62))
+
+
+def _freeze_batch_norm(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+
+
+def _report(parts: Parts, state: TrainState, step_ms: float, earlier: float) -> None:
+    """Evaluate, report, and leave a checkpoint; all ranks together."""
+    config, context = parts.config, parts.context
+    parts.objective.check_finite()
+    _share_buffers(state.distiller)
+    evaluation = evaluate(
+        state.distiller.student,
+        parts.val_data,
+        normalisation=NORMALISATION,
+        device=context.device,
+        dtype=_dtype(config.train),
+        rank=context.rank,
+        loader_workers=parts.loader_workers,
+    )
+    state.seconds = earlier + time.monotonic() - parts.started
+    state.metrics = _metrics(parts, state, evaluation, step_ms)
+    state.evaluations["last"] = evaluation.images
+    if state.metrics["best/iteration"] == state.iteration:
+        state.evaluations["best"] = evaluation.images
+    if context.rank:
+        context.report(state.metrics, None)
+        return
+    folder = context.scratch()
+    names = [parts.val_data.image_name(i) for i in range(len(parts.val_data))]
+    state.save(folder, config, names)
+    context.report(state.metrics, folder)
+
+
+def _share_buffers(module: nn.Module) -> None:
+    """Give every rank the batch statistics of rank 0, which are the ones a checkpoint holds."""
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        for buffer in module.buffers():
+            dist.broadcast(buffer, 0)
+
+
+def _metrics(parts: Parts, state: TrainState, evaluation: Evaluation, step_ms: float) -> Metrics:
+    miou, best = evaluation.miou_percent, float(state.metrics.get("best/miou_percent", -1))
+    is_best = miou > best
+    optimizer = parts.config.train.optimizer
+    rate = optim.poly_rate(optimizer, state.iteration - 1, parts.config.train.iterations)
+    ious = evaluation.iou_percent(parts.val_data.class_names)
+    return {
+        "iteration": state.iteration,
+        "val/miou_percent": miou,
+        "val/pixel_accuracy_percent": evaluation.pixel_accuracy_percent,
+        "best/miou_percent": miou if is_best else best,
+        "best/iteration": state.iteration if is_best else int(state.metrics["best/iteration"]),
+        **{f"val/iou_percent/{name}": iou for name, iou in ious.items()},
+        **parts.objective.drain(),
+        "train/learning_rate": rate,
+        "time/step_ms": step_ms,
+        "time/trial_seconds": state.seconds,
+        "memory/peak_mib": _peak_mib(parts.context.device),
+    }
+
+
+def _peak_mib(device: torch.device) -> float:
+    """Peak memory of this rank: allocated on the GPU, or resident in the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,0 +1,92 @@
+"""What stands on an encoder: the block of all heads, and the network that joins the two."""
+
+from torch import Tensor, nn
+
+from trainers.models import SegmentationNetwork, Taps
+from trainers.models.encoder import Encoder
+
+
+class ConvBNReLU(nn.Sequential):
+    """Convolution without bias that keeps the size, batch normalisation, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, dilation: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(
+                in_channels,
+                out_channels,
+                kernel_size,
+                padding=dilation * (kernel_size // 2),
+                dilation=dilation,
+                bias=False,
+            ),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+        )
+
+
+class EncoderDecoder(SegmentationNetwork):
+    """Encoder, head and 1x1 classifier; an auxiliary head on the stage before the last.
+
+    The auxiliary head (PSPNet, arXiv:1612.01105, section 4) has the layers of the distillation
+    papers' code: 3x3 to a quarter of the channels, dropout 0.1, 1x1. Its logits are as large as its
+    stage: twice the other taps at output stride 32. Published MobileNet students have none.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        head: nn.Module,
+        *,
+        head_channels: int,
+        num_classes: int,
+        aux: bool,
+        dropout: bool,
+    ) -> None:
+        """Join the parts and initialise the heads.
+
+        Args:
+            encoder: the backbone.
+            head: from the last stage to the features; initialised here.
+            head_channels: channels of the features.
+            num_classes: channels of the logits.
+            aux: whether there is an auxiliary head.
+            dropout: whether dropout layers keep their rates; without, they stay, at rate 0.
+        """
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+        self.classifier = nn.Conv2d(head_channels, num_classes, 1)
+        self.aux = _auxiliary_head(encoder.channels[0], num_classes) if aux else None
+        self.channels = {"logits": num_classes, "features": head_channels}
+        if aux:
+            self.channels["aux"] = num_classes
+        for name, part in self.named_modules():
+            if isinstance(part, nn.Conv2d) and not name.startswith("encoder."):
+                _initialise(part)
+            if isinstance(part, nn.Dropout) and not dropout:
+                part.p = 0.0
+
+    def forward(self, images: Tensor) -> Taps:
+        """Images [B, 3, H, W] to "logits", "features" and, with the auxiliary head, "aux"."""
+        before_last, last = self.encoder(images)
+        features = self.head(last)
+        taps = {"logits": self.classifier(features), "features": features}
+        if self.aux is not None:
+            taps["aux"] = self.aux(before_last)
+        return taps
+
+
+def _auxiliary_head(in_channels: int, num_classes: int) -> nn.Sequential:
+    width = in_channels // 4
+    return nn.Sequential(ConvBNReLU(in_channels, width, 3), nn.Dropout(0.1), nn.Conv2d(width, num_classes, 1))
+
+
+def _initialise(convolution: nn.Conv2d) -> None:
+    """Kaiming normal by fan-in, biases 0; batch normalisation starts at weight 1 and bias 0 as is.
+
+    By fan-in, because a classifier narrows from hundreds of channels to a few classes: by fan-out
+    the first logits would spread over several units.
+    """
+    nn.init.kaiming_normal_(convolution.weight, mode="fan_in", nonlinearity="relu")
+    if convolution.bias is not None:
+        nn.init.zeros_(convolution.bias)

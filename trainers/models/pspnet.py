@@ -1,0 +1,71 @@
+"""PSPNet (arXiv:1612.01105) as the distillation papers build it (CIRKD, arXiv:2204.06986; RDD).
+
+Unlike the paper's: 128 channels after the pyramid on small backbones, and bilinear interpolation
+with aligned corners. The features are the output of the 3x3 convolution after the pyramid, after
+its ReLU and dropout.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Gt, MinLen
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainers.models.encoder import Encoder
+from trainers.models.heads import ConvBNReLU, EncoderDecoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """PSPNet on any backbone that `encoder.Encoder` builds."""
+
+    architecture: Literal["pspnet"] = "pspnet"
+    backbone: str = "resnet18"
+    weights: str = "none"
+    """The backbone's: "none", "timm" (ImageNet) or the path of a state-dict file."""
+    output_stride: Literal[8, 16, 32] = 8
+    head_channels: Annotated[int, Gt(0)] | None = None
+    """Channels of the features; None is as published: 512 on ResNet-50 and -101, else 128."""
+    aux: bool = True
+    dropout: bool = True
+    """False turns off all dropout; the published rate is 0.1, in the auxiliary head too."""
+    bins: Annotated[tuple[Annotated[int, Gt(0)], ...], MinLen(1)] = (1, 2, 3, 6)
+    """Sides of the pyramid's pooled maps."""
+
+
+class Network(EncoderDecoder):
+    """Taps: "logits", "features" and, where the config asks for it, "aux"."""
+
+    def __init__(self, config: Config, *, num_classes: int) -> None:
+        encoder = Encoder(config.backbone, output_stride=config.output_stride, weights=config.weights)
+        channels = config.head_channels or (512 if encoder.wide else 128)
+        pyramid = PoolingPyramid(encoder.channels[1], config.bins)
+        head = nn.Sequential(pyramid, ConvBNReLU(pyramid.out_channels, channels, 3), nn.Dropout(0.1))
+        super().__init__(
+            encoder,
+            head,
+            head_channels=channels,
+            num_classes=num_classes,
+            aux=config.aux,
+            dropout=config.dropout,
+        )
+
+
+class PoolingPyramid(nn.Module):
+    """The maps and, with as many channels again, their means over grids of bins by bins."""
+
+    def __init__(self, in_channels: int, bins: tuple[int, ...]) -> None:
+        super().__init__()
+        width = in_channels // len(bins)
+        self.bins = bins
+        self.levels = nn.ModuleList(ConvBNReLU(in_channels, width, 1) for _ in bins)
+        self.out_channels = in_channels + width * len(bins)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """[B, in_channels, h, w] to [B, out_channels, h, w]."""
+        pooled = [level(F.adaptive_avg_pool2d(maps, bins)) for bins, level in zip(self.bins, self.levels, strict=True)]
+        size = maps.shape[2:]
+        upsampled = [F.interpolate(level, size=size, mode="bilinear", align_corners=True) for level in pooled]
+        return torch.cat([maps, *upsampled], dim=1)
