@@ -21,17 +21,20 @@ def show(answer: dict[str, Any], console: Console | None = None) -> None:
         ("trials", "right"),
         ("stopped early", "right"),
         ("failed", "right"),
-        ("settings", "left"),
     ):
-        table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
     for arm in answer["arms"]:
         states = arm["states"]
         counts = [str(sum(states.values())), *(str(states.get(s, 0)) for s in ("PRUNED", "FAIL"))]
         for trial in arm["best"] or [None]:
-            table.add_row(arm["arm"], *_scores(trial), *counts, _settings(trial))
+            table.add_row(arm["arm"], *_scores(trial), *counts)
     if answer["teacher"]:
         table.add_row("teacher", "", f"{answer['teacher']['miou_percent']:.2f}")
     console.print(table)
+    for arm in answer["arms"]:
+        for trial in arm["best"]:
+            line = f"{arm['arm']} {trial['trial']}: {_settings(trial)}"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _scores(trial: dict[str, Any] | None) -> tuple[str, str, str]:

@@ -138,7 +138,8 @@ class ArmLedger:
         return self._start(trial, 1, values)
 
     def _adopt(self, orphan: FrozenTrial) -> Asked | None:
-        attempt = int(orphan.user_attrs.get("attempt", 0)) + 1
+        # one that died before it was started has no run noted
+        attempt = json.loads(orphan.user_attrs["run"])["attempt"] + 1 if "run" in orphan.user_attrs else 1
         trial = optuna.Trial(self.study, orphan._trial_id)
         if attempt > self.max_attempts:
             error = f"started {self.max_attempts} times (execution.max_attempts) without coming to an end"
@@ -150,7 +151,6 @@ class ArmLedger:
         return self._start(trial, attempt, values)
 
     def _start(self, trial: optuna.Trial, attempt: int, values: Values) -> Asked:
-        trial.set_user_attr("attempt", attempt)
         self._live[trial.number] = trial
         return Asked(arm=self.arm, number=trial.number, attempt=attempt, values=values)
 

@@ -8,7 +8,8 @@ follows, so that a driver killed in between leaves a row that the next one can c
 import json
 import math
 import socket
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from study import tables
-from study.config import StudyConfig
+from study.config import TEACHER, StudyConfig
 from study.ledger import ArmLedger
 from study.tables import TableWriter
 from study.trial import CHECKPOINT, ERROR, FINAL, OBJECTIVES, release
@@ -107,11 +108,12 @@ class Recorder(Callback):  # type: ignore[misc]
         tables: Tables,
         view: View,
         *,
-        on_complete: Any,
+        on_teacher: Callable[[Path], None],
     ) -> None:
         self._config, self._arms, self._tables, self._view = config, arms, tables, view
-        self._on_complete = on_complete
+        self._on_teacher = on_teacher
         self._started: dict[str, datetime] = {}
+        self._restarts: Counter[str] = Counter()
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks, but nothing here is ever read back."""
@@ -160,6 +162,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self._end(trial, TrialState.FAIL, dict(trial.last_result or {}), _reason(failure))
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._restarts[trial.trial_id] += 1
         release(Path(trial.config["folder"]))
 
     def _end(self, trial: Trial, state: TrialState, result: dict[str, Any], error: str | None) -> None:
@@ -167,6 +170,7 @@ class Recorder(Callback):  # type: ignore[misc]
         release(Path(run["folder"]))
         started = self._started.pop(trial.trial_id, datetime.now(UTC))
         row = trial_row(run, state.name, result, error, started)
+        row["attempts"] += self._restarts.pop(trial.trial_id, 0)
         arm = self._arms[run["arm"]]
         value = result.get(OBJECTIVES[self._config.objective])
         arm.tell(run["number"], state, value, row)
@@ -175,8 +179,8 @@ class Recorder(Callback):  # type: ignore[misc]
             self._tables.image_confusion.append(
                 confusion_rows(run, Path(result[CHECKPOINT]), result, self._config.class_names)
             )
-        if state == TrialState.COMPLETE:
-            self._on_complete(run, Path(result[CHECKPOINT]), result)
+        if state == TrialState.COMPLETE and run["arm"] == TEACHER:
+            self._on_teacher(Path(result[CHECKPOINT]))
         self._view.ended(run["arm"], run["number"], state.name, value, error)
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -100,7 +101,7 @@ def _drive(config: StudyConfig, folder: Path, torn: str | None, only_teacher: bo
 
     from study.recorder import Recorder, Tables
     from study.scheduler import LedgerScheduler
-    from study.searcher import LedgerSearcher
+    from study.searcher import LedgerSearcher, trial_folder
     from study.trial import run_trial
 
     arms: dict[str, ArmLedger] = {}
@@ -113,10 +114,13 @@ def _drive(config: StudyConfig, folder: Path, torn: str | None, only_teacher: bo
         return True
     opened = open_arms(config, folder, with_teacher=teacher.must_train)
     arms.update({name: arm for name, arm in opened.items() if name == TEACHER or not only_teacher})
+    if teacher.must_train and arms[TEACHER].finished:
+        # the last driver died between the end of the training and the writing of the file
+        teacher.trained(sorted(trial_folder(folder, TEACHER, 0).glob("checkpoint_*"))[-1])
     tables = Tables(folder, arms)
     tables.complete(arms)
     tables.environment.append([environment()])
-    recorder = Recorder(config, arms, tables, view, on_complete=teacher.trained)
+    recorder = Recorder(config, arms, tables, view, on_teacher=teacher.trained)
     tuner = tune.Tuner(
         tune.with_resources(run_trial, session.trial_resources(config)),
         tune_config=tune.TuneConfig(
@@ -142,6 +146,8 @@ def _drive(config: StudyConfig, folder: Path, torn: str | None, only_teacher: bo
     finally:
         tables.complete(arms)
         tables.close()
+        # what Tune keeps of itself is never read back
+        shutil.rmtree(folder / "tune", ignore_errors=True)
     return all(arm.finished for arm in arms.values())
 
 

@@ -3,16 +3,15 @@
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from optuna.trial import TrialState
 
-from study.config import TEACHER, StudyConfig
+from study.config import StudyConfig
 from study.ledger import ArmLedger
 from trainers import models
 from trainers import teacher as teachers
-from trainers.checkpoint import read_student
+from trainers.checkpoint import read_metrics, read_student
 from trainers.config import TeacherFile, content_hash, plain
 from trainers.evaluation import evaluate
 from trainers.loop import NORMALISATION
@@ -79,17 +78,11 @@ class StudyTeacher:
         writing.replace(self._note)
         self._say(f"teacher: {teacher.card.miou_percent:.2f} mIoU, {path}")
 
-    def trained(self, run: Mapping[str, Any], checkpoint: Path, result: Mapping[str, Any]) -> None:
-        """Keep what the teacher's trial trained, once that trial is complete."""
-        if run["arm"] == TEACHER:
-            path = self._path()
-            export(
-                checkpoint,
-                path,
-                miou_percent=float(result["val/miou_percent"]),
-                trained_by=run["hash"],
-            )
-            self._use(path, expected=None)
+    def trained(self, checkpoint: Path) -> None:
+        """Keep what the teacher's trial left in its last checkpoint."""
+        path = self._path()
+        export(checkpoint, path)
+        self._use(path, expected=None)
 
     def ready(self, arms: Mapping[str, ArmLedger]) -> TeacherFile | None:
         """The file, once it exists and, where some arm does not distil, that arm has a finished trial to compare."""
@@ -113,9 +106,10 @@ class StudyTeacher:
             )
 
 
-def export(checkpoint: Path, path: Path, *, miou_percent: float, trained_by: str) -> None:
+def export(checkpoint: Path, path: Path) -> None:
     """Write the student of a checkpoint as a teacher's file, with what it scores on the first validation images."""
     config, weights = read_student(checkpoint)
+    metrics = read_metrics(checkpoint)
     data = module_of(config.data).Dataset(config.data, "val")
     network = models.build(config.student, num_classes=len(data.class_names))
     load_weights(network, weights, source=str(checkpoint))
@@ -131,8 +125,8 @@ def export(checkpoint: Path, path: Path, *, miou_percent: float, trained_by: str
         class_names=data.class_names,
         normalisation=NORMALISATION,
         data=config.data,
-        miou_percent=miou_percent,
+        miou_percent=float(metrics["val/miou_percent"]),
         probe_miou_percent=probe.miou_percent,
-        trained_by=trained_by,
+        trained_by=content_hash(config),
     )
     teachers.save(network, card, path)

@@ -49,7 +49,7 @@ class View:
 
     def say(self, message: str) -> None:
         """A line that stays."""
-        self.console.print(message, markup=False, highlight=False)
+        self.console.print(message, markup=False, highlight=False, soft_wrap=True)
 
     def started(self, arm: str, number: int) -> None:
         self._running[arm, number] = _Running()

@@ -65,8 +65,14 @@ class TrainState:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.iteration, self.seconds = state["iteration"], state["seconds"]
-        self.metrics = json.loads((folder / "metrics.json").read_text())
+        self.metrics = read_metrics(folder)
         _, self.evaluations = read_evaluations(folder)
+
+
+def read_metrics(folder: Path) -> dict[str, float | int | str]:
+    """The report that came with a checkpoint."""
+    metrics: dict[str, float | int | str] = json.loads((folder / "metrics.json").read_text())
+    return metrics
 
 
 def read_evaluations(folder: Path) -> tuple[list[str], dict[str, Tensor]]:

@@ -118,7 +118,7 @@ class ConfigError(ValueError):
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     # pydantic hands this down to every dataclass inside
-    kind.__pydantic_config__ = ConfigDict(extra="forbid")
+    kind.__pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
     return TypeAdapter(kind)
 
 

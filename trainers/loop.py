@@ -2,7 +2,7 @@
 
 import resource
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,7 @@ def train(config: TrialConfig, context: TrialContext, *, loader_workers: int = 0
     """
     torch.set_num_threads(config.train.threads)
     cv2.setNumThreads(0)
+    _forget_peak()
     parts, state = _prepare(config, context, loader_workers)
     with context.latest_checkpoint() as folder:
         if folder is not None:
@@ -275,6 +276,14 @@ def _metrics(parts: Parts, state: TrainState, evaluation: Evaluation, step_ms: f
         "time/trial_seconds": state.seconds,
         "memory/peak_mib": _peak_mib(parts.context.device),
     }
+
+
+def _forget_peak() -> None:
+    """Start the peak of this process's memory anew: a process may train one trial after the other."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):  # not on every kind of system
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def _peak_mib(device: torch.device) -> float:

@@ -52,8 +52,7 @@ class OneOf:
         choices = {name: handler.generate_schema(module.Config) for name, module in found.items()}
 
         def known(value: Any) -> Any:
-            if isinstance(value, dict) and self.tag in value and value[self.tag] not in found:
-                name = str(value[self.tag])
+            if isinstance(value, dict) and self.tag in value and (name := str(value[self.tag])) not in found:
                 raise PydanticCustomError(
                     "unknown_name",
                     "{tag} must name one of {package}, but got {name}; {hint}",
