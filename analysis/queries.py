@@ -29,7 +29,10 @@ def best(folder: Path, *, top: int = 1) -> dict[str, Any]:
     Raises:
         ValueError: no trial has ended yet.
     """
-    trials = tables.read(folder / "tables", "trials")
+    place = folder / "tables"
+    trials = tables.read(place, "trials") if place.is_dir() else None
+    if not trials:
+        raise ValueError(f"a study must have a trial to tell of, but no trial has ended yet in {folder}; wait for one")
     note = folder / "teacher.json"
     teacher = json.loads(note.read_text()) if note.exists() else None
     names = [name for name in dict.fromkeys(trials["arm"].to_pylist()) if name != "teacher"]

@@ -38,45 +38,56 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command)
         return sub
 
-    for name, command, text in (
-        ("validate", _validate, "check a study: every fault at once, nothing is started"),
-        ("run", _run, "start a study"),
-        ("teacher", _teacher, "train, or find, the teacher of a study"),
-        ("train", _train, "run one trial of a study's arm, or a trial's own configuration"),
-    ):
-        sub = add(name, command, text)
-        sub.add_argument("study", metavar="CONFIG", help="a preset's name or a YAML file")
-        sub.add_argument(
-            "--set", action="append", default=[], metavar="PATH=VALUE", dest="sets", help="for example data.root=/data"
-        )
-        if name != "validate":
-            sub.add_argument("--out", type=Path, help="folder to write; runs/<name> by default")
-        if name in ("run", "teacher"):
-            sub.add_argument("--address", default="local", help="Ray cluster: local (default), auto or host:port")
-        if name == "train":
-            sub.add_argument("--arm", help="arm of the study, at its spaces' defaults; the first by default")
-            sub.add_argument("--workers", type=int, default=0, help="Ray Train workers; 0 (default) runs without Ray")
-    sub = add("resume", _resume, "go on with a study")
-    sub.add_argument("folder", type=Path, metavar="DIR")
-    sub.add_argument("--address", default="local", help="Ray cluster: local (default), auto or host:port")
-    sub = add("status", _status, "trials of a study by arm and state, running or not")
-    sub.add_argument("folder", type=Path, metavar="DIR")
-    sub.add_argument("--json", action="store_true")
-    sub = add("best", _best, "best configurations of a study, beside baseline and teacher")
-    sub.add_argument("folder", type=Path, metavar="DIR")
-    sub.add_argument("--top", type=int, default=1, help="configurations per arm")
-    sub.add_argument("--json", action="store_true")
-    sub = add("evaluate", _evaluate, "score a checkpoint or a teacher's file")
-    sub.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
-    sub.add_argument("--dataset", required=True)
-    sub.add_argument("--root", default="", help="the dataset's folder")
-    sub.add_argument("--split", default="val", choices=("train", "val"))
-    sub.add_argument("--json", action="store_true")
+    _takes_study(add("validate", _validate, "check a study: every fault at once, nothing is started"))
+    _takes_cluster(_takes_out(_takes_study(add("run", _run, "start a study"))))
+    _takes_cluster(_takes_folder(add("resume", _resume, "go on with a study")))
+    _takes_json(_takes_folder(add("status", _status, "trials of a study by arm and state, running or not")))
+    best = _takes_json(_takes_folder(add("best", _best, "best configurations of every arm, and the teacher")))
+    best.add_argument("--top", type=int, default=1, help="configurations per arm")
+    _takes_cluster(_takes_out(_takes_study(add("teacher", _teacher, "train, or find, the teacher of a study"))))
+    train = _takes_out(
+        _takes_study(add("train", _train, "run one trial: a study's arm, or a trial's own configuration"))
+    )
+    train.add_argument("--arm", help="arm of the study, at its spaces' defaults; the first by default")
+    train.add_argument("--workers", type=int, default=0, help="Ray Train workers; 0 (default) runs without Ray")
+    evaluate = _takes_json(add("evaluate", _evaluate, "score a checkpoint or a teacher's file"))
+    evaluate.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    evaluate.add_argument("--dataset", required=True)
+    evaluate.add_argument("--root", default="", help="the dataset's folder")
+    evaluate.add_argument("--split", default="val", choices=("train", "val"))
+    return parser
+
+
+def _takes_study(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("study", metavar="STUDY", help="a preset's name or a YAML file")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="PATH=VALUE", dest="sets", help="for example data.root=/data"
+    )
+    return parser
+
+
+def _takes_out(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write; below runs/ by default")
+    return parser
+
+
+def _takes_folder(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("folder", type=Path, metavar="DIR", help="a study's folder")
+    return parser
+
+
+def _takes_cluster(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("--address", default="local", help="Ray cluster: local (default), auto or host:port")
+    return parser
+
+
+def _takes_json(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     return parser
 
 
 def _validate(options: argparse.Namespace) -> int:
-    from study.config import load
+    from study.loading import load
 
     config = load(options.study, options.sets)
     print(f"{config.name}: well")
@@ -87,13 +98,18 @@ def _validate(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from study import runner, session
-    from study.config import load
+    from study.loading import load
 
     session.refuse_client(options.address)
     config = load(options.study, options.sets)
     folder = (options.out or Path("runs") / config.name).absolute()
     runner.create(config, folder)
-    return _go_on(folder, options.address)
+    try:
+        return _go_on(folder, options.address)
+    except ValueError:
+        # what was wrong shows before the first trial; the folder is free again once it is mended
+        runner.discard_unstarted(folder)
+        raise
 
 
 def _resume(options: argparse.Namespace) -> int:
@@ -103,8 +119,12 @@ def _resume(options: argparse.Namespace) -> int:
 def _go_on(folder: Path, address: str) -> int:
     from study import runner
 
-    finished = runner.resume(folder, address)
-    _print_best(folder, top=1)
+    try:
+        finished = runner.resume(folder, address)
+    except KeyboardInterrupt:
+        finished = False
+    if runner.has_ended_trials(folder):
+        _print_best(folder, top=1)
     if finished:
         print(f"written to {folder}", file=sys.stderr)
         return 0
@@ -148,7 +168,7 @@ def _print_best(folder: Path, top: int) -> None:
 def _teacher(options: argparse.Namespace) -> int:
     """Train the teacher as a study that has no other arm, or say where it is."""
     from study import runner, session
-    from study.config import load
+    from study.loading import load
 
     session.refuse_client(options.address)
     config = load(options.study, options.sets)

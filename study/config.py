@@ -1,35 +1,30 @@
-"""StudyConfig: what a study compares, with what budget, on which machines; faults are found before a cluster starts.
+"""StudyConfig: what a study compares, with what budget, on which machines.
 
 A study has arms. An arm is one way to train (the plain baseline, KD alone, RDD with KD, ...) with its own search space
 and its own share of trials. Data, augmentation, student and schedule are the study's, the same for every arm; so is the
-teacher. A file is read strictly: `load` reports all faults together, each with its path in the file.
+teacher. Files are read in `study.loading`; what the types here cannot see is checked in `study.checks`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from annotated_types import Ge, Gt, MinLen
 from pydantic import StringConstraints
 
-from search_spaces.space import Space, SpaceError
+from search_spaces.space import Space
 from trainers.config import (
     AugmentConfig,
-    ConfigError,
     TeacherFile,
     TrainConfig,
     TrialConfig,
-    absolute,
     parse,
     plain,
     replaced,
 )
-from trainers.registry import OneOf, SomeOf, implementations, module_of, nearest
+from trainers.registry import OneOf, SomeOf, implementations, module_of
 
-PRESETS = Path(__file__).parent / "presets"
 TEACHER = "teacher"
 """Name of the arm whose one trial trains the teacher; no arm of a file may have it."""
 
@@ -202,6 +197,12 @@ class StudyConfig:
         return max(self.pruning.grace_iterations, tfe + self.train.evaluate_every)
 
     @property
+    def workers(self) -> int:
+        """Workers of the largest trial."""
+        taught = self.any_needs_teacher and self.teacher.file is None and self.teacher.train is not None
+        return max(self.train.workers, self.teacher.train.workers if taught and self.teacher.train else 1)
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         names: tuple[str, ...] = module_of(self.data).Dataset.class_names
         return names
@@ -224,208 +225,3 @@ def _tfe_fractions(config: StudyConfig, arm: str) -> tuple[float, ...]:
 def prunable(trial: TrialConfig) -> bool:
     """Whether a trial may be stopped early: one that stays in the TFE stage to its end may not."""
     return float(getattr(trial.task, "tfe_fraction", 0.0)) < 1
-
-
-def presets() -> dict[str, Path]:
-    """Files of the presets by name."""
-    return {path.stem: path for path in sorted(PRESETS.glob("*.yaml"))}
-
-
-def load(study: str, sets: Sequence[str] = ()) -> StudyConfig:
-    """Read a preset's name or a YAML file, with `path=value` settings on top.
-
-    Raises:
-        ConfigError: with every fault of the file, its spaces, networks and data.
-    """
-    values = read_yaml(_path(study))
-    for setting in sets:
-        path, equals, text = setting.partition("=")
-        if not equals:
-            raise ConfigError([f"--set must be path=value, but got {setting!r}; for example --set seed=1"])
-        values = replaced(values, path, yaml.safe_load(text), separator=".")
-    config = absolute(parse(StudyConfig, _listed_spaces(values)))
-    faults = list(check(config))
-    if faults:
-        raise ConfigError(faults)
-    return config
-
-
-def _path(study: str) -> Path:
-    if study in presets():
-        return presets()[study]
-    path = Path(study)
-    if path.suffix in (".yaml", ".yml"):
-        if path.is_file():
-            return path
-        raise ConfigError([f"a study must be a preset or a YAML file, but there is no file {study!r}"])
-    raise ConfigError([f"a study must be a preset or a YAML file, but got {study!r}; {nearest(study, presets())}"])
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
-
-    Raises:
-        ConfigError: where it cannot be read as one.
-    """
-    try:
-        values = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError([f"{path} must be readable YAML, but: {error}"]) from None
-    if not isinstance(values, dict):
-        raise ConfigError([f"{path} must hold a mapping, but holds {type(values).__name__}"])
-    return values
-
-
-def _listed_spaces(values: dict[str, Any]) -> dict[str, Any]:
-    """Let `space: rdd` stand for `space: [rdd]`."""
-    arms = values.get("arms")
-    if not isinstance(arms, dict):
-        return values
-    read = {
-        name: {**arm, "space": [arm["space"]]} if isinstance(arm, dict) and isinstance(arm.get("space"), str) else arm
-        for name, arm in arms.items()
-    }
-    return {**values, "arms": read}
-
-
-def check(config: StudyConfig) -> Iterable[str]:
-    """Faults of a configuration that its types cannot see, one line each."""
-    yield from _check_data(config)
-    yield from _check_teacher(config)
-    for name in config.arms:
-        yield from _check_arm(config, name)
-
-
-def _check_data(config: StudyConfig) -> Iterable[str]:
-    for split in ("train", "val"):
-        try:
-            module_of(config.data).Dataset(config.data, split)
-        except ValueError as error:
-            yield f"data: {error}"
-            return
-
-
-def _check_teacher(config: StudyConfig) -> Iterable[str]:
-    teacher = config.teacher
-    if not config.any_needs_teacher:
-        return
-    if teacher.file is None and teacher.model is None:
-        yield "teacher: an arm distils, so a teacher.file or a teacher.model with teacher.train is required"
-    elif teacher.file is None and teacher.train is None:
-        yield "teacher.train: is required with teacher.model"
-    elif teacher.file is None:
-        yield from _check_networks("teacher", config.teacher_trial(), None)
-
-
-def _teacher_channels(config: StudyConfig) -> Mapping[str, int] | None:
-    """Channels of the teacher's taps, from its configuration or its file's card.
-
-    Raises:
-        ValueError: where the file is none, or of other classes.
-    """
-    import torch
-
-    from trainers import models
-    from trainers.teacher import read_card
-
-    model = config.teacher.model
-    if config.teacher.file is not None:
-        card = read_card(Path(config.teacher.file))
-        if len(card.class_names) != len(config.class_names):
-            raise ValueError(
-                f"teacher and dataset must have the same classes, but the file has {len(card.class_names)} and "
-                f"{config.data.name} has {len(config.class_names)}"
-            )
-        model = card.model
-    if model is None:
-        return None
-    with torch.device("meta"):
-        return models.build(model, num_classes=len(config.class_names)).channels
-
-
-def _check_arm(config: StudyConfig, name: str) -> Iterable[str]:
-    where = f"arms.{name}"
-    if name == TEACHER:
-        yield f"{where}: this name is the teacher's own; call the arm something else"
-        return
-    try:
-        space = config.space(name)
-    except SpaceError as error:
-        yield from (f"{where}.space: {fault}" for fault in error.faults)
-        return
-    stand_in = TeacherFile(path="teacher")
-    try:
-        trial = config.trial(name, space.defaults(), stand_in)
-        channels = _teacher_channels(config) if config.needs_teacher(name) else None
-    except ConfigError as error:
-        yield from (f"{where}: {fault}" for fault in error.faults)
-        return
-    except ValueError as error:
-        yield f"teacher: {error}"
-        return
-    yield from _check_networks(where, trial, channels)
-    yield from _check_paths(config, name, space)
-    for position, values in enumerate(config.arms[name].enqueue):
-        try:
-            space.check(values)
-        except SpaceError as error:
-            yield from (f"{where}.enqueue.{position}: {fault}" for fault in error.faults)
-    if config.execution.engine == "inline" and config.train.workers > 1:
-        yield f"execution.engine: inline trials have one worker, but got train.workers={config.train.workers}"
-
-
-def _check_paths(config: StudyConfig, name: str, space: Space) -> Iterable[str]:
-    """Every searched or fixed path is a leaf of the trial, and the ends of its range are allowed there."""
-    arm = config.arms[name]
-    bare = {
-        **plain(config),
-        "task": plain(arm.task),
-        "methods": plain(arm.methods),
-        "data_seed": config.seed,
-        "init_seed": config.seed,
-    }
-    leaves = sorted(_leaves(bare))
-    for path in (*space.parameters, *arm.fixed):
-        if path not in leaves:
-            yield f"arms.{name}.space: {path} is nothing that this arm's trials have; {nearest(path, leaves)}"
-    for path in space.parameters:
-        for value in space.values(path) if path in leaves else ():
-            try:
-                config.trial(name, {path: value}, TeacherFile(path="teacher"))
-            except ConfigError as error:
-                yield from (f"arms.{name}.space: {fault}" for fault in error.faults)
-
-
-def _leaves(values: Mapping[str, Any], above: str = "") -> Iterable[str]:
-    for key, value in values.items():
-        path = f"{above}{key}"
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{path}/")
-        else:
-            yield path
-
-
-def _check_networks(where: str, trial: TrialConfig, teacher_channels: Mapping[str, int] | None) -> Iterable[str]:
-    """Build everything on the meta device: networks, adapters, taps."""
-    import torch
-
-    from trainers.distiller import Distiller
-
-    if trial.train.batch % trial.train.workers:
-        yield (
-            f"{where}: train.batch must be a multiple of train.workers, but got batch={trial.train.batch} and "
-            f"workers={trial.train.workers}"
-        )
-    if trial.train.batch // trial.train.workers < 2 and not trial.train.freeze_batch_norm:
-        yield (
-            f"{where}: batch normalisation needs two images per worker, but got batch={trial.train.batch} for "
-            f"workers={trial.train.workers}; raise train.batch or set train.freeze_batch_norm"
-        )
-    if trial.augment.scale[0] > trial.augment.scale[1]:
-        yield f"augment.scale: the lowest factor must come first, but got {list(trial.augment.scale)}"
-    try:
-        with torch.device("meta"):
-            classes = len(module_of(trial.data).Dataset.class_names)
-            Distiller(trial, num_classes=classes, teacher_channels=teacher_channels)
-    except ValueError as error:
-        yield f"{where}: {error}"

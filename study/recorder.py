@@ -131,7 +131,7 @@ class Recorder(Callback):  # type: ignore[misc]
         result: dict[str, Any],
         **info: Any,
     ) -> None:
-        if "val/miou_percent" not in result or FINAL in result:
+        if "val/miou_percent" not in result or FINAL in result or ERROR in result:
             return
         run = trial.config
         key = {"arm": run["arm"], "trial": run["number"], "iteration": int(result["iteration"])}

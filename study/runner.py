@@ -23,7 +23,7 @@ from typing import Any
 
 import psutil
 
-from study import session
+from study import session, tables
 from study.config import TEACHER, StudyConfig
 from study.ledger import ArmLedger, open_arms, repair_journal
 from study.lock import locked
@@ -53,6 +53,18 @@ def create(config: StudyConfig, folder: Path) -> None:
     writing = held.with_suffix(".writing")
     writing.write_text(canonical_json(config))
     writing.replace(held)
+
+
+def discard_unstarted(folder: Path) -> None:
+    """Remove the folder of a study that no driver has begun."""
+    if not (folder / "tables").exists():
+        shutil.rmtree(folder)
+
+
+def has_ended_trials(folder: Path) -> bool:
+    """Whether the tables of a study hold a trial."""
+    place = folder / "tables"
+    return place.exists() and tables.read(place, "trials").num_rows > 0
 
 
 def read(folder: Path) -> StudyConfig:
@@ -91,7 +103,7 @@ def resume(folder: Path, address: str = "local", *, only_teacher: bool = False) 
     config = read(folder)
     with locked(folder):
         torn = repair_journal(folder)
-        with _stoppable(), session.connected(config, address):
+        with _stoppable(), session.connected(config.execution, address):
             return _drive(config, folder, torn, only_teacher)
 
 
@@ -108,7 +120,7 @@ def _drive(config: StudyConfig, folder: Path, torn: str | None, only_teacher: bo
     view = View(arms)
     if torn:
         view.say(f"warning: {torn}")
-    together = session.concurrency(config)
+    together = session.concurrency(config.execution, config.workers)
     teacher = StudyTeacher(config, folder, view.say)
     if only_teacher and not teacher.must_train:
         return True
@@ -117,12 +129,12 @@ def _drive(config: StudyConfig, folder: Path, torn: str | None, only_teacher: bo
     if teacher.must_train and arms[TEACHER].finished:
         # the last driver died between the end of the training and the writing of the file
         teacher.trained(sorted(trial_folder(folder, TEACHER, 0).glob("checkpoint_*"))[-1])
-    tables = Tables(folder, arms)
-    tables.complete(arms)
-    tables.environment.append([environment()])
-    recorder = Recorder(config, arms, tables, view, on_teacher=teacher.trained)
+    written = Tables(folder, arms)
+    written.complete(arms)
+    written.environment.append([environment()])
+    recorder = Recorder(config, arms, written, view, on_teacher=teacher.trained)
     tuner = tune.Tuner(
-        tune.with_resources(run_trial, session.trial_resources(config)),
+        tune.with_resources(run_trial, session.trial_resources(config.execution)),
         tune_config=tune.TuneConfig(
             search_alg=LedgerSearcher(config, arms, teacher=lambda: teacher.ready(arms), folder=folder),
             scheduler=LedgerScheduler(arms, config.objective),
@@ -144,8 +156,8 @@ def _drive(config: StudyConfig, folder: Path, torn: str | None, only_teacher: bo
         with view:
             tuner.fit()
     finally:
-        tables.complete(arms)
-        tables.close()
+        written.complete(arms)
+        written.close()
         # what Tune keeps of itself is never read back
         shutil.rmtree(folder / "tune", ignore_errors=True)
     return all(arm.finished for arm in arms.values())

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from study.config import StudyConfig
+from study.config import ExecutionConfig
 
 SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -46,7 +46,7 @@ def refuse_client(address: str) -> None:
 
 
 @contextmanager
-def connected(config: StudyConfig, address: str) -> Iterator[None]:
+def connected(execution: ExecutionConfig, address: str) -> Iterator[None]:
     """A Ray cluster: one of this machine's own for "local", else the one at `address`.
 
     Raises:
@@ -54,7 +54,7 @@ def connected(config: StudyConfig, address: str) -> Iterator[None]:
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(config.execution.start_timeout_s))
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(execution.start_timeout_s))
     import ray
 
     scratch = tempfile.mkdtemp(prefix="kd")
@@ -100,29 +100,26 @@ def _join(ray: Any, address: str) -> None:
         ) from None
 
 
-def trial_resources(config: StudyConfig) -> dict[str, float]:
+def trial_resources(execution: ExecutionConfig) -> dict[str, float]:
     """What Tune reserves for a trial's own process; Ray Train reserves its workers' share itself."""
     import ray
 
     # drivers stay on the head node of a cluster that has no resource for them
     driver = {DRIVER: 1.0} if DRIVER in ray.cluster_resources() else {HEAD: 0.001}
-    if config.execution.engine == "train":
+    if execution.engine == "train":
         return driver
-    gpus = config.execution.gpus_per_worker
-    return {"CPU": config.execution.cpus_per_worker, **({"GPU": gpus} if gpus else {}), **driver}
+    gpus = execution.gpus_per_worker
+    return {"CPU": execution.cpus_per_worker, **({"GPU": gpus} if gpus else {}), **driver}
 
 
-def concurrency(config: StudyConfig) -> int:
-    """How many trials run at a time.
+def concurrency(execution: ExecutionConfig, workers: int) -> int:
+    """How many trials of so many workers run at a time.
 
     Raises:
         ValueError: not one trial fits on the cluster.
     """
     import ray
 
-    execution = config.execution
-    trained = config.teacher.train if config.any_needs_teacher and not config.teacher.file else None
-    workers = max(config.train.workers, trained.workers if trained else 1)
     cluster = ray.cluster_resources()
     room = int(cluster.get("CPU", 0) / (workers * execution.cpus_per_worker))
     if execution.gpus_per_worker:

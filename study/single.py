@@ -1,32 +1,37 @@
 """One trial outside a study, and the evaluation of what it left: with Ray Train workers, or without Ray."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from study.config import TEACHER, StudyConfig, load
-from study.teaching import StudyTeacher
+from study import session
+from study.config import TEACHER, ExecutionConfig, StudyConfig
+from study.loading import load, read_yaml, with_settings
+from study.teaching import teacher_path
+from study.trial import train_arguments
 from trainers import models
 from trainers import teacher as teachers
 from trainers.checkpoint import read_student
-from trainers.config import TrialConfig, canonical_json, parse, plain
+from trainers.config import TeacherFile, TrialConfig, absolute, canonical_json, parse, plain
+from trainers.context import LocalContext
 from trainers.data import SegmentationDataset
 from trainers.evaluation import evaluate as count
 from trainers.loop import NORMALISATION
 from trainers.models.weights import load_weights
 from trainers.registry import implementations, nearest
+from trainers.worker import attempt
 
 TRIAL = "trial.json"
 
 
 def train(study: str, sets: Sequence[str], *, arm: str | None, out: Path | None, workers: int) -> Mapping[str, Any]:
-    """Train one trial of an arm at its spaces' defaults, or go on with it where it was stopped.
+    """Train one trial, or go on with it where it was stopped.
 
     Args:
-        study: a preset's name or a YAML file.
+        study: a preset's name or a study's YAML file, of which an arm is trained at its spaces' defaults; or a file
+            with a trial's own configuration, such as the `config` column of a trials table.
         sets: `path=value` settings on top.
         arm: of the study; its first by default, "teacher" for the teacher.
         out: folder of the trial; runs/<study>-<arm> by default.
@@ -38,66 +43,53 @@ def train(study: str, sets: Sequence[str], *, arm: str | None, out: Path | None,
     Raises:
         ValueError: wrong input.
     """
-    config = load(study, sets)
     if workers:
-        config = dataclasses.replace(config, train=dataclasses.replace(config.train, workers=workers))
-    arm = arm or next(iter(config.arms))
-    folder = (out or Path("runs") / f"{config.name}-{arm}").absolute()
+        sets = [*sets, f"train.workers={workers}"]
+    if _is_trial(study):
+        name, execution = Path(study).stem, ExecutionConfig()
+        trial = absolute(parse(TrialConfig, with_settings(read_yaml(Path(study)), sets)))
+    else:
+        config = load(study, sets)
+        arm = arm or next(iter(config.arms))
+        name, execution, trial = f"{config.name}-{arm}", config.execution, _trial(config, arm)
+    folder = (out or Path("runs") / name).absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    trial = _trial(config, arm, folder)
     held = folder / TRIAL
     if held.exists() and held.read_text() != canonical_json(trial):
         raise ValueError(f"--out must be a new folder or hold this trial, but {folder} holds another; choose another")
     held.write_text(canonical_json(trial))
     if workers == 0:
-        from trainers.context import LocalContext
-        from trainers.worker import attempt
-
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return attempt(plain(trial), LocalContext(folder, device=device), config.execution.loader_workers)
-    return _with_ray(config, trial, folder)
+        context = LocalContext(folder, device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        return attempt(plain(trial), context, execution.loader_workers)
+    return _with_ray(execution, trial, folder)
 
 
-def _trial(config: StudyConfig, arm: str, folder: Path) -> TrialConfig:
+def _is_trial(study: str) -> bool:
+    path = Path(study)
+    return path.is_file() and "arms" not in read_yaml(path)
+
+
+def _trial(config: StudyConfig, arm: str) -> TrialConfig:
+    """The trial of an arm at its spaces' defaults, or the teacher's."""
     if arm == TEACHER:
         return config.teacher_trial()
     if arm not in config.arms:
         raise ValueError(f"--arm must be an arm of {config.name}, but got {arm!r}; {nearest(arm, config.arms)}")
     teacher = None
     if config.needs_teacher(arm):
-        found = StudyTeacher(config, folder, print)
-        if found.must_train:
+        path = teacher_path(config)
+        if not path.exists():
             raise ValueError(f"{arm} distils, but its teacher is not trained yet; first: kdstudy teacher {config.name}")
-        teacher = found.file
+        teacher = TeacherFile(path=str(path), sha256=teachers.sha256(path))
     return config.trial(arm, config.space(arm).defaults(), teacher)
 
 
-def _with_ray(config: StudyConfig, trial: TrialConfig, folder: Path) -> Mapping[str, Any]:
-    from study import session
-
-    with session.connected(config, "local"):
-        session.concurrency(config)
-        import ray.train
+def _with_ray(execution: ExecutionConfig, trial: TrialConfig, folder: Path) -> Mapping[str, Any]:
+    with session.connected(execution, "local"):
+        session.concurrency(execution, trial.train.workers)
         from ray.train.torch import TorchTrainer
 
-        from trainers.worker import train_rank
-
-        gpus = config.execution.gpus_per_worker
-        resources = {"CPU": config.execution.cpus_per_worker, **({"GPU": gpus} if gpus else {})}
-        trainer = TorchTrainer(
-            train_rank,
-            train_loop_config={"config": plain(trial), "loader_workers": config.execution.loader_workers},
-            scaling_config=ray.train.ScalingConfig(
-                num_workers=trial.train.workers, use_gpu=bool(gpus), resources_per_worker=resources
-            ),
-            run_config=ray.train.RunConfig(
-                name=folder.name,
-                storage_path=str(folder.parent),
-                failure_config=ray.train.FailureConfig(max_failures=config.execution.max_attempts - 1),
-                checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
-            ),
-        )
-        return dict(trainer.fit().return_value or {})
+        return dict(TorchTrainer(**train_arguments(execution, trial, folder)).fit().return_value or {})
 
 
 def evaluate(checkpoint: Path, *, dataset: str, root: str, split: str) -> dict[str, Any]:

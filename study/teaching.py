@@ -41,15 +41,9 @@ class StudyTeacher:
         if not config.any_needs_teacher:
             return
         known = json.loads(self._note.read_text()) if self._note.exists() else None
-        path = Path(known["path"]) if known else self._path()
+        path = Path(known["path"]) if known else teacher_path(self._config)
         if known or config.teacher.file or path.exists():
             self._use(path, expected=known["sha256"] if known else None)
-
-    def _path(self) -> Path:
-        if self._config.teacher.file:
-            return Path(self._config.teacher.file)
-        name = f"{content_hash(self._config.teacher_trial())[:16]}.safetensors"
-        return Path(self._config.teacher.folder) / name
 
     @property
     def file(self) -> TeacherFile | None:
@@ -80,7 +74,7 @@ class StudyTeacher:
 
     def trained(self, checkpoint: Path) -> None:
         """Keep what the teacher's trial left in its last checkpoint."""
-        path = self._path()
+        path = teacher_path(self._config)
         export(checkpoint, path)
         self._use(path, expected=None)
 
@@ -104,6 +98,13 @@ class StudyTeacher:
                 f"warning: a teacher must be better than the student alone, but it has {score:.2f} mIoU and the "
                 f"baseline {baseline:.2f}; train it longer (teacher.train.iterations) or name another (teacher.file)"
             )
+
+
+def teacher_path(config: StudyConfig) -> Path:
+    """Where the teacher of a study lies, or will lie: the file it names, or one named by what trains it."""
+    if config.teacher.file:
+        return Path(config.teacher.file)
+    return Path(config.teacher.folder) / f"{content_hash(config.teacher_trial())[:16]}.safetensors"
 
 
 def export(checkpoint: Path, path: Path) -> None:

@@ -9,9 +9,13 @@ this touches of Ray is internal to it, which is why Ray's version is pinned.
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from study.config import ExecutionConfig
+from trainers.checkpoint import read_metrics
+from trainers.config import TrialConfig, parse, plain
 
 FINAL = "final"
 """Key of the report that ends a trial which used its whole budget."""
@@ -36,6 +40,9 @@ def run_trial(config: dict[str, Any]) -> None:
     outcome = run(config)
     if ERROR not in outcome:
         outcome[FINAL] = True
+    elif CHECKPOINT in outcome:
+        # how far it came, and what that cost
+        outcome = {**read_metrics(Path(outcome[CHECKPOINT])), **outcome}
     tune.report(outcome)
 
 
@@ -54,39 +61,47 @@ def _run_inline(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _run_train(config: Mapping[str, Any]) -> dict[str, Any]:
-    import ray.train
-
-    from trainers.worker import train_rank
-
     folder = Path(config["folder"])
-    execution, workers = config["execution"], config["trial"]["train"]["workers"]
     folder.mkdir(parents=True, exist_ok=True)
     release(folder)
-    gpus = execution["gpus_per_worker"]
-    resources = {"CPU": execution["cpus_per_worker"], **({"GPU": gpus} if gpus else {})}
-    trainer = _trainer_class(folder)(
-        train_rank,
-        train_loop_config={
-            "config": config["trial"],
-            "loader_workers": execution["loader_workers"],
-        },
-        scaling_config=ray.train.ScalingConfig(num_workers=workers, use_gpu=bool(gpus), resources_per_worker=resources),
-        run_config=ray.train.RunConfig(
-            name=folder.name,
-            storage_path=str(folder.parent),
-            failure_config=ray.train.FailureConfig(
-                max_failures=execution["max_attempts"] - 1, controller_failure_limit=1
-            ),
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=KEEP),
-            callbacks=[_forward_reports()],
-        ),
+    arguments = train_arguments(
+        parse(ExecutionConfig, config["execution"]),
+        parse(TrialConfig, config["trial"]),
+        folder,
+        callbacks=[_forward_reports()],
     )
     try:
-        result = trainer.fit()
+        result = _trainer_class(folder)(**arguments).fit()
     finally:
         release(folder)
     path = {CHECKPOINT: result.checkpoint.path} if result.checkpoint else {}
     return {**(result.return_value or {}), **path}
+
+
+def train_arguments(
+    execution: ExecutionConfig, trial: TrialConfig, folder: Path, callbacks: Sequence[Any] = ()
+) -> dict[str, Any]:
+    """What Ray's TorchTrainer needs to run a trial whose checkpoints lie in `folder`, or to go on with it."""
+    import ray.train
+
+    from trainers.worker import train_rank
+
+    gpus = execution.gpus_per_worker
+    resources = {"CPU": execution.cpus_per_worker, **({"GPU": gpus} if gpus else {})}
+    return {
+        "train_loop_per_worker": train_rank,
+        "train_loop_config": {"config": plain(trial), "loader_workers": execution.loader_workers},
+        "scaling_config": ray.train.ScalingConfig(
+            num_workers=trial.train.workers, use_gpu=bool(gpus), resources_per_worker=resources
+        ),
+        "run_config": ray.train.RunConfig(
+            name=folder.name,
+            storage_path=str(folder.parent),
+            failure_config=ray.train.FailureConfig(max_failures=execution.max_attempts - 1, controller_failure_limit=1),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=KEEP),
+            callbacks=list(callbacks),
+        ),
+    }
 
 
 def _trainer_class(folder: Path) -> Any:

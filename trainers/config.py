@@ -242,7 +242,7 @@ def absolute(config: T) -> T:
     changed: dict[str, Any] = {}
     for f in dataclasses.fields(config):
         value = getattr(config, f.name)
-        is_path = f.metadata.get("location") and isinstance(value, str) and value
+        is_path = (f.metadata.get("location") or f.metadata.get("path")) and value not in (None, "", "none", "timm")
         changed[f.name] = str(Path(value).absolute()) if is_path else absolute(value)
     return dataclasses.replace(config, **changed)
 

@@ -41,7 +41,7 @@ class TrialContext(Protocol):
 
 
 class LocalContext:
-    """One rank without Ray: checkpoints lie in `folder`, the newest `keep` of them, and reports go to `on_report`."""
+    """One rank without Ray: the newest `keep` checkpoints lie in `folder`, and reports are kept in `reports`."""
 
     def __init__(
         self,

@@ -150,7 +150,9 @@ def _placed(distiller: Distiller, config: TrainConfig, context: TrialContext) ->
     if ranks == 1:
         return distiller
     ids = [context.device.index] if context.device.type == "cuda" else None
-    return DistributedDataParallel(distiller, device_ids=ids)
+    # DDP waits for the gradient of every parameter, and an auxiliary head without weight gets none
+    idle = "aux" in distiller.student.channels and not distiller.weighting.config.aux_weight
+    return DistributedDataParallel(distiller, device_ids=ids, find_unused_parameters=idle)
 
 
 def _dtype(config: TrainConfig) -> torch.dtype:

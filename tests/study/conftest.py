@@ -11,12 +11,14 @@ import pytest
 import torch
 import yaml
 
-from study.config import StudyConfig, load
+from study.config import StudyConfig
+from study.loading import load
 from trainers import models
 from trainers import teacher as teachers
 from trainers.config import replaced
 from trainers.data import streets
 from trainers.data.transforms import Normalisation
+from trainers.models import deeplabv3
 
 NETWORK = {"architecture": "deeplabv3", "backbone": "mobilenetv2_035", "head_channels": 16, "rates": [2, 4]}
 SCHEDULE = {"iterations": 12, "batch": 4, "evaluate_every": 2, "optimizer": {"lr": 0.05}}
@@ -61,7 +63,7 @@ def write_teacher(path: Path, *, classes: int | None = None) -> Path:
     """A teacher's file as `kdstudy teacher` writes it, of an untrained network."""
     torch.manual_seed(0)
     names = streets.Dataset.class_names[:classes]
-    config = models.deeplabv3.Config(backbone="mobilenetv2_035", head_channels=16, rates=(2, 4))
+    config = deeplabv3.Config(backbone="mobilenetv2_035", head_channels=16, rates=(2, 4))
     card = teachers.TeacherCard(
         model=config,
         class_names=names,

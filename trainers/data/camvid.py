@@ -84,7 +84,7 @@ def _pairs(root: str, split: Split) -> list[tuple[Path, Path]]:
         raise ValueError(f"{listing} must list at least one image, but it is empty; {remedy}")
     wrong = next((line for line in lines if len(line) != 2), None)
     if wrong:
-        raise ValueError(f"each line of {listing} must name an image and its label, but got {wrong}")
+        raise ValueError(f"each line of {listing} must name an image and its label, but got {wrong}; correct that line")
     pairs = [(_under(folder, image), _under(folder, label)) for image, label in lines]
     missing = next((path for pair in pairs for path in pair if not path.is_file()), None)
     if missing:
@@ -114,7 +114,8 @@ def _check(image: Array, label: Array, path: Path) -> None:
         )
     if image.shape[:2] != label.shape:
         raise ValueError(
-            f"image and label must have the same size, but {path} is {label.shape} and its image {image.shape[:2]}"
+            f"image and label must have the same size, but {path} is {label.shape} and its image {image.shape[:2]}; "
+            "put both back from one download"
         )
     if label.max(initial=0) > VOID:
         raise ValueError(

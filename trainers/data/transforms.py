@@ -64,9 +64,17 @@ def tensors(image: Array, label: Array) -> tuple[Tensor, Tensor]:
 
 
 class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
-    """Augmented samples by (epoch, index). Decoded images are kept while they fit in `cache_mib`."""
+    """Augmented samples by (epoch, index). Decoded images are kept while they fit in `cache_mib`.
+
+    Raises:
+        ValueError: where the lowest scale is above the highest.
+    """
 
     def __init__(self, data: SegmentationDataset, config: AugmentConfig, *, seed: int, cache_mib: int = 512) -> None:
+        if config.scale[0] > config.scale[1]:
+            raise ValueError(
+                f"augment.scale must be the lowest and the highest factor, but got {config.scale}; swap them"
+            )
         self.data, self.config, self.seed = data, config, seed
         self._cache: dict[int, tuple[Array, Array]] = {}
         self._room = cache_mib * 2**20

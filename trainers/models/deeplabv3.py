@@ -5,7 +5,7 @@ projection and classifier, and a head of 128 channels on small backbones. The fe
 output of that convolution after its ReLU and dropout.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import torch
@@ -22,8 +22,10 @@ class Config:
 
     architecture: Literal["deeplabv3"] = "deeplabv3"
     backbone: str = "resnet18"
-    weights: str = "none"
+    weights: str = field(default="none", metadata={"path": True})
     """The backbone's: "none", "timm" (ImageNet) or the path of a state-dict file."""
+    width: Annotated[float, Gt(0)] = 1.0
+    """Factor of all channels of a deep-stem ResNet backbone; the head's are `head_channels`."""
     output_stride: Literal[8, 16, 32] = 8
     head_channels: Annotated[int, Gt(0)] | None = None
     """Channels of the features; None is as published: 256 on ResNet-50 and -101, else 128."""
@@ -38,7 +40,9 @@ class Network(EncoderDecoder):
     """Taps: "logits", "features" and, where the config asks for it, "aux"."""
 
     def __init__(self, config: Config, *, num_classes: int) -> None:
-        encoder = Encoder(config.backbone, output_stride=config.output_stride, weights=config.weights)
+        encoder = Encoder(
+            config.backbone, output_stride=config.output_stride, weights=config.weights, width=config.width
+        )
         channels = config.head_channels or (256 if encoder.wide else 128)
         head = nn.Sequential(
             AtrousPyramid(encoder.channels[1], channels, config.rates),

@@ -43,7 +43,7 @@ class Encoder(nn.Module):
     channels: tuple[int, int]
     """Channels of the stage before the last and of the last."""
 
-    def __init__(self, backbone: str, *, output_stride: int, weights: str = "none") -> None:
+    def __init__(self, backbone: str, *, output_stride: int, weights: str = "none", width: float = 1.0) -> None:
         """Build the backbone and fill it.
 
         Args:
@@ -54,16 +54,18 @@ class Encoder(nn.Module):
                 the names and shapes of `stages`. Tensors that have no place in the backbone, such
                 as a classifier's, are left out.
 
+            width: factor of all channels of a deep-stem ResNet, as in the literature's PSPNet-R18 (0.5).
+
         Raises:
-            ValueError: an unknown backbone; one without [B, C, H, W] maps at this stride for
-                images of any size; weights that do not exist or do not fit.
+            ValueError: an unknown backbone; a width of one that has no such factor; one without [B, C, H, W] maps at
+                this stride for images of any size; weights that do not exist or do not fit.
         """
         super().__init__()
         from_timm, from_file = weights == "timm", weights not in ("none", "timm")
         if from_timm:
             _check_published_weights(backbone)
         values = torch.get_default_device().type != "meta"
-        self.stages = _stages(backbone, output_stride, pretrained=from_timm and values)
+        self.stages = _stages(backbone, output_stride, width, pretrained=from_timm and values)
         before_last, last = self.stages.feature_info.channels()[-2:]
         self.channels = (before_last, last)
         if from_file:
@@ -82,7 +84,7 @@ class Encoder(nn.Module):
         return before_last, last
 
 
-def _stages(backbone: str, output_stride: int, *, pretrained: bool) -> Any:
+def _stages(backbone: str, output_stride: int, width: float, *, pretrained: bool) -> Any:
     if not timm.is_model(backbone):
         near = difflib.get_close_matches(backbone, timm.list_models(), n=1, cutoff=0)[0]
         raise ValueError(
@@ -91,6 +93,8 @@ def _stages(backbone: str, output_stride: int, *, pretrained: bool) -> Any:
     options: dict[str, Any] = {"features_only": True, "pretrained": pretrained}
     if backbone in _DEEP_STEM_NAMES:
         options |= _DEEP_STEM
+    if width != 1:
+        options |= _scaled(backbone, width)
     name = _DEEP_STEM_NAMES.get(backbone, backbone)
     try:
         stages = timm.create_model(name, output_stride=output_stride, **options)
@@ -98,6 +102,17 @@ def _stages(backbone: str, output_stride: int, *, pretrained: bool) -> Any:
         stages = timm.create_model(name, **options)
     _check_maps(stages, backbone, output_stride)
     return stages
+
+
+def _scaled(backbone: str, width: float) -> dict[str, Any]:
+    """timm's options for a narrower or wider ResNet."""
+    if backbone not in _DEEP_STEM_NAMES:
+        raise ValueError(
+            f"width scales {', '.join(_DEEP_STEM_NAMES)}, but got width={width:g} for {backbone!r}; set width=1, "
+            "or name a backbone that comes in several widths, such as 'mobilenetv2_050'"
+        )
+    scaled = [round(channels * width) for channels in (64, 64, 128, 256, 512)]
+    return {"stem_width": scaled[0], "channels": tuple(scaled[1:])}
 
 
 def _check_maps(stages: Any, backbone: str, output_stride: int) -> None:

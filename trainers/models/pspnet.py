@@ -5,7 +5,7 @@ with aligned corners. The features are the output of the 3x3 convolution after t
 its ReLU and dropout.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import torch
@@ -23,8 +23,10 @@ class Config:
 
     architecture: Literal["pspnet"] = "pspnet"
     backbone: str = "resnet18"
-    weights: str = "none"
+    weights: str = field(default="none", metadata={"path": True})
     """The backbone's: "none", "timm" (ImageNet) or the path of a state-dict file."""
+    width: Annotated[float, Gt(0)] = 1.0
+    """Factor of all channels of a deep-stem ResNet backbone; the head's are `head_channels`."""
     output_stride: Literal[8, 16, 32] = 8
     head_channels: Annotated[int, Gt(0)] | None = None
     """Channels of the features; None is as published: 512 on ResNet-50 and -101, else 128."""
@@ -39,7 +41,9 @@ class Network(EncoderDecoder):
     """Taps: "logits", "features" and, where the config asks for it, "aux"."""
 
     def __init__(self, config: Config, *, num_classes: int) -> None:
-        encoder = Encoder(config.backbone, output_stride=config.output_stride, weights=config.weights)
+        encoder = Encoder(
+            config.backbone, output_stride=config.output_stride, weights=config.weights, width=config.width
+        )
         channels = config.head_channels or (512 if encoder.wide else 128)
         pyramid = PoolingPyramid(encoder.channels[1], config.bins)
         head = nn.Sequential(pyramid, ConvBNReLU(pyramid.out_channels, channels, 3), nn.Dropout(0.1))

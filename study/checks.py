@@ -1,0 +1,170 @@
+"""Faults of a study's configuration that its types cannot see: data, teacher, networks, and what the spaces search.
+
+Everything is built on the meta device and nothing is started. Each fault is one line: its path in the file, the law,
+the value, the remedy.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from search_spaces.space import Space, SpaceError
+from study.config import TEACHER, StudyConfig
+from trainers import models
+from trainers.config import ConfigError, TeacherFile, TrialConfig, plain
+from trainers.distiller import Distiller
+from trainers.registry import module_of, nearest
+from trainers.teacher import read_card
+
+
+def faults(config: StudyConfig) -> Iterable[str]:
+    """Faults of a configuration that its types cannot see, one line each."""
+    yield from _check_data(config)
+    wrong = list(_check_weightings(config))
+    if wrong:
+        yield from wrong  # which arms need a teacher is not known then
+        return
+    channels = None
+    try:
+        channels = _teacher_channels(config)
+    except ValueError as error:
+        yield f"teacher: {error}"
+    yield from _check_teacher(config)
+    for name in config.arms:
+        yield from _check_arm(config, name, channels)
+
+
+def _check_weightings(config: StudyConfig) -> Iterable[str]:
+    for name in config.arms:
+        try:
+            config.needs_teacher(name)
+        except ValueError as error:
+            yield f"arms.{name}.task: {error}"
+
+
+def _check_data(config: StudyConfig) -> Iterable[str]:
+    for split in ("train", "val"):
+        try:
+            module_of(config.data).Dataset(config.data, split)
+        except ValueError as error:
+            yield f"data: {error}"
+            return
+
+
+def _check_teacher(config: StudyConfig) -> Iterable[str]:
+    teacher = config.teacher
+    if not config.any_needs_teacher:
+        return
+    if teacher.file is None and teacher.model is None:
+        yield "teacher: an arm distils, so a teacher.file or a teacher.model with teacher.train is required"
+    elif teacher.file is None and teacher.train is None:
+        yield "teacher.train: is required with teacher.model"
+    elif teacher.file is None:
+        yield from _check_networks("teacher", config.teacher_trial(), None)
+
+
+def _teacher_channels(config: StudyConfig) -> Mapping[str, int] | None:
+    """Channels of the teacher's taps, from its configuration or its file's card.
+
+    Raises:
+        ValueError: where the file is none, or of other classes.
+    """
+    model = config.teacher.model
+    if not config.any_needs_teacher:
+        return None
+    if config.teacher.file is not None:
+        card = read_card(Path(config.teacher.file))
+        if len(card.class_names) != len(config.class_names):
+            raise ValueError(
+                f"teacher and dataset must have the same classes, but the file has {len(card.class_names)} and "
+                f"{config.data.name} has {len(config.class_names)}"
+            )
+        model = card.model
+    if model is None:
+        return None
+    with torch.device("meta"):
+        return models.build(model, num_classes=len(config.class_names)).channels
+
+
+def _check_arm(config: StudyConfig, name: str, channels: Mapping[str, int] | None) -> Iterable[str]:
+    where = f"arms.{name}"
+    if name == TEACHER:
+        yield f"{where}: this name is the teacher's own; call the arm something else"
+        return
+    try:
+        space = config.space(name)
+    except SpaceError as error:
+        yield from (f"{where}.space: {fault}" for fault in error.faults)
+        return
+    stand_in = TeacherFile(path="teacher")
+    try:
+        trial = config.trial(name, space.defaults(), stand_in)
+    except ConfigError as error:
+        yield from (f"{where}: {fault}" for fault in error.faults)
+        return
+    taught = config.needs_teacher(name)
+    if channels is not None or not taught:  # else the teacher's own fault says what is wrong
+        yield from _check_networks(where, trial, channels if taught else None)
+    yield from _check_paths(config, name, space)
+    for position, values in enumerate(config.arms[name].enqueue):
+        try:
+            space.check(values)
+        except SpaceError as error:
+            yield from (f"{where}.enqueue.{position}: {fault}" for fault in error.faults)
+    if config.execution.engine == "inline" and config.train.workers > 1:
+        yield f"execution.engine: inline trials have one worker, but got train.workers={config.train.workers}"
+
+
+def _check_paths(config: StudyConfig, name: str, space: Space) -> Iterable[str]:
+    """Every searched or fixed path is a leaf of the trial, and the ends of its range are allowed there."""
+    arm = config.arms[name]
+    bare = {
+        **config._shared(),
+        "student": plain(config.student),
+        "train": plain(config.train),
+        "task": plain(arm.task),
+        "methods": plain(arm.methods),
+    }
+    leaves = sorted(_leaves(bare))
+    for path in (*space.parameters, *arm.fixed):
+        if path not in leaves:
+            yield f"arms.{name}.space: {path} is nothing that this arm's trials have; {nearest(path, leaves)}"
+    for path in space.parameters:
+        for value in space.values(path) if path in leaves else ():
+            try:
+                config.trial(name, {path: value}, TeacherFile(path="teacher"))
+            except ConfigError as error:
+                yield from (f"arms.{name}.space: {fault}" for fault in error.faults)
+
+
+def _leaves(values: Mapping[str, Any], above: str = "") -> Iterable[str]:
+    for key, value in values.items():
+        path = f"{above}{key}"
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{path}/")
+        else:
+            yield path
+
+
+def _check_networks(where: str, trial: TrialConfig, teacher_channels: Mapping[str, int] | None) -> Iterable[str]:
+    """Build everything on the meta device: networks, adapters, taps."""
+    if trial.train.batch % trial.train.workers:
+        yield (
+            f"{where}: train.batch must be a multiple of train.workers, but got batch={trial.train.batch} and "
+            f"workers={trial.train.workers}"
+        )
+    if trial.train.batch // trial.train.workers < 2 and not trial.train.freeze_batch_norm:
+        yield (
+            f"{where}: batch normalisation needs two images per worker, but got batch={trial.train.batch} for "
+            f"workers={trial.train.workers}; raise train.batch or set train.freeze_batch_norm"
+        )
+    if trial.augment.scale[0] > trial.augment.scale[1]:
+        yield f"augment.scale: the lowest factor must come first, but got {list(trial.augment.scale)}"
+    try:
+        with torch.device("meta"):
+            classes = len(module_of(trial.data).Dataset.class_names)
+            Distiller(trial, num_classes=classes, teacher_channels=teacher_channels)
+    except ValueError as error:
+        yield f"{where}: {error}"

@@ -1,0 +1,264 @@
+"""The ledger: what a dead driver leaves behind is found again, and nothing depends on how often it was opened."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from study.config import StudyConfig
+from study.ledger import JOURNAL, ArmLedger, Asked, open_arms, repair_journal, status
+
+Reader = Callable[..., StudyConfig]
+END = 12
+Run = dict[str, Any]
+
+
+@pytest.fixture(params=["journal", "sqlite"])
+def stored(request: pytest.FixtureRequest, config: Reader, tmp_path: Path) -> Reader:
+    """Reads the tiny study with its ledger in a journal or in a database."""
+    storage = "journal" if request.param == "journal" else f"sqlite:///{tmp_path}/ledger.sqlite"
+    return lambda **changes: config(storage=storage, **changes)
+
+
+def opened(config: StudyConfig, folder: Path, arm: str = "rdd") -> ArmLedger:
+    return open_arms(config, folder, with_teacher=False)[arm]
+
+
+def start(ledger: ArmLedger) -> Asked:
+    """What the searcher does with a trial that it hands out."""
+    asked = ledger.ask()
+    assert asked is not None
+    ledger.note(asked.number, {"attempt": asked.attempt})
+    return asked
+
+
+def end(ledger: ArmLedger, asked: Asked, state: TrialState = TrialState.COMPLETE, value: float | None = None) -> None:
+    ledger.tell(asked.number, state, value, {"state": state.name})
+
+
+def score(asked: Asked, iteration: int = END) -> float:
+    """A trial's mIoU: a function of its values alone, as training is."""
+    spread = sum(hash_free(value) for value in asked.values.values())
+    return 10 + spread % 7 + iteration / END
+
+
+def hash_free(value: Any) -> float:
+    return float(sum(map(ord, value))) if isinstance(value, str) else float(value)
+
+
+def test_defaults_and_what_is_enqueued_come_first(stored: Reader, tmp_path: Path) -> None:
+    config = stored(arms__rdd__enqueue=[{"methods/kd/temperature": 4.0, "task/tfe_fraction": 1.0}])
+    ledger = opened(config, tmp_path)
+    assert start(ledger).values == config.space("rdd").defaults()
+    second = start(ledger).values
+    assert (second["methods/kd/temperature"], second["task/tfe_fraction"]) == (4.0, 1.0)
+    # conditional parameters have no place in a trial that never leaves the TFE stage
+    assert second.keys() == {"task/tfe_fraction", "methods/kd/temperature", "methods/kd/weights/pixel"}
+    # opened again, nothing is enqueued twice
+    assert opened(config, tmp_path).count(TrialState.WAITING) == 0
+
+
+def test_the_budget_counts_what_did_not_fail(stored: Reader, tmp_path: Path) -> None:
+    ledger = opened(stored(execution={"max_failed": 3}), tmp_path)
+    running, failed, pruned, complete = (start(ledger) for _ in range(4))
+    assert ledger.ask() is None
+    end(ledger, failed, TrialState.FAIL)
+    replacement = start(ledger)
+    assert replacement.number == 4
+    ledger.report(pruned.number, 6, 11.0)
+    end(ledger, pruned, TrialState.PRUNED, 11.0)
+    end(ledger, complete, value=20.0)
+    end(ledger, running, value=21.0)
+    assert ledger.exhausted and not ledger.finished
+    end(ledger, replacement, value=22.0)
+    assert ledger.finished
+    assert {t.number: (t.state, t.value) for t in ledger.ended()} == {
+        0: (TrialState.COMPLETE, 21.0),
+        1: (TrialState.FAIL, None),
+        2: (TrialState.PRUNED, 11.0),  # Optuna takes the last report of a pruned trial
+        3: (TrialState.COMPLETE, 20.0),
+        4: (TrialState.COMPLETE, 22.0),
+    }
+    assert ledger.study.trials[2].intermediate_values == {6: 11.0}
+
+
+def test_an_arm_whose_trials_all_fail_is_given_up(stored: Reader, tmp_path: Path) -> None:
+    ledger = opened(stored(execution={"max_failed": 2}), tmp_path)
+    for _ in range(2):
+        end(ledger, start(ledger), TrialState.FAIL)
+    assert ledger.given_up and ledger.exhausted and not ledger.finished
+    assert ledger.ask() is None
+
+
+def test_orphans_go_on_under_their_own_number_and_values(stored: Reader, tmp_path: Path) -> None:
+    config = stored(execution={"max_attempts": 3})
+    dead = opened(config, tmp_path)
+    first, second = start(dead), start(dead)
+    for attempt in (2, 3):
+        ledger = opened(config, tmp_path)
+        assert len(ledger.orphans) == 2 and not ledger.exhausted
+        adopted = [start(ledger), start(ledger)]
+        assert [(a.number, a.values, a.attempt) for a in adopted] == [
+            (0, first.values, attempt),
+            (1, second.values, attempt),
+        ]
+    last = opened(config, tmp_path)
+    assert start(last).number == 2  # both were started three times: they failed, and are replaced
+    assert [(t.number, t.state) for t in last.ended()] == [(0, TrialState.FAIL), (1, TrialState.FAIL)]
+    assert "max_attempts" in last.ended()[0].user_attrs["error"]
+
+
+def test_a_trial_that_died_before_its_values_were_drawn_draws_them(config: Reader, tmp_path: Path) -> None:
+    study = config()
+    dead = opened(study, tmp_path)
+    dead.study.ask()
+    adopted = start(opened(study, tmp_path))
+    assert (adopted.number, adopted.attempt) == (0, 1)
+    assert adopted.values == study.space("rdd").defaults()
+
+
+@pytest.mark.parametrize("reopen", [False, True], ids=["one driver", "a driver for each trial"])
+def test_the_seed_alone_decides_the_trials(config: Reader, tmp_path: Path, reopen: bool) -> None:
+    study = config(arms__rdd__trials=9, startup_trials=4)
+
+    def values(folder: Path, reopen: bool) -> list[dict[str, Any]]:
+        folder.mkdir()
+        found = []
+        ledger = opened(study, folder)
+        for _ in range(9):
+            ledger = opened(study, folder) if reopen else ledger
+            asked = start(ledger)
+            end(ledger, asked, value=score(asked))
+            found.append(asked.values)
+        return found
+
+    expected = values(tmp_path / "once", False)
+    assert values(tmp_path / "again", reopen) == expected
+    assert len({json.dumps(v) for v in expected}) == 9
+
+
+def test_another_seed_and_another_arm_draw_other_trials(config: Reader, tmp_path: Path) -> None:
+    def second(seed: int, arm: str) -> dict[str, Any]:
+        folder = tmp_path / f"{seed}-{arm}"
+        folder.mkdir()
+        arms = {name: {"trials": 2, "space": "optimizer"} for name in ("one", "other")}
+        ledger = opened(config(seed=seed, arms=arms), folder, arm)
+        start(ledger)
+        return start(ledger).values
+
+    drawn = [second(1, "one"), second(1, "other"), second(2, "one")]
+    assert len({json.dumps(values) for values in drawn}) == 3
+
+
+def evaluations(config: StudyConfig) -> Iterator[int]:
+    yield from range(config.train.evaluate_every, END + 1, config.train.evaluate_every)
+
+
+def decisions(config: StudyConfig, folder: Path, *, reopen: bool) -> dict[int, int]:
+    """Iteration at which each trial was stopped, or the end; with a new driver before every report or with one."""
+    folder.mkdir()
+    ledger = opened(config, folder, "baseline")
+    found = {}
+    for _ in range(config.arms["baseline"].trials):
+        asked = start(ledger)
+        found[asked.number] = END
+        for iteration in evaluations(config):
+            if reopen:
+                ledger = opened(config, folder, "baseline")
+                assert start(ledger).number == asked.number
+            ledger.report(asked.number, iteration, asked.number * 7 % 10 + iteration / 100)
+            if iteration < END and ledger.should_prune(asked.number):
+                found[asked.number] = iteration
+                break
+        stopped = found[asked.number] < END
+        end(ledger, asked, TrialState.PRUNED if stopped else TrialState.COMPLETE, 1.0)
+    return found
+
+
+def test_rungs_survive_a_new_driver_before_every_report(config: Reader, tmp_path: Path) -> None:
+    study = config(arms__baseline__trials=9, execution={"max_attempts": 99}, pruning={"reduction_factor": 2})
+    expected = decisions(study, tmp_path / "one", reopen=False)
+    assert decisions(study, tmp_path / "many", reopen=True) == expected
+    assert len(set(expected.values())) > 2, "some trials are stopped at different rungs, some are not"
+
+
+def test_nothing_is_stopped_before_the_grace_or_with_pruning_off(config: Reader, tmp_path: Path) -> None:
+    late = config(arms__baseline__trials=6, pruning={"reduction_factor": 2, "grace_iterations": 6})
+    stopped = set(decisions(late, tmp_path / "late", reopen=False).values()) - {END}
+    assert stopped and min(stopped) >= 6
+    off = config(arms__baseline__trials=6, pruning={"reduction_factor": 0})
+    assert set(decisions(off, tmp_path / "off", reopen=False).values()) == {END}
+
+
+def test_an_evaluation_that_is_told_again_stays_as_it_was(config: Reader, tmp_path: Path) -> None:
+    ledger = opened(config(), tmp_path)
+    asked = start(ledger)
+    ledger.report(asked.number, 2, 5.0)
+    ledger.report(asked.number, 2, 6.0)
+    assert ledger.study.trials[0].intermediate_values == {2: 5.0}
+
+
+def test_the_teacher_is_an_arm_of_one_trial_without_values(config: Reader, tmp_path: Path) -> None:
+    teacher = open_arms(config(), tmp_path, with_teacher=True)["teacher"]
+    asked = start(teacher)
+    assert (asked.values, teacher.budget, teacher.distributions) == ({}, 1, {})
+    teacher.report(asked.number, 2, 1.0)
+    assert not teacher.should_prune(asked.number)
+    end(teacher, asked, TrialState.FAIL)
+    assert teacher.given_up
+
+
+def test_a_journal_is_readable_wherever_its_last_line_was_cut(config: Reader, tmp_path: Path) -> None:
+    study = config()
+    ledger = opened(study, tmp_path)
+    end(ledger, start(ledger), value=20.0)
+    start(ledger)
+    journal = tmp_path / JOURNAL
+    whole = journal.read_bytes()
+    kept = whole[: whole[:-1].rfind(b"\n") + 1]
+    assert repair_journal(tmp_path) is None
+    for length in range(len(kept) + 1, len(whole)):
+        journal.write_bytes(whole[:length])
+        said = repair_journal(tmp_path)
+        assert said and f"({length - len(kept)} bytes)" in said
+        assert journal.read_bytes() == kept
+        assert (tmp_path / f"{JOURNAL}.torn").read_bytes() == whole[len(kept) : length]
+    again = opened(study, tmp_path)
+    assert again.complete()[0].value == 20.0
+    assert start(again).number == 1
+    json.loads(journal.read_bytes().splitlines()[-1])
+
+
+def test_no_journal_needs_no_repair(tmp_path: Path) -> None:
+    assert repair_journal(tmp_path) is None
+
+
+def test_status_counts_every_state_beside_the_budget(stored: Reader, tmp_path: Path) -> None:
+    config = stored()
+    arms = open_arms(config, tmp_path, with_teacher=True)
+    end(arms["teacher"], start(arms["teacher"]), value=30.0)
+    for state in (TrialState.COMPLETE, TrialState.FAIL):
+        end(arms["rdd"], start(arms["rdd"]), state, 20.0)
+    start(arms["rdd"])
+    none = {"COMPLETE": 0, "PRUNED": 0, "FAIL": 0, "RUNNING": 0, "WAITING": 0}
+    assert status(config, tmp_path) == {
+        "teacher": {"budget": 1, **none, "COMPLETE": 1},
+        "baseline": {"budget": 2, **none, "WAITING": 1},
+        "rdd": {"budget": 4, **none, "COMPLETE": 1, "FAIL": 1, "RUNNING": 1},
+    }
+
+
+def test_any_reader_of_optuna_can_open_the_journal(config: Reader, tmp_path: Path) -> None:
+    ledger = opened(config(), tmp_path)
+    asked = start(ledger)
+    end(ledger, asked, value=20.0)
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / JOURNAL)))
+    assert set(optuna.get_all_study_names(storage)) == {"tiny/baseline", "tiny/rdd"}
+    study = optuna.load_study(study_name="tiny/rdd", storage=storage)
+    assert (study.best_value, study.best_params) == (20.0, asked.values)

@@ -1,0 +1,210 @@
+"""Recorder: what a report, an ending and a kill in between leave in the tables. No cluster is started."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+from optuna.trial import TrialState
+
+from study import recorder, tables
+from study.config import StudyConfig
+from study.ledger import ArmLedger, open_arms
+from study.recorder import Recorder, Tables, confusion_rows, parameter_types, report_row, trial_row
+from study.searcher import LedgerSearcher
+from study.view import View
+from trainers.config import TeacherFile, TrialConfig, content_hash, parse
+from trainers.context import LocalContext
+from trainers.data import streets
+from trainers.loop import train
+
+Reader = Callable[..., StudyConfig]
+NAMES = streets.Dataset.class_names
+TEACHER = TeacherFile(path="/teachers/one.safetensors", sha256="0" * 64)
+START = datetime(2024, 5, 17, 12, tzinfo=UTC)
+
+
+def report(iteration: int = 2, **others: Any) -> dict[str, Any]:
+    return {
+        "iteration": iteration,
+        "val/miou_percent": 20.0,
+        "val/pixel_accuracy_percent": 60.0,
+        "val/iou_percent/sky": 50.0,
+        "best/miou_percent": 21.0,
+        "best/iteration": 1,
+        "train/loss": 1.5,
+        "train/term/kd/pixel": 0.25,
+        "train/learning_rate": 0.05,
+        "time/step_ms": 12.0,
+        "time/trial_seconds": 3.0,
+        "memory/peak_mib": 100.0,
+        "trial_id": "of Tune",
+        **others,
+    }
+
+
+class Driver:
+    """Ledger, tables and recorder of a driver; its trials are Tune's as far as the recorder looks at them."""
+
+    def __init__(self, config: StudyConfig, folder: Path) -> None:
+        self.config, self.folder = config, folder
+        self.arms: dict[str, ArmLedger] = open_arms(config, folder, with_teacher=False)
+        self.tables = Tables(folder, self.arms)
+        self.recorder = Recorder(config, self.arms, self.tables, View(self.arms), on_teacher=lambda _: None)
+        self.searcher = LedgerSearcher(config, self.arms, teacher=lambda: TEACHER, folder=folder)
+
+    def start(self) -> Any:
+        run = self.searcher.suggest("any")
+        assert isinstance(run, dict)
+        trial = SimpleNamespace(trial_id=f"{run['arm']}-{run['number']}", config=run, last_result=None)
+        self.recorder.on_trial_start(0, [], trial)
+        return trial
+
+    def result(self, trial: Any, **values: Any) -> None:
+        trial.last_result = report(**values)
+        self.recorder.on_trial_result(0, [], trial, trial.last_result)
+
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = tables.read(self.folder / "tables", name).to_pylist()
+        return rows
+
+
+@pytest.fixture
+def driver(config: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
+    monkeypatch.setattr(recorder, "release", lambda _: None)  # speaks to a cluster
+    return Driver(config(), tmp_path)
+
+
+def test_a_report_has_its_columns_and_every_other_scalar() -> None:
+    row = report_row({"arm": "kd", "trial": 3, "iteration": 2}, 1, report())
+    assert dict(row["metrics"]) == {
+        "train/term/kd/pixel": 0.25, "best/miou_percent": 21.0, "best/iteration": 1.0, "memory/peak_mib": 100.0,
+    }  # fmt: skip
+    assert (row["miou_percent"], row["loss"], row["seconds"], row["step_ms"]) == (20.0, 1.5, 3.0, 12.0)
+    assert row.keys() == set(tables.REPORTS.names)
+
+
+def test_parameters_keep_the_type_of_their_space(driver: Driver) -> None:
+    assert parameter_types(driver.arms) == {
+        "train/optimizer/lr": pa.float64(),
+        "train/optimizer/weight_decay": pa.float64(),
+        "task/threshold": pa.float64(),
+        "task/tfe_fraction": pa.float64(),
+        "task/combine": pa.string(),
+        "methods/kd/weights/pixel": pa.float64(),
+        "methods/kd/temperature": pa.float64(),
+    }
+
+
+def test_every_report_is_a_row_with_every_class(driver: Driver) -> None:
+    trial = driver.start()
+    driver.result(trial)
+    driver.result(trial)  # a resumed trial tells its last evaluation again
+    driver.result(trial, iteration=4)
+    assert [row["iteration"] for row in driver.rows("reports")] == [2, 4]
+    classes = driver.rows("class_iou")
+    assert [row["class"] for row in classes] == [*NAMES, *NAMES]
+    assert {row["class"]: row["iou_percent"] for row in classes} == {**dict.fromkeys(NAMES), "sky": 50.0}
+
+
+@pytest.mark.parametrize(
+    ("last", "state", "error"),
+    [
+        ({"final": True}, "COMPLETE", None),
+        ({}, "PRUNED", None),
+        ({"error": "DivergedError: kd/pixel"}, "FAIL", "DivergedError: kd/pixel"),
+        ({"val/miou_percent": float("nan")}, "FAIL", "val/miou_percent must be finite, but got nan"),
+    ],
+)
+def test_how_a_trial_ended_is_told_to_ledger_and_table(
+    driver: Driver, last: dict[str, Any], state: str, error: str | None
+) -> None:
+    trial = driver.start()
+    driver.recorder._arms[trial.config["arm"]].report(trial.config["number"], 2, 20.0)
+    driver.result(trial, **last)
+    driver.recorder.on_trial_complete(0, [], trial)
+    (row,) = driver.rows("trials")
+    assert (row["state"], row["error"], row["iterations"]) == (state, error, 2)
+    (ended,) = driver.arms[trial.config["arm"]].ended()
+    assert ended.state.name == state
+    assert (ended.value == 20.0) == (state != "FAIL")
+
+
+def test_what_ray_raised_is_a_reason_without_its_traceback(driver: Driver) -> None:
+    trial = driver.start()
+    trial.get_error = lambda: RuntimeError(
+        "Traceback (most recent call last):\n  File x\nActorDied: the node is gone\n"
+    )
+    driver.recorder.on_trial_recover(0, [], trial)
+    driver.recorder.on_trial_error(0, [], trial)
+    (row,) = driver.rows("trials")
+    assert (row["state"], row["error"]) == ("FAIL", "RuntimeError: ActorDied: the node is gone")
+    assert (row["attempts"], row["iterations"]) == (2, 0)
+
+
+def test_the_configuration_in_a_row_is_the_trial(driver: Driver) -> None:
+    runs = [driver.start().config for _ in range(4)]
+    assert {run["arm"] for run in runs} == {"baseline", "rdd"}
+    for run in runs:
+        row = trial_row(run, "COMPLETE", report(), None, START)
+        stored = parse(TrialConfig, json.loads(row["config"]))
+        assert stored == driver.config.trial(run["arm"], run["values"], TEACHER)
+        assert content_hash(stored) == row["config_hash"]
+        assert {n.removeprefix("param/"): v for n, v in row.items() if n.startswith("param/")} == run["values"]
+        assert json.loads(json.dumps(row)) == row
+
+
+def test_rows_that_a_killed_driver_did_not_write_are_completed_once(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = driver.start()
+    driver.result(trial, final=True)
+    with monkeypatch.context() as killed:
+        killed.setattr(driver.tables.trials, "append", lambda _: None)
+        driver.recorder.on_trial_complete(0, [], trial)
+    assert driver.rows("trials") == []
+    for _ in range(2):
+        following = Driver(driver.config, driver.folder)
+        following.tables.complete(following.arms)
+        following.tables.close()
+        (row,) = following.rows("trials")
+    assert (row["arm"], row["trial"], row["state"]) == (trial.config["arm"], trial.config["number"], "COMPLETE")
+    assert row["last_miou_percent"] == 20.0
+
+
+def test_a_trial_that_was_given_up_between_drivers_has_a_row(config: Reader, driver: Driver) -> None:
+    study = config(execution={"max_attempts": 1})
+    trial = Driver(study, driver.folder).start()
+    following = Driver(study, driver.folder)
+    arm = following.arms[trial.config["arm"]]
+    arm.ask()
+    following.tables.complete(following.arms)
+    (row,) = following.rows("trials")
+    assert (row["state"], row["attempts"], row["config_hash"]) == ("FAIL", 1, trial.config["hash"])
+    assert "max_attempts" in row["error"]
+    assert arm.count(TrialState.FAIL) == 1
+
+
+def test_confusion_rows_add_up_to_the_pixels_of_every_image(config: Reader, tmp_path: Path) -> None:
+    trial = config(train__iterations=2).trial("baseline", {}, None)
+    torch.set_num_threads(1)
+    context = LocalContext(tmp_path / "trial")
+    result = dict(train(trial, context))
+    rows = confusion_rows({"arm": "baseline", "number": 0}, context.checkpoints()[-1], result, NAMES)
+    assert {row["evaluation"] for row in rows} == {"last", "best"}
+    images = {row["image"] for row in rows}
+    assert len(images) == 8
+    last = [row for row in rows if row["evaluation"] == "last"]
+    for image in images:
+        pixels = sum(r["true_positives"] + r["false_negatives"] for r in last if r["image"] == image)
+        assert 0 < pixels <= 48 * 64
+    correct, labelled = (
+        sum(r["true_positives"] for r in last),
+        sum(r["true_positives"] + r["false_negatives"] for r in last),
+    )
+    assert 100 * correct / labelled == pytest.approx(result["val/pixel_accuracy_percent"])

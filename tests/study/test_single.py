@@ -1,0 +1,145 @@
+"""One trial outside a study, by the command line: trained, gone on with, scored."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from study.__main__ import main
+from tests.study.conftest import ray_environment
+
+Writer = Callable[..., Path]
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    return sorted(folder.glob("checkpoint_*"))
+
+
+@pytest.fixture
+def trained(study_file: Writer, tmp_path: Path) -> Path:
+    """The folder of a trial of the tiny study's baseline."""
+    assert main(["train", str(study_file()), "--out", str(tmp_path / "trial")]) == 0
+    return tmp_path / "trial"
+
+
+def test_a_trial_is_trained_without_ray_and_goes_on_where_it_was_stopped(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = checkpoints(trained)[-1]
+    assert last.name == "checkpoint_000000012"
+    expected = load_file(last / "weights.safetensors")
+    report = json.loads((last / "metrics.json").read_text())
+    capsys.readouterr()
+    # done already: the last report again, nothing trained
+    untouched = last.stat().st_mtime_ns
+    assert main(["train", str(tmp_path / "tiny.yaml"), "--out", str(trained)]) == 0
+    assert f"val/miou_percent: {report['val/miou_percent']:.4f}\n" in capsys.readouterr().out
+    assert last.stat().st_mtime_ns == untouched
+    # as if stopped after the checkpoint before
+    shutil.rmtree(last)
+    assert main(["train", str(tmp_path / "tiny.yaml"), "--out", str(trained)]) == 0
+    found = load_file(last / "weights.safetensors")
+    assert all(tensor.equal(found[name]) for name, tensor in expected.items())
+
+
+def test_a_folder_holds_one_trial(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = str(tmp_path / "tiny.yaml")
+    assert main(["train", study, "--set", "seed=5", "--out", str(trained)]) == 2
+    assert "holds another; choose another" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arm", "message"),
+    [("basline", "did you mean 'baseline'?"), ("rdd", "its teacher is not trained yet; first: kdstudy teacher")],
+)
+def test_an_arm_that_cannot_be_trained_is_refused(
+    study_file: Writer, tmp_path: Path, capsys: pytest.CaptureFixture[str], arm: str, message: str
+) -> None:
+    folder = str(tmp_path / "teachers")
+    arguments = ["train", str(study_file(teacher__folder=folder)), "--arm", arm, "--out", str(tmp_path / "trial")]
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_arm_that_distils_has_its_teacher(study_file: Writer, tmp_path: Path, teacher_file: Path) -> None:
+    study = study_file(teacher={"file": str(teacher_file)}, train__iterations=4)
+    assert main(["train", str(study), "--arm", "rdd", "--out", str(tmp_path / "trial")]) == 0
+    trial = json.loads((tmp_path / "trial" / "trial.json").read_text())
+    assert trial["teacher"]["path"] == str(teacher_file)
+    report = json.loads((checkpoints(tmp_path / "trial")[-1] / "metrics.json").read_text())
+    assert report["train/term/kd/pixel"] > 0
+
+
+def test_the_configuration_in_a_checkpoint_can_be_run_again(trained: Path, tmp_path: Path) -> None:
+    held = tmp_path / "again.yaml"
+    held.write_text((checkpoints(trained)[-1] / "trial.json").read_text())
+    assert main(["train", str(held), "--out", str(tmp_path / "again")]) == 0
+    expected, found = (
+        load_file(checkpoints(folder)[-1] / "weights.safetensors") for folder in (trained, tmp_path / "again")
+    )
+    assert all(tensor.equal(found[name]) for name, tensor in expected.items())
+
+
+@pytest.mark.ray
+def test_one_ray_worker_trains_the_same_weights(trained: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "study", "train", str(tmp_path / "tiny.yaml"), "--workers", "1", "--out", "ray"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=ray_environment(), check=False)
+    assert done.returncode == 0, done.stderr
+    expected, found = (
+        load_file(checkpoints(folder)[-1] / "weights.safetensors") for folder in (trained, tmp_path / "ray")
+    )
+    assert expected.keys() == found.keys()
+    assert all(tensor.equal(found[name]) for name, tensor in expected.items())
+
+
+def test_workers_that_cannot_share_the_batch_are_refused_before_ray_starts(
+    study_file: Writer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", str(study_file()), "--workers", "3", "--out", str(tmp_path / "trial")]
+    assert main(arguments) == 2
+    assert "train.batch must be a multiple of train.workers" in capsys.readouterr().err
+
+
+def test_a_checkpoint_is_scored_as_it_was_in_training(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    last = checkpoints(trained)[-1]
+    capsys.readouterr()
+    assert main(["evaluate", str(last), "--dataset", "streets", "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    report = json.loads((last / "metrics.json").read_text())
+    assert scores["miou_percent"] == pytest.approx(report["val/miou_percent"], abs=1e-9)
+    assert scores["images"] == 8
+    ious = scores["class_iou_percent"]
+    assert len(ious) == 11
+    assert {n: v for n, v in ious.items() if v is not None} == pytest.approx(
+        {n.removeprefix("val/iou_percent/"): v for n, v in report.items() if n.startswith("val/iou_percent/")}
+    )
+
+
+def test_a_teachers_file_is_scored_too(teacher_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # its card says 48 x 64, and with that the dataset's own number of images
+    assert main(["evaluate", str(teacher_file), "--dataset", "streets", "--split", "val"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("mIoU ") and len(shown.splitlines()) == 12
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{file}", "--dataset", "street"], "did you mean 'streets'?"),
+        (["{file}", "--dataset", "camvid"], "data.root must be CamVid's folder"),
+        (["{folder}", "--dataset", "streets"], "name a checkpoint_... folder of a trial"),
+        (["{folder}/none", "--dataset", "streets"], "name a checkpoint_... folder of a trial"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(
+    arguments: list[str], message: str, teacher_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [part.format(file=teacher_file, folder=tmp_path) for part in arguments]
+    assert main(["evaluate", *given]) == 2
+    written = capsys.readouterr()
+    assert message in written.err and written.out == ""

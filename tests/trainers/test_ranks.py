@@ -1,0 +1,113 @@
+"""Two processes over gloo against one process with the same global batch."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from torch.multiprocessing.spawn import spawn
+
+from tests.trainers import small
+from trainers.checkpoint import read_evaluations
+from trainers.context import LocalContext
+from trainers.data import IGNORE, streets
+from trainers.data.order import CountedBatches
+from trainers.data.transforms import TrainingSamples
+from trainers.loop import train
+from trainers.means import Mean, global_means
+
+RANKS = 2
+PLAIN: dict[str, Any] = {
+    "train": {"iterations": 4, "batch": 4, "evaluate_every": 1, "precision": "float64", "freeze_batch_norm": True},
+    "student/dropout": False,
+    "augment/scale": [0.3, 1.2],
+}
+UNEVEN = {
+    "uneven": [Mean(torch.tensor(6.0), torch.tensor(4)), Mean(torch.tensor(1.0), torch.tensor(3))],
+    "one empty": [Mean(torch.tensor(0.0), torch.tensor(0)), Mean(torch.tensor(9.0), torch.tensor(2))],
+    "all empty": [Mean(torch.tensor(0.0), torch.tensor(0))] * 2,
+}
+"""Means by name, one per rank."""
+
+
+def trials(folder: Path) -> dict[str, dict[str, Any]]:
+    """Changes of the small trial by name: distilled, and with an auxiliary head that weighs nothing."""
+    distilled = {**small.DISTILLED, "teacher/path": str(folder / "teacher.safetensors")}
+    return {"distilled": PLAIN | distilled, "idle aux": {**PLAIN, "task/aux_weight": 0}}
+
+
+def rank_main(rank: int, folder: Path) -> None:
+    """What each process does; leaves `rank_<number>.json`."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=RANKS)
+    reports = {}
+    for name, changes in trials(folder).items():
+        context = LocalContext(folder / "two" / name, rank=rank, world_size=RANKS)
+        train(small.trial(changes), context)
+        reports[name] = context.reports
+    means = global_means({name: parts[rank] for name, parts in UNEVEN.items()})
+    found = {"reports": reports, "means": {name: mean.item() for name, mean in means.items()}}
+    (folder / f"rank_{rank}.json").write_text(json.dumps(found))
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both trials by two ranks under `two`, by one under `one`."""
+    made = tmp_path_factory.mktemp("ranks")
+    small.teacher_file(made / "teacher.safetensors")
+    spawn(rank_main, args=(made,), nprocs=RANKS)  # type: ignore[no-untyped-call]
+    for name, changes in trials(made).items():
+        context = LocalContext(made / "one" / name)
+        train(small.trial(changes), context)
+        (made / "one" / f"{name}.json").write_text(json.dumps(context.reports))
+    return made
+
+
+def read(folder: Path, rank: int) -> Any:
+    return json.loads((folder / f"rank_{rank}.json").read_text())
+
+
+@pytest.mark.parametrize("name", ["distilled", "idle aux"])
+def test_two_ranks_have_the_curves_of_one(folder: Path, name: str) -> None:
+    alone = json.loads((folder / "one" / f"{name}.json").read_text())
+    assert len(alone) == 4
+    for rank in range(RANKS):
+        together = read(folder, rank)["reports"][name]
+        for one, two in zip(alone, together, strict=True):
+            curves = {key for key in one if key.startswith(("train/", "val/", "best/"))}
+            assert {key: two[key] for key in curves} == pytest.approx({key: one[key] for key in curves}, rel=1e-6)
+    assert len({report["train/loss"] for report in alone}) == 4
+    assert ("train/term/task/aux" in alone[0]) == (name == "distilled")
+
+
+def test_the_ranks_had_uneven_numbers_of_labelled_pixels() -> None:
+    config = small.trial(PLAIN)
+    samples = TrainingSamples(streets.Dataset(config.data, "train"), config.augment, seed=0)
+    labelled = []
+    for rank in range(RANKS):
+        batches = CountedBatches(length=5, batch=4, seed=0, start=0, stop=4, rank=rank, ranks=RANKS)
+        labelled.append([sum(int((samples[key][1] != IGNORE).sum()) for key in batch) for batch in batches])
+    assert all(abs(one - two) > 100 for one, two in zip(*labelled, strict=True))
+
+
+def test_no_image_is_counted_twice(folder: Path) -> None:
+    counts = {}
+    for ranks in ("one", "two"):
+        (last,) = LocalContext(folder / ranks / "distilled").checkpoints()[-1:]
+        names, counts[ranks] = read_evaluations(last)
+        assert names == ["val/00000", "val/00001", "val/00002"]
+    for kind in ("last", "best"):
+        np.testing.assert_array_equal(counts["two"][kind], counts["one"][kind])
+    labels = [streets.Dataset(small.trial().data, "val").load(index)[1] for index in range(3)]
+    labelled = counts["two"]["last"][..., [0, 2]].sum((1, 2))
+    assert labelled.tolist() == [int((label != IGNORE).sum()) for label in labels]
+
+
+def test_the_average_over_ranks_is_the_global_mean(folder: Path) -> None:
+    means = [read(folder, rank)["means"] for rank in range(RANKS)]
+    average = {name: (means[0][name] + means[1][name]) / RANKS for name in UNEVEN}
+    assert average == pytest.approx({"uneven": 1.0, "one empty": 4.5, "all empty": 0.0}, rel=1e-6)
+    assert means[0]["uneven"] == pytest.approx(2 * 6 / 7, rel=1e-6)

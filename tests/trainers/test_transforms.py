@@ -1,0 +1,113 @@
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from trainers.config import AugmentConfig
+from trainers.data import IGNORE, Array, streets
+from trainers.data.order import generator
+from trainers.data.transforms import PADDING, Normalisation, TrainingSamples, WholeImages, augment
+
+
+def numbered(height: int, width: int) -> tuple[Array, Array]:
+    """An image whose red channel is its label, every pixel another value."""
+    label = np.arange(height * width, dtype=np.uint8).reshape(height, width)
+    return np.stack([label, label // 2, label // 3], axis=2), label
+
+
+def samples(seed: int = 0, **changes: Any) -> TrainingSamples:
+    data = streets.Dataset(streets.Config(size=(32, 48), train_images=2), "train")
+    return TrainingSamples(data, AugmentConfig(**({"crop": (24, 32)} | changes)), seed=seed)
+
+
+@pytest.mark.parametrize("crop", [(16, 16), (32, 48), (40, 20), (100, 70)])
+def test_samples_are_as_large_as_the_crop(crop: tuple[int, int]) -> None:
+    for epoch in range(4):
+        image, label = samples(crop=crop)[epoch, 1]
+        assert image.shape == (3, *crop) and image.dtype == torch.uint8
+        assert label.shape == crop and label.dtype == torch.int64
+
+
+def test_what_lies_beside_the_image_is_ignored() -> None:
+    image, label = numbered(10, 12)
+    config = AugmentConfig(crop=(16, 17), scale=(1, 1), flip=False)
+    grown, marked = augment(image, label, config, generator(0))
+    np.testing.assert_array_equal(grown[:10, :12], image)
+    np.testing.assert_array_equal(marked[:10, :12], label)
+    for part in (marked[10:], marked[:, 12:]):
+        assert (part == IGNORE).all()
+    assert (grown[10:] == PADDING).all() and (grown[:, 12:] == PADDING).all()
+
+
+def test_scale_one_and_the_image_as_crop_change_nothing() -> None:
+    image, label = numbered(16, 20)
+    config = AugmentConfig(crop=(16, 20), scale=(1, 1), flip=False)
+    same = augment(image, label, config, generator(0))
+    np.testing.assert_array_equal(same[0], image)
+    np.testing.assert_array_equal(same[1], label)
+
+
+def test_image_and_label_are_cropped_and_mirrored_together() -> None:
+    image, label = numbered(18, 14)
+    config = AugmentConfig(crop=(16, 11), scale=(1, 1))
+    mirrored, corners = 0, set()
+    for key in range(120):
+        cut, marked = augment(image, label, config, generator(key))
+        np.testing.assert_array_equal(cut[..., 0], marked)
+        mirrored += int(marked[0, 0]) > int(marked[0, 1])
+        corners.add(min(marked[0, 0], marked[0, -1]))
+    assert 40 < mirrored < 80
+    assert len(corners) == 3 * 4  # rows 0..2, columns 0..3
+
+
+def test_the_scale_is_drawn_between_its_bounds() -> None:
+    label = np.zeros((40, 60), np.uint8)
+    config = AugmentConfig(crop=(80, 120), scale=(0.5, 1.5), flip=False)
+    image = np.zeros((40, 60, 3), np.uint8)
+    shown = [(augment(image, label, config, generator(key))[1] == 0).mean() for key in range(60)]
+    factors = [2 * share**0.5 for share in shown]
+    assert 0.48 < min(factors) < 0.6 and 1.4 < max(factors) < 1.52
+
+
+def test_a_sample_depends_on_seed_epoch_and_index_alone() -> None:
+    used = samples()
+    used[0, 1], used[1, 0]
+    for found, fresh in zip(used[2, 1], samples()[2, 1], strict=True):
+        assert torch.equal(found, fresh)
+    others = (samples()[3, 1], samples()[2, 0], samples(seed=1)[2, 1])
+    assert not any(torch.equal(used[2, 1][0], other) for other, _ in others)
+
+
+def test_the_cache_changes_nothing() -> None:
+    data = streets.Dataset(streets.Config(size=(32, 48), train_images=2), "train")
+    config = AugmentConfig(crop=(24, 32))
+    for key in ((0, 0), (1, 0), (1, 1)):
+        kept, read = (TrainingSamples(data, config, seed=0, cache_mib=size)[key] for size in (1, 0))
+        assert torch.equal(kept[0], read[0]) and torch.equal(kept[1], read[1])
+
+
+def test_scales_in_the_wrong_order_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"augment\.scale must be .* got \(2.0, 0.5\); swap"):
+        samples(scale=(2.0, 0.5))
+
+
+def test_whole_images_are_as_they_are() -> None:
+    data = streets.Dataset(streets.Config(size=(32, 48), val_images=2), "val")
+    whole = WholeImages(data)
+    assert len(whole) == 2
+    np.testing.assert_array_equal(whole[1][0].permute(1, 2, 0), data.load(1)[0])
+    np.testing.assert_array_equal(whole[1][1], data.load(1)[1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("bgr", [False, True])
+def test_normalisation(bgr: bool, dtype: torch.dtype) -> None:
+    images = torch.randint(256, (2, 3, 4, 5), dtype=torch.uint8)
+    normalisation = Normalisation(mean=(1.0, 2.0, 3.0), std=(4.0, 5.0, 6.0), bgr=bgr)
+    found = normalisation(images, dtype)
+    assert found.dtype == dtype
+    for channel in range(3):
+        expected = (images[:, channel].double() - (1 + channel)) / (4 + channel)
+        place = 2 - channel if bgr else channel
+        torch.testing.assert_close(found[:, place].double(), expected, rtol=1e-6, atol=1e-6)
