@@ -13,7 +13,7 @@ import torch
 from search_spaces.space import Space, SpaceError
 from study.config import TEACHER, StudyConfig
 from trainers import models
-from trainers.config import ConfigError, TeacherFile, TrialConfig, plain
+from trainers.config import ConfigError, TeacherFile, TrainConfig, TrialConfig, plain
 from trainers.distiller import Distiller
 from trainers.registry import module_of, nearest
 from trainers.teacher import read_card
@@ -62,7 +62,9 @@ def _check_teacher(config: StudyConfig) -> Iterable[str]:
     elif teacher.file is None and teacher.train is None:
         yield "teacher.train: is required with teacher.model"
     elif teacher.file is None:
-        yield from _check_networks("teacher", config.teacher_trial(), None)
+        trial = config.teacher_trial()
+        yield from _check_batch(config, "teacher", trial.train)
+        yield from _check_networks("teacher", trial, None)
 
 
 def _teacher_channels(config: StudyConfig) -> Mapping[str, int] | None:
@@ -104,6 +106,7 @@ def _check_arm(config: StudyConfig, name: str, channels: Mapping[str, int] | Non
     except ConfigError as error:
         yield from (f"{where}: {fault}" for fault in error.faults)
         return
+    yield from _check_batch(config, where, trial.train)
     taught = config.needs_teacher(name)
     if channels is not None or not taught:  # else the teacher's own fault says what is wrong
         yield from _check_networks(where, trial, channels if taught else None)
@@ -150,16 +153,6 @@ def _leaves(values: Mapping[str, Any], above: str = "") -> Iterable[str]:
 
 def _check_networks(where: str, trial: TrialConfig, teacher_channels: Mapping[str, int] | None) -> Iterable[str]:
     """Build everything on the meta device: networks, adapters, taps."""
-    if trial.train.batch % trial.train.workers:
-        yield (
-            f"{where}: train.batch must be a multiple of train.workers, but got batch={trial.train.batch} and "
-            f"workers={trial.train.workers}"
-        )
-    if trial.train.batch // trial.train.workers < 2 and not trial.train.freeze_batch_norm:
-        yield (
-            f"{where}: batch normalisation needs two images per worker, but got batch={trial.train.batch} for "
-            f"workers={trial.train.workers}; raise train.batch or set train.freeze_batch_norm"
-        )
     if trial.augment.scale[0] > trial.augment.scale[1]:
         yield f"augment.scale: the lowest factor must come first, but got {list(trial.augment.scale)}"
     try:
@@ -168,3 +161,18 @@ def _check_networks(where: str, trial: TrialConfig, teacher_channels: Mapping[st
             Distiller(trial, num_classes=classes, teacher_channels=teacher_channels)
     except ValueError as error:
         yield f"{where}: {error}"
+
+
+def _check_batch(config: StudyConfig, where: str, train: TrainConfig) -> Iterable[str]:
+    """Every worker has the same share of a batch, and enough of it to normalise by."""
+    share, rest = divmod(train.batch, train.workers)
+    given = f"batch={train.batch} and workers={train.workers}"
+    if rest:
+        yield f"{where}: train.batch must be a multiple of train.workers, but got {given}; change one of them"
+    # on GPUs batch normalisation is synchronised over the workers
+    normalised = train.batch if config.execution.gpus_per_worker else share
+    if normalised < 2 and not train.freeze_batch_norm:
+        yield (
+            f"{where}: batch normalisation needs two images per worker, but got {given}; raise train.batch or set "
+            "train.freeze_batch_norm"
+        )

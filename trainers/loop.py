@@ -1,5 +1,6 @@
 """Train one trial: plain PyTorch, with or without a process group, with no idea of Ray or of a study."""
 
+import math
 import resource
 import time
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -101,6 +102,13 @@ def _prepare(config: TrialConfig, context: TrialContext, loader_workers: int) ->
         raise ValueError(
             f"both splits must hold images, but {config.data.name} has {len(train_data)} for training and "
             f"{len(val_data)} for validation; complete the dataset"
+        )
+    # on GPUs batch normalisation is synchronised over the ranks
+    share = config.train.batch // (1 if context.device.type == "cuda" else context.world_size)
+    if share < 2 and not config.train.freeze_batch_norm:
+        raise ValueError(
+            f"batch normalisation needs two images per worker, but got train.batch={config.train.batch} for "
+            f"{context.world_size} workers; raise train.batch or set train.freeze_batch_norm"
         )
     teacher = load_teacher(config, train_data, context.device)
     torch.manual_seed(config.init_seed)
@@ -261,6 +269,10 @@ def _share_buffers(module: nn.Module) -> None:
 
 def _metrics(parts: Parts, state: TrainState, evaluation: Evaluation, step_ms: float) -> Metrics:
     miou, best = evaluation.miou_percent, float(state.metrics.get("best/miou_percent", -1))
+    if math.isnan(miou):
+        raise ValueError(
+            f"the validation split must have labelled pixels, but {parts.config.data.name}'s has none; check its labels"
+        )
     is_best = miou > best
     optimizer = parts.config.train.optimizer
     rate = optim.poly_rate(optimizer, state.iteration - 1, parts.config.train.iterations)

@@ -106,7 +106,7 @@ def read_card(path: Path) -> TeacherCard:
         raise ValueError(f"{path} must say what network it holds, but has no teacher's card; {remedy}")
     try:
         return parse(TeacherCard, json.loads(text))
-    except ConfigError as error:
+    except (ConfigError, json.JSONDecodeError) as error:
         raise ValueError(f"the card of {path} must be readable, but: {error}; {remedy}") from None
 
 

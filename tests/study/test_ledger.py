@@ -75,7 +75,7 @@ def test_the_budget_counts_what_did_not_fail(stored: Reader, tmp_path: Path) -> 
     end(ledger, pruned, TrialState.PRUNED, 11.0)
     end(ledger, complete, value=20.0)
     end(ledger, running, value=21.0)
-    assert ledger.exhausted and not ledger.finished
+    assert not ledger.finished
     end(ledger, replacement, value=22.0)
     assert ledger.finished
     assert {t.number: (t.state, t.value) for t in ledger.ended()} == {
