@@ -25,7 +25,7 @@ import psutil
 
 from study import session, tables
 from study.config import TEACHER, StudyConfig
-from study.ledger import ArmLedger, open_arms, repair_journal
+from study.ledger import ArmLedger, open_arms, repair_journal, status
 from study.lock import locked
 from study.teaching import StudyTeacher
 from study.view import View
@@ -103,8 +103,24 @@ def resume(folder: Path, address: str = "local", *, only_teacher: bool = False) 
     config = read(folder)
     with locked(folder):
         torn = repair_journal(folder)
+        if _settled(config, folder):
+            return True
         with _stoppable(), session.connected(config.execution, address):
             return _drive(config, folder, torn, only_teacher)
+
+
+def _settled(config: StudyConfig, folder: Path) -> bool:
+    """Whether the ledger has nothing left to do; then the tables are made to say the same, without any cluster."""
+    counts = status(config, folder)
+    if any(arm["COMPLETE"] + arm["PRUNED"] < arm["budget"] for arm in counts.values()):
+        return False
+    from study.recorder import Tables
+
+    arms = open_arms(config, folder, with_teacher=TEACHER in counts)
+    written = Tables(folder, arms)
+    written.complete(arms)
+    written.close()
+    return True
 
 
 def _drive(config: StudyConfig, folder: Path, torn: str | None, only_teacher: bool) -> bool:
@@ -128,7 +144,7 @@ def _drive(config: StudyConfig, folder: Path, torn: str | None, only_teacher: bo
     arms.update({name: arm for name, arm in opened.items() if name == TEACHER or not only_teacher})
     if teacher.must_train and arms[TEACHER].finished:
         # the last driver died between the end of the training and the writing of the file
-        teacher.trained(sorted(trial_folder(folder, TEACHER, 0).glob("checkpoint_*"))[-1])
+        teacher.trained(sorted(trial_folder(folder, TEACHER, 0).glob("checkpoint_[0-9]*"))[-1])
     written = Tables(folder, arms)
     written.complete(arms)
     written.environment.append([environment()])

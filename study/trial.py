@@ -132,7 +132,13 @@ def _trainer_class(folder: Path) -> Any:
 
         def _initialize_and_run_controller(self, **arguments: Any) -> Any:
             controller = NotedController(**arguments)
-            asyncio.run(controller.run())
+            try:
+                asyncio.run(controller.run())
+            finally:
+                # Tune ends a stopped trial by SystemExit, and keeps this process for the next one
+                group = controller._worker_group
+                if group is not None and group.has_started():
+                    group.abort()
             return controller.get_result()
 
     return InProcessTrainer

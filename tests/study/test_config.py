@@ -130,12 +130,15 @@ FAULTS: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a batch that workers cannot share": (
         {"train__workers": 4, "train__batch": 10, "arms": {"only": {"trials": 1, "space": "optimizer"}}},
-        ["arms.only: train.batch must be a multiple of train.workers, but got batch=10 and workers=4"],
+        [
+            "arms.only: train.batch must be a multiple of train.workers, but got batch=10 and workers=4; change one of "
+            "them"
+        ],
     ),
     "one image for each worker": (
         {"train__workers": 4, "arms": {"only": {"trials": 1, "space": "optimizer"}}},
         [
-            "arms.only: batch normalisation needs two images per worker, but got batch=4 for workers=4; raise "
+            "arms.only: batch normalisation needs two images per worker, but got batch=4 and workers=4; raise "
             "train.batch or set train.freeze_batch_norm"
         ],
     ),

@@ -75,9 +75,9 @@ def test_the_budget_counts_what_did_not_fail(stored: Reader, tmp_path: Path) -> 
     end(ledger, pruned, TrialState.PRUNED, 11.0)
     end(ledger, complete, value=20.0)
     end(ledger, running, value=21.0)
-    assert not ledger.finished
+    before = ledger.finished
     end(ledger, replacement, value=22.0)
-    assert ledger.finished
+    assert (before, ledger.finished) == (False, True)
     assert {t.number: (t.state, t.value) for t in ledger.ended()} == {
         0: (TrialState.COMPLETE, 21.0),
         1: (TrialState.FAIL, None),
