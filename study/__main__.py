@@ -128,7 +128,11 @@ def _go_on(folder: Path, address: str) -> int:
     if finished:
         print(f"written to {folder}", file=sys.stderr)
         return 0
-    print(f"not all trials are done; go on with: kdstudy resume {folder}", file=sys.stderr)
+    given_up = runner.given_up_arms(folder)
+    if given_up:
+        print(f"given up after execution.max_failed failures: {', '.join(given_up)}", file=sys.stderr)
+    else:
+        print(f"not all trials are done; go on with: kdstudy resume {folder}", file=sys.stderr)
     return FAILED
 
 

@@ -187,10 +187,6 @@ class ArmLedger:
         trial.set_user_attr("row", json.dumps(row))
         self.study.tell(trial, value if state == TrialState.COMPLETE else None, state=state)
 
-    def release(self, number: int) -> None:
-        """Leave a trial RUNNING, for the next driver to adopt."""
-        self._live.pop(number, None)
-
     def note(self, number: int, run: Mapping[str, Any]) -> None:
         """Keep what a live trial runs with it, for a driver that finds it without this one."""
         self._live[number].set_user_attr("run", json.dumps(run))
@@ -235,10 +231,9 @@ def open_arms(config: StudyConfig, folder: Path, *, with_teacher: bool) -> dict[
     for name, arm in config.arms.items():
         space = config.space(name)
         study = _open_study(config, name, storage)
-        if not study.get_trials(deepcopy=False):
-            study.enqueue_trial(space.defaults())
-            for values in arm.enqueue:
-                study.enqueue_trial(dict(values))
+        first = [space.defaults(), *arm.enqueue]
+        for values in first[len(study.get_trials(deepcopy=False)) :]:
+            study.enqueue_trial(dict(values))
         arms[name] = ArmLedger(
             name,
             study,

@@ -69,8 +69,8 @@ class Tables:
 
 def _row_of(trial: FrozenTrial) -> dict[str, Any]:
     """A trial's row as its recorder left it in the ledger, or what can be said of a trial that never came to an end."""
-    if "row" in trial.user_attrs:
-        row: dict[str, Any] = json.loads(trial.user_attrs["row"])
+    row: dict[str, Any] = json.loads(trial.user_attrs.get("row", "{}"))
+    if row.get("state") == trial.state.name:
         return row
     run = json.loads(trial.user_attrs["run"])
     result = {"iteration": trial.last_step or 0}

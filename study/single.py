@@ -44,7 +44,7 @@ def train(study: str, sets: Sequence[str], *, arm: str | None, out: Path | None,
         ValueError: wrong input.
     """
     if workers:
-        sets = [*sets, f"train.workers={workers}"]
+        sets = [*sets, f"{'teacher.' if arm == TEACHER else ''}train.workers={workers}"]
     if _is_trial(study):
         name, execution = Path(study).stem, ExecutionConfig()
         trial = absolute(parse(TrialConfig, with_settings(read_yaml(Path(study)), sets)))

@@ -75,7 +75,8 @@ class StudyTeacher:
     def trained(self, checkpoint: Path) -> None:
         """Keep what the teacher's trial left in its last checkpoint."""
         path = teacher_path(self._config)
-        export(checkpoint, path)
+        if not path.exists():  # another study may have trained the same one meanwhile
+            export(checkpoint, path)
         self._use(path, expected=None)
 
     def ready(self, arms: Mapping[str, ArmLedger]) -> TeacherFile | None:

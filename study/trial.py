@@ -9,6 +9,7 @@ this touches of Ray is internal to it, which is why Ray's version is pinned.
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ def run_trial(config: dict[str, Any]) -> None:
     from ray import tune
 
     run = _run_inline if config["execution"]["engine"] == "inline" else _run_train
+    _report_again(Path(config["folder"]))
     outcome = run(config)
     if ERROR not in outcome:
         outcome[FINAL] = True
@@ -44,6 +46,19 @@ def run_trial(config: dict[str, Any]) -> None:
         # how far it came, and what that cost
         outcome = {**read_metrics(Path(outcome[CHECKPOINT])), **outcome}
     tune.report(outcome)
+
+
+def _report_again(folder: Path) -> None:
+    """Tell what the kept checkpoints say: a driver that died may not have heard it, one that did drops it.
+
+    A trial is at most two reports ahead of its driver, one on its way and one that waits, and as many are kept.
+    """
+    from ray import tune
+
+    for checkpoint in sorted(folder.glob("checkpoint_[0-9]*")):
+        # Ray Train may have died while it wrote one
+        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+            tune.report({**read_metrics(checkpoint), CHECKPOINT: str(checkpoint)})
 
 
 def _run_inline(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -197,8 +197,10 @@ def _inside(annotation: Any) -> Any:
     for extra in getattr(annotation, "__metadata__", ()):
         if isinstance(extra, OneOf):
             return extra.package
-    candidates = [annotation, *getattr(annotation, "__args__", ())]
-    return next((c for c in candidates if dataclasses.is_dataclass(c)), None)
+    if dataclasses.is_dataclass(annotation):
+        return annotation
+    inside = (_inside(argument) for argument in getattr(annotation, "__args__", ()))
+    return next((found for found in inside if found), None)
 
 
 def plain(config: object) -> Any:

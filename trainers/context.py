@@ -73,7 +73,7 @@ class LocalContext:
 
     def checkpoints(self) -> list[Path]:
         """The folders of all complete checkpoints, oldest first."""
-        return sorted(self.folder.glob("checkpoint_*"))
+        return sorted(self.folder.glob("checkpoint_[0-9]*"))
 
     def latest_checkpoint(self) -> AbstractContextManager[Path | None]:
         found = self.checkpoints()

@@ -22,6 +22,8 @@ from tests.study.conftest import ray_environment, tiny, write_study
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 INLINE = {"engine": "inline", "concurrent": 1}
+LONG: dict[str, Any] = {"train__iterations": 40}
+"""Trials that take long enough for a signal to find them at work."""
 ENVIRONMENT = ray_environment()
 
 
@@ -51,7 +53,7 @@ def outcomes(folder: Path) -> list[dict[str, Any]]:
 
 
 def weights(folder: Path, trial: str) -> dict[str, torch.Tensor]:
-    last = sorted((folder / "trials" / trial).glob("checkpoint_*"))[-1]
+    last = sorted((folder / "trials" / trial).glob("checkpoint_[0-9]*"))[-1]
     found: dict[str, torch.Tensor] = load_file(last / "weights.safetensors")
     return found
 
@@ -94,8 +96,8 @@ def eventually(condition: Callable[[], object], *, seconds: float, what: str) ->
         time.sleep(0.1)
 
 
-def reports_of(folder: Path, arm: str) -> int:
-    return len(list((folder / "trials").glob(f"{arm}-*/checkpoint_*")))
+def checkpoints(folder: Path) -> set[Path]:
+    return set((folder / "trials").glob("*/checkpoint_[0-9]*"))
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +108,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def finished(place: Path) -> Path:
     """A study that ran from its start to its end, the teacher's training among it."""
-    study = write_study(place, tiny(execution=INLINE, arms__rdd__trials=3))
+    study = write_study(place, tiny(execution=INLINE, arms__rdd__trials=3, **LONG))
     done = kdstudy("run", study, "--out", "first", cwd=place)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
@@ -122,7 +124,7 @@ def test_ledger_and_tables_agree_at_the_end(finished: Path) -> None:
     assert tables.read(finished / "tables", "environment").num_rows == 1
     for row in rows:
         if row["state"] == "COMPLETE":
-            assert row["iterations"] == row["budget"] == 12
+            assert row["iterations"] == row["budget"] == (12 if row["arm"] == "teacher" else 40)
 
 
 def test_best_and_status_are_one_json_document(finished: Path) -> None:
@@ -167,7 +169,8 @@ def test_the_same_study_gives_the_same_trials_and_reuses_the_teacher(finished: P
 
 
 def test_ray_train_and_the_trials_own_process_train_the_same_weights(finished: Path, place: Path) -> None:
-    study = write_study(place, tiny(arms={"rdd": tiny(arms__rdd__trials=1)["arms"]["rdd"]}), "train.yaml")
+    arms = {"rdd": tiny(arms__rdd__trials=1)["arms"]["rdd"]}
+    study = write_study(place, tiny(arms=arms, **LONG), "train.yaml")
     done = kdstudy("run", study, "--out", "trained", cwd=place)
     assert done.returncode == 0, done.stderr
     expected, found = weights(finished, "rdd-00000"), weights(place / "trained", "rdd-00000")
@@ -177,7 +180,7 @@ def test_ray_train_and_the_trials_own_process_train_the_same_weights(finished: P
     assert trained.items() <= next(o for o in outcomes(finished) if o["arm"] == "rdd").items()
 
 
-def test_more_workers_than_the_cluster_has_are_refused(place: Path) -> None:
+def test_more_workers_than_the_cluster_has_are_refused(finished: Path, place: Path) -> None:
     workers = 4 * len(os.sched_getaffinity(0))
     sets = ["--set", f"train.workers={workers}", "--set", f"train.batch={2 * workers}", "--set", "execution={}"]
     done = kdstudy("run", place / "tiny.yaml", *sets, "--out", "wide", cwd=place)
@@ -207,7 +210,7 @@ def test_a_diverging_trial_is_a_row_and_the_others_go_on(tmp_path: Path) -> None
 def test_stopped_and_killed_a_study_still_comes_to_its_end(place: Path, finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     started = driver("run", place / "tiny.yaml", "--out", folder, cwd=place)
-    eventually(lambda: reports_of(folder, "rdd") >= 2, seconds=240, what="no report of a trial that distils")
+    eventually(lambda: checkpoints(folder), seconds=240, what="no report")
     second = kdstudy("resume", folder, cwd=tmp_path)
     assert second.returncode == 2 and f"process {started.pid}" in second.stderr
     started.send_signal(signal.SIGINT)
@@ -218,10 +221,8 @@ def test_stopped_and_killed_a_study_still_comes_to_its_end(place: Path, finished
     before = sum(row["state"] != "FAIL" for row in trial_rows(folder))
 
     resumed = driver("resume", folder, cwd=tmp_path)
-    counted = reports_of(folder, "rdd")
-    eventually(
-        lambda: reports_of(folder, "rdd") > counted or resumed.poll() is not None, seconds=240, what="did not go on"
-    )
+    counted = checkpoints(folder)
+    eventually(lambda: checkpoints(folder) - counted, seconds=240, what="did not go on")
     resumed.kill()
     resumed.wait()
     assert json.loads(kdstudy("status", folder, "--json", cwd=tmp_path).stdout)

@@ -1,7 +1,9 @@
 """A study that trains in seconds, as a file, as a configuration, and with a teacher's file that nobody trained."""
 
+import atexit
 import copy
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,6 +56,7 @@ def write_study(folder: Path, values: dict[str, Any], name: str = "tiny.yaml") -
 def ray_environment() -> dict[str, str]:
     """For a process that starts Ray: short temporary folders, and no cluster but its own."""
     scratch = tempfile.mkdtemp(prefix="kdt", dir="/tmp")
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     root = str(Path(__file__).parents[2])
     return {**kept, "RAY_TMPDIR": scratch, "TMPDIR": scratch, "OMP_NUM_THREADS": "1", "PYTHONPATH": root}

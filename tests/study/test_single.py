@@ -17,7 +17,7 @@ Writer = Callable[..., Path]
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    return sorted(folder.glob("checkpoint_*"))
+    return sorted(folder.glob("checkpoint_[0-9]*"))
 
 
 @pytest.fixture
