@@ -33,7 +33,6 @@ class View:
         self._arms = arms
         self.console = console or Console(stderr=True)
         self._running: dict[tuple[str, int], _Running] = {}
-        self._best: dict[str, float] = {}
         self._began = time.monotonic()
         self._done_before = self._done()
         self._live = Live(get_renderable=self._render, console=self.console, refresh_per_second=1)
@@ -61,8 +60,6 @@ class View:
 
     def ended(self, arm: str, number: int, state: str, miou: float | None, error: str | None) -> None:
         run = self._running.pop((arm, number), _Running())
-        if state == "COMPLETE" and miou is not None:
-            self._best[arm] = max(miou, self._best.get(arm, miou))
         score = "" if miou is None else f", mIoU {miou:.2f}"
         if error:
             self.say(f"{arm} {number}: FAIL, {error}")
@@ -97,7 +94,7 @@ class View:
                 str(arm.count(TrialState.PRUNED)),
                 str(arm.count(TrialState.FAIL)),
                 str(sum(running == name for running, _ in self._running)),
-                f"{self._best[name]:.2f}" if name in self._best else "",
+                _best(arm),
             )
         lines = [
             Text(
@@ -108,3 +105,9 @@ class View:
             for (arm, number), run in self._running.items()
         ]
         return Group(table, *lines, Text(f"{time.monotonic() - self._began:.0f} s{self._left()}"))
+
+
+def _best(arm: ArmLedger) -> str:
+    """The best objective among the trials that used their whole budget."""
+    values = [trial.value for trial in arm.complete() if trial.value is not None]
+    return f"{max(values):.2f}" if values else ""
