@@ -2,7 +2,7 @@
 
 Random numbers are no part of it: order, crops and dropout are counted from seeds and the iteration (data/order.py).
 A checkpoint is a folder: `trial.json` (the configuration), `weights.safetensors` (student and methods), `state.pt`
-(optimizer and scaler, loaded with weights_only), `metrics.json` (the last report) and `evaluations.npz` (counts per
+(optimizers and scaler, loaded with weights_only), `metrics.json` (the last report) and `evaluations.npz` (counts per
 image of the last and the best evaluation).
 """
 
@@ -26,6 +26,7 @@ class TrainState:
     """The mutable part of a trial.
 
     Attributes:
+        opponents: optimizers of what is trained against the student, by method.
         iteration: steps done, and so the position in the data.
         metrics: the last report.
         evaluations: counts per image [images, C, 3] of the "last" and the "best" evaluation.
@@ -35,6 +36,7 @@ class TrainState:
     distiller: Distiller
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
+    opponents: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
     iteration: int = 0
     metrics: dict[str, float | int | str] = field(default_factory=dict)
     evaluations: dict[str, Tensor] = field(default_factory=dict)
@@ -49,6 +51,7 @@ class TrainState:
             {
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.scaler.state_dict(),
+                "opponents": {name: optimizer.state_dict() for name, optimizer in self.opponents.items()},
                 "iteration": self.iteration,
                 "seconds": self.seconds,
             },
@@ -64,6 +67,8 @@ class TrainState:
         state = torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+        for name, optimizer in self.opponents.items():
+            optimizer.load_state_dict(state["opponents"][name])
         self.iteration, self.seconds = state["iteration"], state["seconds"]
         self.metrics = read_metrics(folder)
         _, self.evaluations = read_evaluations(folder)

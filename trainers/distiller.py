@@ -12,7 +12,7 @@ from trainers import models
 from trainers.config import TrialConfig
 from trainers.difficulty import DifficultyWeighting
 from trainers.means import Mean
-from trainers.methods import DistillationMethod
+from trainers.methods import DistillationMethod, Opponent, weighed
 from trainers.models import Taps
 from trainers.registry import module_of
 
@@ -36,6 +36,8 @@ class Distiller(nn.Module):
         if teacher_channels is None:
             self._refuse_without_teacher(config)
         for name, method in config.methods.items():
+            if not weighed(method):
+                continue
             self.methods[name] = _method(
                 name,
                 method,
@@ -46,7 +48,7 @@ class Distiller(nn.Module):
 
     def _refuse_without_teacher(self, config: TrialConfig) -> None:
         needing = [
-            *config.methods,
+            *(name for name, method in config.methods.items() if weighed(method)),
             *([config.task.weighting] if self.weighting.needs_teacher else []),
         ]
         if needing:
@@ -55,8 +57,15 @@ class Distiller(nn.Module):
                 "under teacher.path"
             )
 
-    def forward(self, images: Tensor, labels: Tensor, teacher: Taps | None, iteration: int) -> dict[str, Mean]:
-        """Terms by name: `task/<term>` and `<method>/<term>`.
+    def opponents(self) -> dict[str, Opponent]:
+        """What is trained against the student, by the name of its method."""
+        methods = {name: method for name, method in self.methods.items() if isinstance(method, DistillationMethod)}
+        return {name: method.opponent for name, method in methods.items() if method.opponent is not None}
+
+    def forward(
+        self, images: Tensor, labels: Tensor, teacher: Taps | None, iteration: int
+    ) -> tuple[dict[str, Mean], Taps]:
+        """Terms by name, `task/<term>` and `<method>/<term>`, and the student's taps without a graph.
 
         Args:
             images: normalised [B, 3, H, W].
@@ -71,18 +80,17 @@ class Distiller(nn.Module):
             assert teacher is not None and isinstance(method, DistillationMethod)
             found = method.terms(student, teacher, labels)
             terms.update({f"{name}/{term}": mean for term, mean in found.items()})
-        return terms
+        return terms, {name: tap.detach() for name, tap in student.items()}
 
 
 def _method(name: str, config: Any, **channels: Any) -> DistillationMethod[Any]:
     """Build one method after checking that both networks have the taps that it reads."""
-    implementation = module_of(config).Method
     for side in ("student", "teacher"):
-        missing = [tap for tap in implementation.taps if tap not in channels[f"{side}_channels"]]
+        missing = [tap for tap in config.taps if tap not in channels[f"{side}_channels"]]
         if missing:
             raise ValueError(
                 f"{name} reads the {side}'s {missing[0]!r} tap, but this network has only "
                 f"{sorted(channels[f'{side}_channels'])}; give it that head or leave {name} out"
             )
-    method: DistillationMethod[Any] = implementation(config, **channels)
+    method: DistillationMethod[Any] = module_of(config).Method(config, **channels)
     return method

@@ -16,7 +16,7 @@ from trainers import metrics
 from trainers.data import SegmentationDataset
 from trainers.data.transforms import Normalisation, WholeImages
 from trainers.difficulty import upsample
-from trainers.means import world_size
+from trainers.ranks import world_size
 
 TOGETHER = 8
 """Images of one size that are evaluated in one forward."""

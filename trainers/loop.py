@@ -25,7 +25,9 @@ from trainers.data.order import CountedBatches, generator
 from trainers.data.transforms import Normalisation, TrainingSamples
 from trainers.distiller import Distiller
 from trainers.evaluation import Evaluation, evaluate
+from trainers.methods import Opponent
 from trainers.objective import Objective
+from trainers.opponents import OpponentTraining
 from trainers.registry import module_of
 from trainers.teacher import Teacher
 
@@ -50,6 +52,7 @@ class Parts:
     model: nn.Module
     """The distiller, inside DDP where there is more than one rank."""
     objective: Objective
+    opponents: dict[str, OpponentTraining]
     loader_workers: int
     started: float
 
@@ -118,10 +121,15 @@ def _prepare(config: TrialConfig, context: TrialContext, loader_workers: int) ->
         teacher_channels=teacher.channels if teacher else None,
     )
     model = _placed(distiller, config.train, context)
+    opponents = {
+        name: OpponentTraining(opponent, ranks=context.world_size) for name, opponent in distiller.opponents().items()
+    }
+    learning = [parameter for parameter in distiller.parameters() if parameter.requires_grad]
     state = TrainState(
         distiller=distiller,
-        optimizer=optim.optimizer(distiller.parameters(), config.train.optimizer),
+        optimizer=optim.optimizer(learning, config.train.optimizer),
         scaler=torch.amp.GradScaler(context.device.type, enabled=config.train.precision == "float16"),
+        opponents={name: training.optimizer for name, training in opponents.items()},
     )
     parts = Parts(
         config=config,
@@ -131,6 +139,7 @@ def _prepare(config: TrialConfig, context: TrialContext, loader_workers: int) ->
         teacher=teacher,
         model=model,
         objective=Objective(config, distiller.weighting),
+        opponents=opponents,
         loader_workers=loader_workers,
         started=time.monotonic(),
     )
@@ -153,14 +162,23 @@ def _placed(distiller: Distiller, config: TrainConfig, context: TrialContext) ->
     """The distiller on its device, and inside DDP where there are several ranks."""
     ranks = context.world_size
     if ranks > 1 and context.device.type == "cuda":
-        nn.SyncBatchNorm.convert_sync_batchnorm(distiller)  # type: ignore[no-untyped-call]
+        _synchronise_batch_norm(distiller)
     distiller.to(device=context.device, dtype=_dtype(config), **_layout(config))
     if ranks == 1:
         return distiller
     ids = [context.device.index] if context.device.type == "cuda" else None
     # DDP waits for the gradient of every parameter, and an auxiliary head without weight gets none
     idle = "aux" in distiller.student.channels and not distiller.weighting.config.aux_weight
-    return DistributedDataParallel(distiller, device_ids=ids, find_unused_parameters=idle)
+    # in training no buffer is read that differs between ranks, so they need no broadcast; memory banks are large
+    return DistributedDataParallel(distiller, device_ids=ids, find_unused_parameters=idle, broadcast_buffers=False)
+
+
+def _synchronise_batch_norm(distiller: Distiller) -> None:
+    """On all of the distiller but the opponents, whose gradient penalty needs a batch norm that derives twice."""
+    for owner in (distiller, *distiller.methods.values()):
+        for name, child in owner.named_children():
+            if child is not distiller.methods and not isinstance(child, Opponent):
+                setattr(owner, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))  # type: ignore[no-untyped-call]
 
 
 def _dtype(config: TrainConfig) -> torch.dtype:
@@ -213,12 +231,17 @@ def _step(parts: Parts, state: TrainState, images: Tensor, labels: Tensor) -> No
     )
     with _autocast(config.train, context.device):
         taught = parts.teacher(images, dtype) if parts.teacher else None
-        terms = parts.model(NORMALISATION(images, dtype), labels, taught, iteration)
+        terms, seen = parts.model(NORMALISATION(images, dtype), labels, taught, iteration)
     loss = parts.objective(terms, iteration)
     state.optimizer.zero_grad(set_to_none=True)
     state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     state.scaler.step(state.optimizer)
     state.scaler.update()
+    for name, opponent in parts.opponents.items():
+        assert taught is not None
+        values = opponent.step(seen, taught, iteration=iteration, iterations=config.train.iterations)
+        for term, value in values.items():
+            parts.objective.log(f"{name}/{term}", value, iteration)
     state.iteration = iteration + 1
 
 
@@ -236,7 +259,7 @@ def _report(parts: Parts, state: TrainState, step_ms: float, earlier: float) -> 
     """Evaluate, report, and leave a checkpoint; all ranks together."""
     config, context = parts.config, parts.context
     parts.objective.check_finite()
-    _share_buffers(state.distiller)
+    _share_buffers(state.distiller.student)
     evaluation = evaluate(
         state.distiller.student,
         parts.val_data,

@@ -6,12 +6,18 @@ loss's docstring, because published code differs there by factors of up to 524,2
 name.
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from trainers.ranks import world_size
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Mean(NamedTuple):
@@ -36,9 +42,20 @@ def _divide(total: Tensor, count: Tensor) -> Tensor:
     return total.masked_fill(empty, 0) / count.masked_fill(empty, 1)
 
 
-def world_size() -> int:
-    """Number of ranks; 1 where no process group is up."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+def in_full_precision(loss: Callable[P, R]) -> Callable[P, R]:
+    """Give a loss its positional and named tensors in at least float32, and switch autocast off around it."""
+
+    @wraps(loss)
+    def lifted(*args: P.args, **options: P.kwargs) -> R:
+        device = next(value.device for value in args if isinstance(value, Tensor))
+        with torch.autocast(device.type, enabled=False):
+            return loss(*map(_lifted, args), **{name: _lifted(value) for name, value in options.items()})
+
+    return lifted
+
+
+def _lifted(value: Any) -> Any:
+    return at_least_float32(value) if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
 def global_means(means: Mapping[str, Mean]) -> dict[str, Tensor]:

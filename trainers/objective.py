@@ -1,6 +1,5 @@
 """Objective: weights times terms is the loss; what is logged of it; and the guard against what is not finite."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +9,9 @@ from torch import Tensor
 
 from trainers.config import TrialConfig
 from trainers.difficulty import DifficultyWeighting
-from trainers.means import Mean, global_means, world_size
+from trainers.means import Mean, global_means
+from trainers.methods import weighed
+from trainers.ranks import world_size
 
 FINITE = 2**62
 """Marks a term that has been finite so far, where the iteration of its first non-finite value would stand."""
@@ -26,9 +27,9 @@ class Objective:
     def __init__(self, config: TrialConfig, weighting: DifficultyWeighting[Any]) -> None:
         self._weighting = weighting
         self._methods = {
-            f"{name}/{term}": float(weight)
+            f"{name}/{term}": weight
             for name, method in config.methods.items()
-            for term, weight in dataclasses.asdict(method.weights).items()
+            for term, weight in weighed(method).items()
         }
         self._sums: dict[str, Tensor] = {}
         self._steps: dict[str, int] = {}
@@ -40,12 +41,13 @@ class Objective:
         weights |= self._methods
         values = global_means(terms)
         for name, value in values.items():
-            self._log(name, value.detach(), iteration)
+            self.log(name, value.detach(), iteration)
         loss = torch.stack([weights[name] * value for name, value in values.items()]).sum()
-        self._log("loss", loss.detach(), iteration)
+        self.log("loss", loss.detach(), iteration)
         return loss
 
-    def _log(self, name: str, value: Tensor, iteration: int) -> None:
+    def log(self, name: str, value: Tensor, iteration: int) -> None:
+        """Add a value of this step, as of `global_means`, to the running mean of `name`, and guard it."""
         self._sums[name] = self._sums.get(name, 0) + value.double()
         self._steps[name] = self._steps.get(name, 0) + 1
         now = torch.where(value.isfinite(), FINITE, iteration)

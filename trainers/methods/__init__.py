@@ -1,24 +1,57 @@
 """Distillation terms: one file per paper, with a `Config` and a `Method`; shared parts here.
 
-A term is unweighted: its weight stands in `Config.weights`, a frozen dataclass with one float field
-per term, and the objective multiplies. Nothing here knows the task loss; how that is weighted is
-the business of `trainers.difficulty`.
+A term is unweighted: its weight stands in `Config.weights`, a frozen dataclass with one float field per term, and the
+objective multiplies. A term whose weight is 0 is left out: neither computed nor given adapters or memory. Nothing here
+knows the task loss; how that is weighted is the business of `trainers.difficulty`.
 """
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from trainers.means import Mean
 from trainers.models import Taps
 
-ConfigT = TypeVar("ConfigT")
+
+class MethodConfig(Protocol):
+    """What every method's Config has besides its own options."""
+
+    @property
+    def weights(self) -> Any:
+        """One float field per term, at least 0."""
+        ...
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """Names of the taps that `terms` reads, of student and teacher alike."""
+        ...
+
+
+ConfigT = TypeVar("ConfigT", bound=MethodConfig)
+
+
+def weighed(config: MethodConfig) -> dict[str, float]:
+    """Weights of the terms that are computed: those above 0."""
+    return {name: weight for name, weight in dataclasses.asdict(config.weights).items() if weight > 0}
+
+
+def check_one_grid(student: Tensor, teacher: Tensor) -> None:
+    """Raises ValueError unless both maps have one height and width."""
+    if student.shape[-2:] != teacher.shape[-2:]:
+        raise ValueError(
+            f"the maps of student and teacher must have one size, but got {list(student.shape[-2:])} and "
+            f"{list(teacher.shape[-2:])}; choose networks with the same output stride"
+        )
 
 
 class DistillationMethod(nn.Module, ABC, Generic[ConfigT]):
     """Base of every `Method`: a module, so that adapters are trained and memory banks saved.
+
+    What it holds must need no more than the configuration and these arguments to build, on any device.
 
     Args:
         config: the `Config` of the same file.
@@ -26,9 +59,6 @@ class DistillationMethod(nn.Module, ABC, Generic[ConfigT]):
         teacher_channels: the same of the teacher.
         num_classes: classes of the dataset, the ignored label not counted.
     """
-
-    taps: ClassVar[tuple[str, ...]]
-    """Names of the taps that `terms` reads, of student and teacher alike."""
 
     def __init__(
         self,
@@ -44,10 +74,54 @@ class DistillationMethod(nn.Module, ABC, Generic[ConfigT]):
 
     @abstractmethod
     def terms(self, student: Taps, teacher: Taps, labels: Tensor) -> dict[str, Mean]:
-        """Named, unweighted terms; the names are the fields of `config.weights`.
+        """Named, unweighted terms: those in `weighed(config)`.
 
         Args:
-            student: the student's taps, at least those in `taps`.
+            student: the student's taps, at least those in `config.taps`.
             teacher: the teacher's; they get no gradient.
             labels: int64 [B, H, W] at full resolution, IGNORE where unlabelled.
         """
+
+    @property
+    def opponent(self) -> "Opponent | None":
+        """What is trained against the student; None for most methods."""
+        return None
+
+
+class Opponent(nn.Module, ABC):
+    """A network that is trained against the student, in a step of its own after the student's: a discriminator.
+
+    The student's step goes through it but leaves it as it is: except during its own step (`trainers.opponents`) it
+    rests, with no parameter that requires a gradient, so that DDP and the optimizer of the student pass it over.
+
+    Args:
+        network: whose parameters learn, those that require a gradient now.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        self.rest(True)
+
+    def rest(self, resting: bool) -> None:
+        """Stop learning, or start."""
+        for parameter in self.learning:
+            parameter.requires_grad_(not resting)
+
+    @abstractmethod
+    def forward(self, student: Taps, teacher: Taps) -> dict[str, Mean]:
+        """Terms of the opponent's loss, which is their sum.
+
+        Args:
+            student: the student's taps after its forward, without a graph.
+            teacher: the teacher's.
+        """
+
+    @abstractmethod
+    def optimizer(self) -> torch.optim.Optimizer:
+        """A new optimizer of `learning`."""
+
+    @abstractmethod
+    def rate(self, iteration: int, iterations: int) -> float:
+        """Learning rate of the 0-based iteration of so many."""

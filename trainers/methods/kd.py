@@ -7,13 +7,13 @@ is offered, for the weight expresses the rest.
 """
 
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch.nn.functional as F
 from annotated_types import Ge, Gt
 from torch import Tensor
 
-from trainers.means import Mean, at_least_float32
+from trainers.means import Mean, in_full_precision
 from trainers.methods import DistillationMethod
 from trainers.models import Taps
 
@@ -45,7 +45,12 @@ class Config:
     t_squared: bool = True
     weights: Weights = field(default_factory=Weights)
 
+    @property
+    def taps(self) -> tuple[str, ...]:
+        return ("logits",)
 
+
+@in_full_precision
 def pixel_kl(
     student_logits: Tensor,
     teacher_logits: Tensor,
@@ -72,8 +77,8 @@ def pixel_kl(
             f"{tuple(student_logits.shape)} and {tuple(teacher_logits.shape)}; "
             "choose networks with the same output stride and the same classes"
         )
-    student = F.log_softmax(at_least_float32(student_logits) / temperature, dim=1)
-    teacher = F.log_softmax(at_least_float32(teacher_logits.detach()) / temperature, dim=1)
+    student = F.log_softmax(student_logits / temperature, dim=1)
+    teacher = F.log_softmax(teacher_logits.detach() / temperature, dim=1)
     first, second = (teacher, student) if direction == "teacher_to_student" else (student, teacher)
     divergence = F.kl_div(second, first, reduction="sum", log_target=True)
     scale = temperature**2 if t_squared else 1.0
@@ -82,8 +87,6 @@ def pixel_kl(
 
 class Method(DistillationMethod[Config]):
     """KD between the logits."""
-
-    taps: ClassVar[tuple[str, ...]] = ("logits",)
 
     def terms(self, student: Taps, teacher: Taps, labels: Tensor) -> dict[str, Mean]:
         """One term, `pixel`; see `pixel_kl`."""

@@ -1,0 +1,43 @@
+"""The ranks that train together, and tensors of all of them; without a process group there is one rank."""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def world_size() -> int:
+    """Number of ranks; 1 where no process group is up."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def gathered(part: Tensor) -> Tensor:
+    """The parts of all ranks, in the order of ranks, along the first axis. The gradient goes back to each rank's part.
+
+    Args:
+        part: [B, ...], of one shape on all ranks.
+
+    Returns:
+        [world size * B, ...], the same on every rank; `part` itself where there is one rank.
+    """
+    if world_size() == 1:
+        return part
+    joined: Tensor = _Gather.apply(part)
+    return joined
+
+
+class _Gather(torch.autograd.Function):
+    """all_gather whose backward adds up what every rank's loss says of this rank's part."""
+
+    @staticmethod
+    def forward(_: Any, part: Tensor) -> Tensor:
+        parts = [torch.empty_like(part, memory_format=torch.contiguous_format) for _ in range(world_size())]
+        dist.all_gather(parts, part.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        gradient = gradient.contiguous()
+        dist.all_reduce(gradient)
+        return gradient.chunk(world_size())[dist.get_rank()]
