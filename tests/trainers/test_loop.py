@@ -2,7 +2,7 @@ import dataclasses
 import json
 import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,66 +10,16 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
 
 from tests.trainers import small
+from tests.trainers.stops import StoppedError, ending, equal, reproducible, stopped
 from trainers import optim
 from trainers.checkpoint import TrainState, read_evaluations
 from trainers.config import OptimizerConfig
-from trainers.context import LocalContext, Metrics
+from trainers.context import LocalContext
 from trainers.loop import train
 from trainers.objective import DivergedError
 from trainers.worker import attempt
-
-MEASURED = ("time/", "memory/")
-"""Metrics that differ from run to run."""
-
-
-class StoppedError(Exception):
-    """What ends an attempt from outside."""
-
-
-class StoppingContext(LocalContext):
-    """Dies at the report of iteration `at`: before the checkpoint is in place, or just after."""
-
-    def __init__(self, folder: Path, at: int, *, lost: bool) -> None:
-        super().__init__(folder)
-        self.at, self.lost = at, lost
-
-    def report(self, metrics: Metrics, checkpoint: Path | None) -> None:
-        stop = metrics["iteration"] == self.at
-        if not (stop and self.lost):
-            super().report(metrics, checkpoint)
-        if stop:
-            raise StoppedError
-
-
-def tensors(state: Any, name: str = "") -> dict[str, Tensor]:
-    """All tensors of a nested state by path."""
-    if isinstance(state, Tensor):
-        return {name: state}
-    below = state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, list) else ()
-    return {path: tensor for key, value in below for path, tensor in tensors(value, f"{name}/{key}").items()}
-
-
-def ending(folder: Path) -> dict[str, Tensor]:
-    """Weights, momentum and counts of the last checkpoint."""
-    last = LocalContext(folder).checkpoints()[-1]
-    assert last.name == "checkpoint_000000007"
-    state = torch.load(last / "state.pt", weights_only=True)
-    assert state["iteration"] == 7
-    momenta = tensors(state["optimizer"])
-    assert momenta
-    weights: dict[str, Tensor] = load_file(last / "weights.safetensors")
-    return weights | momenta | read_evaluations(last)[1]
-
-
-def reproducible(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in metrics.items() if not name.startswith(MEASURED)}
-
-
-def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
 @pytest.fixture(scope="module")
@@ -121,11 +71,6 @@ def test_another_seed_gives_another_student(
 ) -> None:
     train(small.trial({**distilled, seed: 1}), LocalContext(tmp_path))
     assert not equal(ending(tmp_path), ending(undisturbed.folder))
-
-
-def stopped(changes: dict[str, Any], folder: Path, *, at: int, lost: bool = False) -> None:
-    with pytest.raises(StoppedError):
-        train(small.trial(changes), StoppingContext(folder, at, lost=lost))
 
 
 @pytest.mark.parametrize(("at", "lost"), [(3, False), (6, False), (3, True), (7, True)])

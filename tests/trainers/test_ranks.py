@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
 from tests.trainers import small
@@ -18,6 +19,8 @@ from trainers.data.order import CountedBatches
 from trainers.data.transforms import TrainingSamples
 from trainers.loop import train
 from trainers.means import Mean, global_means
+from trainers.methods import skd
+from trainers.opponents import OpponentTraining
 
 RANKS = 2
 PLAIN: dict[str, Any] = {
@@ -34,9 +37,25 @@ UNEVEN = {
 
 
 def trials(folder: Path) -> dict[str, dict[str, Any]]:
-    """Changes of the small trial by name: distilled, and with an auxiliary head that weighs nothing."""
+    """Changes of the small trial: distilled, against a discriminator, with an auxiliary head that weighs nothing."""
     distilled = {**small.DISTILLED, "teacher/path": str(folder / "teacher.safetensors")}
-    return {"distilled": PLAIN | distilled, "idle aux": {**PLAIN, "task/aux_weight": 0}}
+    return {
+        "distilled": PLAIN | distilled,
+        "adversarial": {**PLAIN, **distilled, "methods": {"skd": {"discriminator": {"loss": "hinge"}}}},
+        "idle aux": {**PLAIN, "task/aux_weight": 0},
+    }
+
+
+def critic_after_a_step(rank: int, *, ranks: int) -> dict[str, Tensor]:
+    """A discriminator, one step of wgan-gp with SGD on this rank's logits of the same random draw for all."""
+    torch.manual_seed(5)
+    critic = skd.Critic(skd.DiscriminatorConfig(optimizer="sgd", lr=0.1), 3).double()
+    taps = [{"logits": torch.randn(RANKS, 2, 3, 16, 16, dtype=torch.float64)} for _ in range(2)]
+    training = OpponentTraining(critic, ranks=ranks)
+    student, teacher = ({"logits": tap["logits"][rank]} for tap in taps)
+    torch.manual_seed(rank)
+    training.step(student, teacher, iteration=0, iterations=10)
+    return {name: weight.detach() for name, weight in critic.named_parameters() if "weight_u" not in name}
 
 
 def rank_main(rank: int, folder: Path) -> None:
@@ -50,6 +69,7 @@ def rank_main(rank: int, folder: Path) -> None:
     means = global_means({name: parts[rank] for name, parts in UNEVEN.items()})
     found = {"reports": reports, "means": {name: mean.item() for name, mean in means.items()}}
     (folder / f"rank_{rank}.json").write_text(json.dumps(found))
+    torch.save(critic_after_a_step(rank, ranks=RANKS), folder / f"critic_{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -70,7 +90,7 @@ def read(folder: Path, rank: int) -> Any:
     return json.loads((folder / f"rank_{rank}.json").read_text())
 
 
-@pytest.mark.parametrize("name", ["distilled", "idle aux"])
+@pytest.mark.parametrize("name", ["distilled", "adversarial", "idle aux"])
 def test_two_ranks_have_the_curves_of_one(folder: Path, name: str) -> None:
     alone = json.loads((folder / "one" / f"{name}.json").read_text())
     assert len(alone) == 4
@@ -80,7 +100,7 @@ def test_two_ranks_have_the_curves_of_one(folder: Path, name: str) -> None:
             curves = {key for key in one if key.startswith(("train/", "val/", "best/"))}
             assert {key: two[key] for key in curves} == pytest.approx({key: one[key] for key in curves}, rel=1e-6)
     assert len({report["train/loss"] for report in alone}) == 4
-    assert ("train/term/task/aux" in alone[0]) == (name == "distilled")
+    assert ("train/term/task/aux" in alone[0]) == (name != "idle aux")
 
 
 def test_the_ranks_had_uneven_numbers_of_labelled_pixels() -> None:
@@ -111,3 +131,13 @@ def test_the_average_over_ranks_is_the_global_mean(folder: Path) -> None:
     average = {name: (means[0][name] + means[1][name]) / RANKS for name in UNEVEN}
     assert average == pytest.approx({"uneven": 1.0, "one empty": 4.5, "all empty": 0.0}, rel=1e-6)
     assert means[0]["uneven"] == pytest.approx(2 * 6 / 7, rel=1e-6)
+
+
+def test_a_discriminators_gradients_are_averaged_with_their_penalty(folder: Path) -> None:
+    """After one step of SGD from the same weights, averaged gradients are averaged weights."""
+    alone = [critic_after_a_step(rank, ranks=1) for rank in range(RANKS)]
+    for rank in range(RANKS):
+        together = torch.load(folder / f"critic_{rank}.pt", weights_only=True)
+        for name, weight in together.items():
+            torch.testing.assert_close(weight, (alone[0][name] + alone[1][name]) / 2, rtol=1e-9, atol=1e-12)
+    assert not torch.equal(alone[0]["network.last.0.weight"], alone[1]["network.last.0.weight"])

@@ -1,0 +1,70 @@
+"""Trials that are stopped on the way, and what their ends are compared by."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from tests.trainers import small
+from trainers.checkpoint import read_evaluations
+from trainers.context import LocalContext, Metrics
+from trainers.loop import train
+
+MEASURED = ("time/", "memory/")
+"""Metrics that differ from run to run."""
+
+
+class StoppedError(Exception):
+    """What ends an attempt from outside."""
+
+
+class StoppingContext(LocalContext):
+    """Dies at the report of iteration `at`: before the checkpoint is in place, or just after."""
+
+    def __init__(self, folder: Path, at: int, *, lost: bool) -> None:
+        super().__init__(folder)
+        self.at, self.lost = at, lost
+
+    def report(self, metrics: Metrics, checkpoint: Path | None) -> None:
+        stop = metrics["iteration"] == self.at
+        if not (stop and self.lost):
+            super().report(metrics, checkpoint)
+        if stop:
+            raise StoppedError
+
+
+def tensors(state: Any, name: str = "") -> dict[str, Tensor]:
+    """All tensors of a nested state by path."""
+    if isinstance(state, Tensor):
+        return {name: state}
+    below = state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, list) else ()
+    return {path: tensor for key, value in below for path, tensor in tensors(value, f"{name}/{key}").items()}
+
+
+def ending(folder: Path) -> dict[str, Tensor]:
+    """Weights, momentum and counts of the last checkpoint."""
+    last = LocalContext(folder).checkpoints()[-1]
+    assert last.name == "checkpoint_000000007"
+    state = torch.load(last / "state.pt", weights_only=True)
+    assert state["iteration"] == 7
+    momenta = tensors({"student": state["optimizer"], "opponents": state["opponents"]})
+    assert momenta
+    weights: dict[str, Tensor] = load_file(last / "weights.safetensors")
+    return weights | momenta | read_evaluations(last)[1]
+
+
+def reproducible(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in metrics.items() if not name.startswith(MEASURED)}
+
+
+def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def stopped(changes: dict[str, Any], folder: Path, *, at: int, lost: bool = False) -> None:
+    with pytest.raises(StoppedError):
+        train(small.trial(changes), StoppingContext(folder, at, lost=lost))

@@ -1,0 +1,87 @@
+"""What methods keep from step to step - discriminators, banks, frozen networks - is part of a trial's state."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.trainers import small
+from tests.trainers.stops import ending, equal, reproducible, stopped
+from trainers.checkpoint import TrainState
+from trainers.context import LocalContext
+from trainers.loop import train
+
+METHODS: dict[str, Any] = {"skd": {}}
+
+
+@pytest.fixture(scope="module")
+def changes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Changes that give the small trial every method that keeps something."""
+    path = small.teacher_file(tmp_path_factory.mktemp("teacher") / "teacher.safetensors")
+    return {**small.DISTILLED, "methods": METHODS, "teacher/path": str(path)}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(changes: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> LocalContext:
+    context = LocalContext(tmp_path_factory.mktemp("undisturbed"))
+    train(small.trial(changes), context)
+    return context
+
+
+def test_every_term_and_every_opponents_loss_is_reported(undisturbed: LocalContext) -> None:
+    reported = {name.removeprefix("train/term/") for name in undisturbed.reports[-1] if name.startswith("train/term/")}
+    assert {"skd/pixel", "skd/pairwise", "skd/holistic", "skd/discriminator", "skd/penalty"} <= reported
+
+
+def test_a_stopped_trial_ends_with_the_same_bits(
+    tmp_path: Path, undisturbed: LocalContext, changes: dict[str, Any]
+) -> None:
+    stopped(changes, tmp_path, at=3)
+    metrics = train(small.trial(changes), LocalContext(tmp_path))
+    assert equal(ending(tmp_path), ending(undisturbed.folder))
+    assert reproducible(metrics) == reproducible(undisturbed.reports[-1])
+
+
+def without_the_discriminators_moments(state: TrainState, load: Callable[[], None]) -> None:
+    load()
+    state.opponents["skd"].state.clear()
+
+
+def without_the_discriminators_weights(state: TrainState, load: Callable[[], None]) -> None:
+    critic = state.distiller.methods["skd"].critic
+    fresh = {name: tensor.clone() for name, tensor in critic.state_dict().items()}
+    load()
+    critic.load_state_dict(fresh)
+
+
+@pytest.mark.parametrize("deletion", [without_the_discriminators_moments, without_the_discriminators_weights])
+def test_no_part_of_it_can_be_spared(
+    tmp_path: Path,
+    undisturbed: LocalContext,
+    changes: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    deletion: Callable[[TrainState, Callable[[], None]], None],
+) -> None:
+    stopped(changes, tmp_path, at=3)
+    load = TrainState.load
+
+    def load_less(state: TrainState, folder: Path) -> None:
+        deletion(state, lambda: load(state, folder))
+        shutil.rmtree(folder)
+
+    monkeypatch.setattr(TrainState, "load", load_less)
+    train(small.trial(changes), LocalContext(tmp_path))
+    assert not equal(ending(tmp_path), ending(undisturbed.folder))
+
+
+def test_the_discriminator_has_an_optimizer_of_its_own(undisturbed: LocalContext) -> None:
+    last = torch.load(undisturbed.checkpoints()[-1] / "state.pt", weights_only=True)
+    (students,) = last["optimizer"]["param_groups"]
+    (critics,) = last["opponents"]["skd"]["param_groups"]
+    assert critics["betas"] == (0.9, 0.99)
+    student = sum(name.startswith("student.") for name in ending(undisturbed.folder))
+    assert len(critics["params"]) == 26
+    assert len(students["params"]) < student
