@@ -38,8 +38,8 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command)
         return sub
 
-    _takes_study(add("validate", _validate, "check a study: every fault at once, nothing is started"))
-    _takes_cluster(_takes_out(_takes_study(add("run", _run, "start a study"))))
+    _takes_arms(_takes_study(add("validate", _validate, "check a study: every fault at once, nothing is started")))
+    _takes_cluster(_takes_out(_takes_arms(_takes_study(add("run", _run, "start a study")))))
     _takes_cluster(_takes_folder(add("resume", _resume, "go on with a study")))
     _takes_json(_takes_folder(add("status", _status, "trials of a study by arm and state, running or not")))
     best = _takes_json(_takes_folder(add("best", _best, "best configurations of every arm, and the teacher")))
@@ -62,6 +62,13 @@ def _takes_study(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("study", metavar="STUDY", help="a preset's name or a YAML file")
     parser.add_argument(
         "--set", action="append", default=[], metavar="PATH=VALUE", dest="sets", help="for example data.root=/data"
+    )
+    return parser
+
+
+def _takes_arms(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument(
+        "--arm", action="append", default=[], metavar="ARM", dest="arms", help="only this arm; may be given repeatedly"
     )
     return parser
 
@@ -89,7 +96,7 @@ def _takes_json(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 def _validate(options: argparse.Namespace) -> int:
     from study.loading import load
 
-    config = load(options.study, options.sets)
+    config = load(options.study, options.sets, options.arms)
     print(f"{config.name}: well")
     for name, arm in config.arms.items():
         print(f"  {name}: {arm.trials} trials, none stopped before iteration {config.grace(name)}")
@@ -101,7 +108,7 @@ def _run(options: argparse.Namespace) -> int:
     from study.loading import load
 
     session.refuse_client(options.address)
-    config = load(options.study, options.sets)
+    config = load(options.study, options.sets, options.arms)
     folder = (options.out or Path("runs") / config.name).absolute()
     runner.create(config, folder)
     try:

@@ -19,13 +19,18 @@ def presets() -> dict[str, Path]:
     return {path.stem: path for path in sorted(PRESETS.glob("*.yaml"))}
 
 
-def load(study: str, sets: Sequence[str] = ()) -> StudyConfig:
+def load(study: str, sets: Sequence[str] = (), arms: Sequence[str] = ()) -> StudyConfig:
     """Read a preset's name or a YAML file, with `path=value` settings on top.
+
+    Args:
+        study: a preset's name or a YAML file.
+        sets: the settings.
+        arms: keep only these; none for all.
 
     Raises:
         ConfigError: with every fault of the file, its spaces, networks and data.
     """
-    values = with_settings(read_yaml(_path(study)), sets)
+    values = _with_arms(with_settings(read_yaml(_path(study)), sets), arms)
     config = absolute(parse(StudyConfig, _listed_spaces(values)))
     # a fault of what all arms share is found with each of them
     found = list(dict.fromkeys(faults(config)))
@@ -42,6 +47,18 @@ def with_settings(values: dict[str, Any], sets: Sequence[str]) -> dict[str, Any]
             raise ConfigError([f"--set must be path=value, but got {setting!r}; for example --set seed=1"])
         values = replaced(values, path, _yaml_value(setting, text), separator=".")
     return values
+
+
+def _with_arms(values: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """`values` with only these arms, in the order of the file."""
+    arms = values.get("arms")
+    if not names or not isinstance(arms, dict):
+        return values
+    law = "--arm must be an arm of the study, but got"
+    unknown = [f"{law} {name!r}; {nearest(name, arms)}" for name in names if name not in arms]
+    if unknown:
+        raise ConfigError(unknown)
+    return {**values, "arms": {name: arm for name, arm in arms.items() if name in names}}
 
 
 def _yaml_value(setting: str, text: str) -> Any:

@@ -175,12 +175,17 @@ def test_an_unknown_space_offers_the_nearest(tmp_path: Path) -> None:
     assert len(caught.value.faults) == 2
 
 
-def test_spaces_unite_but_for_a_path_in_both() -> None:
+def test_spaces_unite() -> None:
     union = Space.load("optimizer", "kd")
     both = {**Space.load("kd").parameters, **Space.load("optimizer").parameters}
     assert union == Space.load("kd", "optimizer") == Space(both)
-    with pytest.raises(SpaceError, match="temperature: stands in kd and in rdd; keep one") as caught:
-        Space.load("kd", "rdd")
+
+
+def test_a_path_in_two_spaces_is_refused(tmp_path: Path) -> None:
+    again = tmp_path / "again.yaml"
+    again.write_text((FOLDER / "kd.yaml").read_text())
+    with pytest.raises(SpaceError, match=r"temperature: stands in kd and in .*again\.yaml; keep one") as caught:
+        Space.load("kd", str(again))
     assert len(caught.value.faults) == 2
 
 
@@ -223,7 +228,7 @@ def test_a_parameter_under_an_absent_one_is_absent(nested: Space) -> None:
 
 
 def test_defaults_enqueued_come_first_and_given_values_second() -> None:
-    space = Space.load("rdd")
+    space = Space.load("rdd", "kd")
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     given = space.check({"task/tfe_fraction": 1, "methods/kd/temperature": "4e0"})
     study.enqueue_trial(space.defaults())
@@ -252,7 +257,7 @@ def test_defaults_enqueued_come_first_and_given_values_second() -> None:
 )
 def test_values_to_enqueue_are_checked(values: dict[str, Any], fault: str) -> None:
     with pytest.raises(SpaceError, match=fault):
-        Space.load("rdd").check(values)
+        Space.load("rdd", "kd").check(values)
 
 
 def test_whole_numbers_stay_whole(nested: Space) -> None:

@@ -34,7 +34,7 @@ TINY: dict[str, Any] = {
     "teacher": {"model": NETWORK, "train": {**SCHEDULE, "evaluate_every": 6}, "folder": "teachers"},
     "arms": {
         "baseline": {"trials": 2, "space": "optimizer"},
-        "rdd": {"trials": 4, "space": "rdd", "task": {"weighting": "rdd"}, "methods": {"kd": {}}},
+        "rdd": {"trials": 4, "space": ["rdd", "kd"], "task": {"weighting": "rdd"}, "methods": {"kd": {}}},
     },
 }
 

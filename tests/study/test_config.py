@@ -265,6 +265,13 @@ def test_relative_paths_become_absolute(
     assert read.arms["rdd"].space == (str(tmp_path / "own-space.yaml"), "kd")
 
 
+def test_some_arms_may_be_chosen(study_file: Writer) -> None:
+    file = str(study_file())
+    assert list(load(file, arms=["rdd", "baseline"]).arms) == ["baseline", "rdd"]
+    with pytest.raises(ConfigError, match=r"arm of the study, but got 'rdf'; did you mean 'rdd'\?"):
+        load(file, arms=["baseline", "rdf"])
+
+
 def test_one_space_may_be_named_without_a_list(config: Reader) -> None:
     assert config(arms__rdd__space="rdd").arms["rdd"].space == ("rdd",)
     assert config(arms__rdd__space=["rdd"]).arms["rdd"].space == ("rdd",)
