@@ -13,7 +13,7 @@ import torch
 from search_spaces.space import Space, SpaceError
 from study.config import TEACHER, StudyConfig
 from trainers import models
-from trainers.config import ConfigError, TeacherFile, TrainConfig, TrialConfig, plain
+from trainers.config import ConfigError, TeacherFile, TrainConfig, TrialConfig
 from trainers.distiller import Distiller
 from trainers.registry import module_of, nearest
 from trainers.teacher import read_card
@@ -123,14 +123,7 @@ def _check_arm(config: StudyConfig, name: str, channels: Mapping[str, int] | Non
 def _check_paths(config: StudyConfig, name: str, space: Space) -> Iterable[str]:
     """Every searched or fixed path is a leaf of the trial, and the ends of its range are allowed there."""
     arm = config.arms[name]
-    bare = {
-        **config._shared(),
-        "student": plain(config.student),
-        "train": plain(config.train),
-        "task": plain(arm.task),
-        "methods": plain(arm.methods),
-    }
-    leaves = sorted(_leaves(bare))
+    leaves = sorted(_leaves(config.unsearched(name)))
     for path in (*space.parameters, *arm.fixed):
         if path not in leaves:
             yield f"arms.{name}.space: {path} is nothing that this arm's trials have; {nearest(path, leaves)}"

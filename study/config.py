@@ -109,6 +109,11 @@ class ExecutionConfig:
     max_failed: Annotated[int, Ge(1)] = 5
     start_timeout_s: Annotated[float, Gt(0)] = 60
 
+    @property
+    def worker_resources(self) -> dict[str, float]:
+        """What one worker reserves, as Ray names it."""
+        return {"CPU": self.cpus_per_worker, **({"GPU": self.gpus_per_worker} if self.gpus_per_worker else {})}
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
@@ -142,18 +147,21 @@ class StudyConfig:
         Raises:
             ConfigError: where a value does not fit.
         """
+        trial = {**self.unsearched(arm), "teacher": plain(teacher) if self.needs_teacher(arm) else None}
+        for path, value in {**self.arms[arm].fixed, **values}.items():
+            trial = replaced(trial, path, value)
+        return parse(TrialConfig, trial)
+
+    def unsearched(self, arm: str) -> dict[str, Any]:
+        """The trial of an arm as plain values, before any is fixed or searched, and without its teacher."""
         chosen = self.arms[arm]
-        trial = {
+        return {
             **self._shared(),
             "student": plain(self.student),
             "train": plain(self.train),
             "task": plain(chosen.task),
             "methods": plain(chosen.methods),
-            "teacher": plain(teacher) if self.needs_teacher(arm) else None,
         }
-        for path, value in {**chosen.fixed, **values}.items():
-            trial = replaced(trial, path, value)
-        return parse(TrialConfig, trial)
 
     def teacher_trial(self) -> TrialConfig:
         """The trial that trains the teacher: its network and schedule, no distillation."""
@@ -184,6 +192,10 @@ class StudyConfig:
             chosen.task, num_classes=len(self.class_names), iterations=self.train.iterations
         )
         return bool(chosen.methods) or bool(weighting.needs_teacher)
+
+    def max_failed(self, arm: str) -> int:
+        """Failed trials after which no more of an arm are started: the teacher has one try."""
+        return 1 if arm == TEACHER else self.execution.max_failed
 
     @property
     def any_needs_teacher(self) -> bool:

@@ -85,10 +85,9 @@ class ArmLedger:
         space: Space | None,
         budget: int,
         config: StudyConfig,
-        max_failed: int,
     ) -> None:
         self.arm, self.study, self.space, self.budget = arm, study, space, budget
-        self.max_failed, self.max_attempts = max_failed, config.execution.max_attempts
+        self.max_failed, self.max_attempts = config.max_failed(arm), config.execution.max_attempts
         self._config = config
         self._live: dict[int, optuna.Trial] = {}
         self._pruner = _pruner(config, arm)
@@ -226,7 +225,6 @@ def open_arms(config: StudyConfig, folder: Path, *, with_teacher: bool) -> dict[
             space=None,
             budget=1,
             config=config,
-            max_failed=1,
         )
     for name, arm in config.arms.items():
         space = config.space(name)
@@ -240,7 +238,6 @@ def open_arms(config: StudyConfig, folder: Path, *, with_teacher: bool) -> dict[
             space=space,
             budget=arm.trials,
             config=config,
-            max_failed=config.execution.max_failed,
         )
     return arms
 

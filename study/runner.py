@@ -64,8 +64,7 @@ def discard_unstarted(folder: Path) -> None:
 def given_up_arms(folder: Path) -> list[str]:
     """The arms of which so many trials failed that no more are started."""
     config = read(folder)
-    allowed = dict.fromkeys(config.arms, config.execution.max_failed) | {TEACHER: 1}
-    return [arm for arm, counts in status(config, folder).items() if counts["FAIL"] >= allowed[arm]]
+    return [arm for arm, counts in status(config, folder).items() if counts["FAIL"] >= config.max_failed(arm)]
 
 
 def has_ended_trials(folder: Path) -> bool:

@@ -108,8 +108,7 @@ def trial_resources(execution: ExecutionConfig) -> dict[str, float]:
     driver = {DRIVER: 1.0} if DRIVER in ray.cluster_resources() else {HEAD: 0.001}
     if execution.engine == "train":
         return driver
-    gpus = execution.gpus_per_worker
-    return {"CPU": execution.cpus_per_worker, **({"GPU": gpus} if gpus else {}), **driver}
+    return {**execution.worker_resources, **driver}
 
 
 def concurrency(execution: ExecutionConfig, workers: int) -> int:

@@ -101,13 +101,13 @@ def train_arguments(
 
     from trainers.worker import train_rank
 
-    gpus = execution.gpus_per_worker
-    resources = {"CPU": execution.cpus_per_worker, **({"GPU": gpus} if gpus else {})}
     return {
         "train_loop_per_worker": train_rank,
         "train_loop_config": {"config": plain(trial), "loader_workers": execution.loader_workers},
         "scaling_config": ray.train.ScalingConfig(
-            num_workers=trial.train.workers, use_gpu=bool(gpus), resources_per_worker=resources
+            num_workers=trial.train.workers,
+            use_gpu=bool(execution.gpus_per_worker),
+            resources_per_worker=execution.worker_resources,
         ),
         "run_config": ray.train.RunConfig(
             name=folder.name,
