@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from trainers import models
 from trainers.config import TrialConfig
-from trainers.difficulty import DifficultyWeighting
+from trainers.difficulty import DifficultyWeighting, upsample
 from trainers.means import Mean
 from trainers.methods import DistillationMethod, Opponent, weighed
 from trainers.models import Taps
@@ -65,7 +65,7 @@ class Distiller(nn.Module):
     def forward(
         self, images: Tensor, labels: Tensor, teacher: Taps | None, iteration: int
     ) -> tuple[dict[str, Mean], Taps]:
-        """Terms by name, `task/<term>` and `<method>/<term>`, and the student's taps without a graph.
+        """Terms by name, `task/<term>` and `<method>/<term>`, and the taps that methods see, without a graph.
 
         Args:
             images: normalised [B, 3, H, W].
@@ -76,11 +76,20 @@ class Distiller(nn.Module):
         student: Taps = self.student(images)
         task = self.weighting.terms(student, teacher, labels, iteration=iteration)
         terms = {f"task/{name}": mean for name, mean in task.items()}
+        compared = on_the_grid_of(teacher, student) if teacher else student
         for name, method in self.methods.items():
             assert teacher is not None and isinstance(method, DistillationMethod)
-            found = method.terms(student, teacher, labels)
+            found = method.terms(compared, teacher, labels)
             terms.update({f"{name}/{term}": mean for term, mean in found.items()})
-        return terms, {name: tap.detach() for name, tap in student.items()}
+        return terms, {name: tap.detach() for name, tap in compared.items()}
+
+
+def on_the_grid_of(teacher: Taps, student: Taps) -> Taps:
+    """The student's taps, those of another size than the teacher's resized to it (bilinear, align_corners=True).
+
+    So a network whose logits leave it at another stride, such as ENet's at full resolution, learns from any teacher.
+    """
+    return {name: upsample(tap, teacher[name].shape[-2:]) if name in teacher else tap for name, tap in student.items()}
 
 
 def _method(name: str, config: Any, **channels: Any) -> DistillationMethod[Any]:
