@@ -48,6 +48,16 @@ def check_one_grid(student: Tensor, teacher: Tensor) -> None:
         )
 
 
+def check_one_shape(student: Tensor, teacher: Tensor) -> None:
+    """Raises ValueError unless both are of one shape."""
+    if student.shape != teacher.shape:
+        raise ValueError(
+            "what is compared of student and teacher must have one shape, but got "
+            f"{tuple(student.shape)} and {tuple(teacher.shape)}; "
+            "choose networks with the same output stride and the same classes"
+        )
+
+
 class DistillationMethod(nn.Module, ABC, Generic[ConfigT]):
     """Base of every `Method`: a module, so that adapters are trained and memory banks saved.
 
