@@ -68,10 +68,8 @@ def attention_transfer(student: Tensor, teacher: Tensor, *, form: Form = "square
     """
     check_one_grid(student, teacher)
     difference = unit_attention(student) - unit_attention(teacher.detach())
-    if form == "norm":
-        total = torch.linalg.vector_norm(difference, dim=1).sum()
-    else:
-        total = difference.square().sum()
+    lengths = torch.linalg.vector_norm(difference, dim=1)
+    total = (lengths if form == "norm" else lengths.square()).sum()
     return Mean(total, total.new_full((), difference.numel()))
 
 

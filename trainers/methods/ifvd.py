@@ -71,7 +71,7 @@ def _cosines_to_own_centre(features: Tensor, labels: Tensor, num_classes: int) -
     sums, _, one_hot = class_sums(features, labels, num_classes=num_classes)
     products = F.normalize(sums, dim=2, eps=EPS) @ features.flatten(2)
     own = (products * one_hot.mT).sum(1)
-    length = torch.linalg.vector_norm(features.flatten(2), dim=1)
+    length: Tensor = torch.linalg.vector_norm(features.flatten(2), dim=1)
     # a pixel without features has no direction; divided by EPS, it would get a gradient of 1e8
     return own / length.masked_fill(length < EPS, torch.inf)
 
