@@ -38,8 +38,7 @@ class Distiller(nn.Module):
         for name, method in config.methods.items():
             if not weighed(method):
                 continue
-            self.methods[name] = _method(
-                name,
+            self.methods[name] = module_of(method).Method(
                 method,
                 student_channels=self.student.channels,
                 teacher_channels=teacher_channels or {},
@@ -90,16 +89,3 @@ def on_the_grid_of(teacher: Taps, student: Taps) -> Taps:
     So a network whose logits leave it at another stride, such as ENet's at full resolution, learns from any teacher.
     """
     return {name: upsample(tap, teacher[name].shape[-2:]) if name in teacher else tap for name, tap in student.items()}
-
-
-def _method(name: str, config: Any, **channels: Any) -> DistillationMethod[Any]:
-    """Build one method after checking that both networks have the taps that it reads."""
-    for side in ("student", "teacher"):
-        missing = [tap for tap in config.taps if tap not in channels[f"{side}_channels"]]
-        if missing:
-            raise ValueError(
-                f"{name} reads the {side}'s {missing[0]!r} tap, but this network has only "
-                f"{sorted(channels[f'{side}_channels'])}; give it that head or leave {name} out"
-            )
-    method: DistillationMethod[Any] = module_of(config).Method(config, **channels)
-    return method

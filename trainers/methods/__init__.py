@@ -8,7 +8,7 @@ knows the task loss; how that is weighted is the business of `trainers.difficult
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,16 @@ def check_one_grid(student: Tensor, teacher: Tensor) -> None:
         )
 
 
+def check_one_shape(student: Tensor, teacher: Tensor) -> None:
+    """Raises ValueError unless both are of one shape."""
+    if student.shape != teacher.shape:
+        raise ValueError(
+            "what is compared of student and teacher must have one shape, but got "
+            f"{tuple(student.shape)} and {tuple(teacher.shape)}; "
+            "choose networks with the same output stride and the same classes"
+        )
+
+
 class DistillationMethod(nn.Module, ABC, Generic[ConfigT]):
     """Base of every `Method`: a module, so that adapters are trained and memory banks saved.
 
@@ -58,7 +68,13 @@ class DistillationMethod(nn.Module, ABC, Generic[ConfigT]):
         student_channels: channels of each tap of the student, by tap name.
         teacher_channels: the same of the teacher.
         num_classes: classes of the dataset, the ignored label not counted.
+
+    Raises:
+        ValueError: a network lacks a tap that the method reads.
     """
+
+    remedies: ClassVar[Mapping[str, str]] = {}
+    """What to do about a tap that a network lacks, by the tap's name, where it is not to leave the method out."""
 
     def __init__(
         self,
@@ -71,6 +87,18 @@ class DistillationMethod(nn.Module, ABC, Generic[ConfigT]):
         super().__init__()
         self.config = config
         self.num_classes = num_classes
+        self._check_taps("student", student_channels)
+        self._check_taps("teacher", teacher_channels)
+
+    def _check_taps(self, side: str, channels: Mapping[str, int]) -> None:
+        name = type(self).__module__.rpartition(".")[2]
+        for tap in self.config.taps:
+            if tap not in channels:
+                otherwise = self.remedies.get(tap, f"leave {name} out")
+                raise ValueError(
+                    f"{name} reads the {side}'s {tap!r} tap, but this network has only {sorted(channels)}; "
+                    f"give it that head or {otherwise}"
+                )
 
     @abstractmethod
     def terms(self, student: Taps, teacher: Taps, labels: Tensor) -> dict[str, Mean]:

@@ -14,7 +14,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 
 from trainers.means import Mean, in_full_precision
-from trainers.methods import DistillationMethod
+from trainers.methods import DistillationMethod, check_one_shape
 from trainers.models import Taps
 
 Direction = Literal["teacher_to_student", "student_to_teacher"]
@@ -71,12 +71,7 @@ def pixel_kl(
     Raises:
         ValueError: the shapes differ.
     """
-    if student_logits.shape != teacher_logits.shape:
-        raise ValueError(
-            "student and teacher logits must have one shape, but got "
-            f"{tuple(student_logits.shape)} and {tuple(teacher_logits.shape)}; "
-            "choose networks with the same output stride and the same classes"
-        )
+    check_one_shape(student_logits, teacher_logits)
     student = F.log_softmax(student_logits / temperature, dim=1)
     teacher = F.log_softmax(teacher_logits.detach() / temperature, dim=1)
     first, second = (teacher, student) if direction == "teacher_to_student" else (student, teacher)
