@@ -34,9 +34,16 @@ UNEVEN = {
 
 
 def trials(folder: Path) -> dict[str, dict[str, Any]]:
-    """Changes of the small trial by name: distilled, and with an auxiliary head that weighs nothing."""
-    distilled = {**small.DISTILLED, "teacher/path": str(folder / "teacher.safetensors")}
-    return {"distilled": PLAIN | distilled, "idle aux": {**PLAIN, "task/aux_weight": 0}}
+    """Changes of the small trial by name: distilled, with an auxiliary head that weighs nothing, and reading positions.
+
+    The position network is learned by the two ranks and found by the one.
+    """
+    teacher = {"teacher/path": str(folder / "teacher.safetensors")}
+    return {
+        "distilled": PLAIN | small.DISTILLED | teacher,
+        "idle aux": {**PLAIN, "task/aux_weight": 0},
+        "positions": PLAIN | small.READING | teacher,
+    }
 
 
 def rank_main(rank: int, folder: Path) -> None:
@@ -70,7 +77,7 @@ def read(folder: Path, rank: int) -> Any:
     return json.loads((folder / f"rank_{rank}.json").read_text())
 
 
-@pytest.mark.parametrize("name", ["distilled", "idle aux"])
+@pytest.mark.parametrize("name", ["distilled", "idle aux", "positions"])
 def test_two_ranks_have_the_curves_of_one(folder: Path, name: str) -> None:
     alone = json.loads((folder / "one" / f"{name}.json").read_text())
     assert len(alone) == 4
@@ -80,7 +87,7 @@ def test_two_ranks_have_the_curves_of_one(folder: Path, name: str) -> None:
             curves = {key for key in one if key.startswith(("train/", "val/", "best/"))}
             assert {key: two[key] for key in curves} == pytest.approx({key: one[key] for key in curves}, rel=1e-6)
     assert len({report["train/loss"] for report in alone}) == 4
-    assert ("train/term/task/aux" in alone[0]) == (name == "distilled")
+    assert ("train/term/task/aux" in alone[0]) == (name != "idle aux")
 
 
 def test_the_ranks_had_uneven_numbers_of_labelled_pixels() -> None:
