@@ -82,9 +82,8 @@ def train(recipe: Pretraining, channels: int, lessons: Lessons) -> PositionNetwo
     Raises:
         ValueError: the error is no longer finite.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(_digest(recipe, lessons)[:12], 16))
-        network = PositionNetwork(channels, recipe).to(lessons.device)
+    torch.manual_seed(int(_digest(recipe, lessons)[:12], 16))
+    network = PositionNetwork(channels, recipe).to(lessons.device)
     optimizer = optim.optimizer(network.parameters(), recipe.optimizer)
     with _one_thread():
         for iteration, (images, _) in enumerate(lessons.batches(recipe.iterations, recipe.batch)):

@@ -162,7 +162,9 @@ def test_features_on_different_grids_are_refused() -> None:
 def naive_position(student: Tensor, teacher: Tensor, axis: str) -> float:
     total = 0.0
     for ours, theirs in zip(student, teacher, strict=True):
-        rows = [(ours[d, i], theirs[d, i]) for d in (0, 1) for i in range(ours.shape[1]) if (d == 0) == (axis == "text")]
+        rows = [
+            (ours[d, i], theirs[d, i]) for d in (0, 1) for i in range(ours.shape[1]) if (d == 0) == (axis == "text")
+        ]
         columns = [
             (ours[d, :, j], theirs[d, :, j])
             for d in (0, 1)
