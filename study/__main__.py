@@ -45,6 +45,8 @@ def _parser() -> argparse.ArgumentParser:
     best = _takes_json(_takes_folder(add("best", _best, "best configurations of every arm, and the teacher")))
     best.add_argument("--top", type=int, default=1, help="configurations per arm")
     _takes_cluster(_takes_out(_takes_study(add("teacher", _teacher, "train, or find, the teacher of a study"))))
+    position = _takes_study(add("position", _position, "train, or find, what IDD reads positions with"))
+    position.add_argument("--arm", help="arm of the study, at its spaces' defaults; all that need it by default")
     train = _takes_out(
         _takes_study(add("train", _train, "run one trial: a study's arm, or a trial's own configuration"))
     )
@@ -189,6 +191,17 @@ def _teacher(options: argparse.Namespace) -> int:
     if not (folder / runner.CONFIG).exists():
         runner.create(config, folder)
     return 0 if runner.resume(folder, options.address, only_teacher=True) else FAILED
+
+
+def _position(options: argparse.Namespace) -> int:
+    from study.position import position
+
+    for found in position(options.study, options.sets, arm=options.arm):
+        print(
+            f"{found.arm}: mean absolute error {found.error:.3f} of the map's side on {found.images} validation images "
+            f"(a constant guess: {found.constant:.3f}), {found.path}"
+        )
+    return 0
 
 
 def _train(options: argparse.Namespace) -> int:

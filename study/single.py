@@ -51,7 +51,7 @@ def train(study: str, sets: Sequence[str], *, arm: str | None, out: Path | None,
     else:
         config = load(study, sets)
         arm = arm or next(iter(config.arms))
-        name, execution, trial = f"{config.name}-{arm}", config.execution, _trial(config, arm)
+        name, execution, trial = f"{config.name}-{arm}", config.execution, arm_trial(config, arm)
     folder = (out or Path("runs") / name).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     held = folder / TRIAL
@@ -69,8 +69,12 @@ def _is_trial(study: str) -> bool:
     return path.is_file() and "arms" not in read_yaml(path)
 
 
-def _trial(config: StudyConfig, arm: str) -> TrialConfig:
-    """The trial of an arm at its spaces' defaults, or the teacher's."""
+def arm_trial(config: StudyConfig, arm: str) -> TrialConfig:
+    """The trial of an arm at its spaces' defaults, or the teacher's.
+
+    Raises:
+        ValueError: no such arm, or its teacher is not trained yet.
+    """
     if arm == TEACHER:
         return config.teacher_trial()
     if arm not in config.arms:

@@ -25,6 +25,7 @@ from trainers.data.order import CountedBatches, generator
 from trainers.data.transforms import Normalisation, TrainingSamples
 from trainers.distiller import Distiller
 from trainers.evaluation import Evaluation, evaluate
+from trainers.lessons import prepare_methods
 from trainers.methods import Opponent
 from trainers.objective import Objective
 from trainers.opponents import OpponentTraining
@@ -81,6 +82,8 @@ def train(config: TrialConfig, context: TrialContext, *, loader_workers: int = 0
     with context.latest_checkpoint() as folder:
         if folder is not None:
             state.load(folder)
+        else:
+            prepare_methods(state.distiller, config, parts.train_data, context, loader_workers=loader_workers)
     earlier, steps = state.seconds, time.monotonic()
     first = state.iteration
     for images, labels in _batches(parts, state.iteration):

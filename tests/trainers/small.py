@@ -27,6 +27,8 @@ DISTILLED: dict[str, Any] = {
     "methods": {"kd": {"temperature": 2}},
 }
 """What makes the trial one with kd and rdd; `teacher/path` is to be added."""
+READING: dict[str, Any] = {"methods": {"idd": {"pretraining": {"depth": 1, "iterations": 4, "batch": 2}}}}
+"""What makes it one that reads positions from features of 4 x 6."""
 
 
 def values(changes: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -37,11 +37,15 @@ UNEVEN = {
 
 
 def trials(folder: Path) -> dict[str, dict[str, Any]]:
-    """Changes of the small trial: distilled, against a discriminator, with an auxiliary head that weighs nothing."""
+    """Changes of the small trial by name.
+
+    The position network of "positions" is learned by the two ranks and found by the one.
+    """
     distilled = {**small.DISTILLED, "teacher/path": str(folder / "teacher.safetensors")}
     return {
         "distilled": PLAIN | distilled,
         "adversarial": {**PLAIN, **distilled, "methods": {"skd": {"discriminator": {"loss": "hinge"}}}},
+        "positions": {**PLAIN, **distilled, **small.READING},
         "idle aux": {**PLAIN, "task/aux_weight": 0},
     }
 
@@ -90,7 +94,7 @@ def read(folder: Path, rank: int) -> Any:
     return json.loads((folder / f"rank_{rank}.json").read_text())
 
 
-@pytest.mark.parametrize("name", ["distilled", "adversarial", "idle aux"])
+@pytest.mark.parametrize("name", ["distilled", "adversarial", "positions", "idle aux"])
 def test_two_ranks_have_the_curves_of_one(folder: Path, name: str) -> None:
     alone = json.loads((folder / "one" / f"{name}.json").read_text())
     assert len(alone) == 4

@@ -7,7 +7,9 @@ knows the task loss; how that is weighted is the business of `trainers.difficult
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import torch
@@ -56,6 +58,28 @@ def check_one_shape(student: Tensor, teacher: Tensor) -> None:
             f"{tuple(student.shape)} and {tuple(teacher.shape)}; "
             "choose networks with the same output stride and the same classes"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lessons:
+    """What a method may learn from before a trial's first step: the teacher and the batches, never the student.
+
+    So what comes of it is the same for all trials with this teacher and these batches, and may be kept for them.
+
+    Attributes:
+        teacher: RGB uint8 images [B, 3, H, W] to the frozen teacher's float32 taps, without a graph.
+        batches: so many batches of so many samples: images uint8 [B, 3, H, W] and labels int64 [B, H, W], the same at
+            every call.
+        identity: plain values that decide teacher and batches.
+        teacher_file: where the teacher lies; what is learned may be kept beside it.
+        device: of the taps.
+    """
+
+    teacher: Callable[[Tensor], Taps]
+    batches: Callable[[int, int], Iterable[tuple[Tensor, Tensor]]]
+    identity: Mapping[str, Any]
+    teacher_file: Path
+    device: torch.device
 
 
 class DistillationMethod(nn.Module, ABC, Generic[ConfigT]):
@@ -108,6 +132,15 @@ class DistillationMethod(nn.Module, ABC, Generic[ConfigT]):
             student: the student's taps, at least those in `config.taps`.
             teacher: the teacher's; they get no gradient.
             labels: int64 [B, H, W] at full resolution, IGNORE where unlabelled.
+        """
+
+    def prepare(self, lessons: Lessons) -> None:
+        """Learn what has to be known before the first step of a trial; most methods have nothing to.
+
+        Called on rank 0 alone, for a trial without a checkpoint; the other ranks get the state that it leaves.
+
+        Raises:
+            ValueError: what it needs cannot be learned, or does not fit.
         """
 
     @property

@@ -1,0 +1,95 @@
+"""Lessons: the teacher and the batches of a trial, for methods that learn something before its first step.
+
+The teacher is read anew, in float32 whatever the trial computes in, so that what is learned does not depend on that;
+and only when a method asks for it.
+"""
+
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from trainers import teacher as teachers
+from trainers.config import TrialConfig, identity
+from trainers.context import TrialContext
+from trainers.data import SegmentationDataset
+from trainers.data.order import CountedBatches
+from trainers.data.transforms import TrainingSamples
+from trainers.distiller import Distiller
+from trainers.methods import DistillationMethod, Lessons
+from trainers.models import Taps
+from trainers.teacher import Teacher
+
+
+def prepare_methods(
+    distiller: Distiller,
+    config: TrialConfig,
+    data: SegmentationDataset,
+    context: TrialContext,
+    *,
+    loader_workers: int = 0,
+) -> None:
+    """Let the methods learn what they need to know before a trial's first step; all ranks call it.
+
+    Rank 0 learns, and the others wait for it as long as the process group's timeout allows.
+
+    Raises:
+        ValueError: on rank 0, where a method cannot learn.
+    """
+    if not distiller.methods:
+        return
+    if context.rank == 0:
+        lessons = lessons_of(config, data, context.device, loader_workers=loader_workers)
+        for method in distiller.methods.values():
+            assert isinstance(method, DistillationMethod)
+            method.prepare(lessons)
+    if context.world_size > 1:
+        for tensor in distiller.methods.state_dict().values():
+            dist.broadcast(tensor, 0)
+
+
+def lessons_of(
+    config: TrialConfig, data: SegmentationDataset, device: torch.device, *, loader_workers: int = 0
+) -> Lessons:
+    """The teacher of a trial that has one, on samples of `data` as the trial cuts them.
+
+    Args:
+        config: the trial; of its training, nothing but `augment` and `data_seed` is looked at.
+        data: the training split, or another to test on what was learned.
+        device: where the teacher computes.
+        loader_workers: processes that read and augment images; does not change the numbers.
+    """
+    assert config.teacher is not None
+    path, expected = Path(config.teacher.path), config.teacher.sha256
+
+    @cache
+    def network() -> Teacher:
+        return teachers.load(path, class_names=data.class_names, expected_sha256=expected).to(device)
+
+    def teacher(images: Tensor) -> Taps:
+        return network()(images.to(device))  # type: ignore[no-any-return]
+
+    def batches(iterations: int, batch: int) -> Iterable[tuple[Tensor, Tensor]]:
+        return _loader(config, data, iterations, batch, loader_workers)
+
+    decisive = {
+        "teacher": expected or teachers.sha256(path),
+        "data": identity(config.data),
+        "augment": identity(config.augment),
+        "data_seed": config.data_seed,
+    }
+    return Lessons(teacher=teacher, batches=batches, identity=decisive, teacher_file=path, device=device)
+
+
+def _loader(
+    config: TrialConfig, data: SegmentationDataset, iterations: int, batch: int, workers: int
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    order = CountedBatches(
+        length=len(data), batch=batch, seed=config.data_seed, start=0, stop=iterations, rank=0, ranks=1
+    )
+    samples = TrainingSamples(data, config.augment, seed=config.data_seed)
+    return DataLoader(samples, batch_sampler=order, num_workers=workers)
