@@ -53,6 +53,7 @@ class Config:
         fill: which pixels are remembered: those of the class, or, as published, the first of the image whatever they
             are of; see `PixelBank`.
         contrast_unfilled: contrast with the random initial content of the banks too, as published.
+        weights: weight of each term.
     """
 
     temperature: Annotated[float, Gt(0)] = 0.1
@@ -116,7 +117,8 @@ def memory_contrast(
 ) -> Mean:
     """Count rows: kd_temperature^2 times KL(teacher || student) of a pixel's similarities to the rows of a bank.
 
-    The masks say what boolean indexing of the arguments would, without waiting for the device.
+    The masks say what boolean indexing of the arguments would, without waiting for the device. Where no row counts, the
+    value is 0; the published code has NaN for a batch without labelled pixels.
 
     Args:
         student: unit rows [M, D].
