@@ -12,6 +12,11 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
+def rank() -> int:
+    """This process among the ranks; 0 where no process group is up."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
 def gathered(part: Tensor) -> Tensor:
     """The parts of all ranks, in the order of ranks, along the first axis. The gradient goes back to each rank's part.
 
@@ -40,4 +45,4 @@ class _Gather(torch.autograd.Function):
     def backward(_: Any, gradient: Tensor) -> Tensor:
         gradient = gradient.contiguous()
         dist.all_reduce(gradient)
-        return gradient.chunk(world_size())[dist.get_rank()]
+        return gradient.chunk(world_size())[rank()]
