@@ -14,7 +14,9 @@ from trainers.checkpoint import TrainState
 from trainers.context import LocalContext
 from trainers.loop import train
 
-METHODS: dict[str, Any] = {"skd": {}}
+Deletion = Callable[[TrainState, Callable[[], None]], None]
+BANKS = {"pixel_memory_size": 40, "region_memory_size": 8, "pixel_contrast_size": 44, "region_contrast_size": 22}
+METHODS: dict[str, Any] = {"skd": {}, "cirkd": BANKS, **small.READING["methods"]}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,12 @@ def undisturbed(changes: dict[str, Any], tmp_path_factory: pytest.TempPathFactor
 
 def test_every_term_and_every_opponents_loss_is_reported(undisturbed: LocalContext) -> None:
     reported = {name.removeprefix("train/term/") for name in undisturbed.reports[-1] if name.startswith("train/term/")}
-    assert {"skd/pixel", "skd/pairwise", "skd/holistic", "skd/discriminator", "skd/penalty"} <= reported
+    assert reported == {
+        *(f"task/{head}" for head in ("main", "aux")),
+        *(f"skd/{term}" for term in ("pixel", "pairwise", "holistic", "discriminator", "penalty")),
+        *(f"cirkd/{term}" for term in ("minibatch", "pixel_memory", "region_memory")),
+        *(f"idd/{term}" for term in ("distance", "position")),
+    }
 
 
 def test_a_stopped_trial_ends_with_the_same_bits(
@@ -50,20 +57,32 @@ def without_the_discriminators_moments(state: TrainState, load: Callable[[], Non
     state.opponents["skd"].state.clear()
 
 
-def without_the_discriminators_weights(state: TrainState, load: Callable[[], None]) -> None:
-    critic = state.distiller.methods["skd"].critic
-    fresh = {name: tensor.clone() for name, tensor in critic.state_dict().items()}
-    load()
-    critic.load_state_dict(fresh)
+def without(part: str) -> Deletion:
+    """Of the distiller's methods: that part stays as it was built."""
+
+    def deletion(state: TrainState, load: Callable[[], None]) -> None:
+        module = state.distiller.methods.get_submodule(part)
+        fresh = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+        load()
+        module.load_state_dict(fresh)
+
+    return deletion
 
 
-@pytest.mark.parametrize("deletion", [without_the_discriminators_moments, without_the_discriminators_weights])
+PARTS = ("skd.critic", "cirkd.projection", "cirkd.banks.pixel_memory", "cirkd.banks.region_memory", "idd.network")
+
+
+@pytest.mark.parametrize(
+    "deletion",
+    [without_the_discriminators_moments, *map(without, PARTS)],
+    ids=["skd's moments", *PARTS],
+)
 def test_no_part_of_it_can_be_spared(
     tmp_path: Path,
     undisturbed: LocalContext,
     changes: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
-    deletion: Callable[[TrainState, Callable[[], None]], None],
+    deletion: Deletion,
 ) -> None:
     stopped(changes, tmp_path, at=3)
     load = TrainState.load

@@ -1,0 +1,59 @@
+"""Every row of the papers' tables trains: the presets' arms with networks and crops shrunken."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from study.config import StudyConfig
+from study.loading import PRESETS, load
+from trainers.config import TeacherFile
+from trainers.context import LocalContext
+from trainers.loop import train
+from trainers.registry import implementations
+
+METHODS = ("kd", "at", "fitnet", "skd", "ifvd", "cwd", "dsd", "cirkd", "idd")
+ROWS = ("baseline", *METHODS, "rdd", *(f"rdd-{method}" for method in METHODS if method != "kd"))
+NETWORK = "{architecture: deeplabv3, backbone: mobilenetv2_035, head_channels: 12, rates: [2, 4]}"
+SHRUNKEN = [
+    "data={name: streets, size: [48, 64], train_images: 8, val_images: 2}",
+    "augment={crop: [48, 64]}",
+    f"student={NETWORK}",
+    "train={iterations: 6, batch: 2, evaluate_every: 3, optimizer: {lr: 0.01}}",
+    *(f"arms.{row}.methods.idd.pretraining={{iterations: 3, batch: 2}}" for row in ("idd", "rdd-idd")),
+]
+
+
+@pytest.fixture(scope="module")
+def paper_sized(teacher_file: Path) -> StudyConfig:
+    return load("camvid-methods-paper", [*SHRUNKEN, f"teacher.file={teacher_file}"])
+
+
+def test_the_rows_are_all_there(paper_sized: StudyConfig) -> None:
+    assert tuple(paper_sized.arms) == ROWS
+    assert set(METHODS) == set(implementations("trainers.methods"))
+
+
+def test_both_sizes_have_the_same_arms() -> None:
+    small, large = (
+        yaml.safe_load((PRESETS / f"camvid-methods{size}.yaml").read_text())["arms"] for size in ("", "-paper")
+    )
+    for arms in (small, large):
+        for arm in arms.values():
+            del arm["trials"]
+            arm.pop("enqueue", None)
+    assert small == large
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_row_trains(row: str, paper_sized: StudyConfig, teacher_file: Path, tmp_path: Path) -> None:
+    """At its spaces' defaults, through both stages where it has RDD, to finite terms of every weight above 0."""
+    trial = paper_sized.trial(row, paper_sized.space(row).defaults(), TeacherFile(path=str(teacher_file)))
+    context = LocalContext(tmp_path)
+    train(trial, context)
+    terms = {name.removeprefix("train/term/") for name in context.reports[-1]}
+    methods: dict[str, Any] = dict(trial.methods)
+    expected = {f"{name}/{term}" for name, method in methods.items() for term, w in vars(method.weights).items() if w}
+    assert expected | {"task/main", "task/aux"} <= terms
+    assert trial.task.weighting == ("rdd" if row.startswith("rdd") else "uniform")
