@@ -17,7 +17,8 @@ import torch
 from safetensors.torch import load_file
 
 from study import tables
-from tests.study.conftest import ray_environment, tiny, write_study
+from tests.study.conftest import ray_environment, tiny, write_study, write_teacher
+from tests.study.test_presets import SHRUNKEN
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
@@ -232,3 +233,13 @@ def test_stopped_and_killed_a_study_still_comes_to_its_end(place: Path, finished
     assert len(trial_rows(folder)) >= before
     # stopped twice, the study says what it says without
     assert outcomes(folder) == outcomes(finished)
+
+
+def test_a_row_of_the_papers_trains_on_two_workers(tmp_path: Path) -> None:
+    teacher = write_teacher(tmp_path / "teacher.safetensors")
+    sets = [f"--set={setting}" for setting in (*SHRUNKEN, f"teacher.file={teacher}", "train.batch=4", "execution={}")]
+    row = ("camvid-methods-paper", "--arm", "rdd-cirkd", *sets)
+    done = kdstudy("train", *row, "--workers", 2, "--out", tmp_path / "trial", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for term in ("task/main", "kd/pixel", "cirkd/minibatch", "cirkd/pixel_memory", "cirkd/region_memory"):
+        assert f"train/term/{term}: " in done.stdout
