@@ -4,13 +4,13 @@ A file that is missing, cannot be read or is not what was published is named tog
 it is met; nothing is skipped. Files are read with OpenCV and labels stay uint8.
 """
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from trainers.data import IGNORE, Array, Split
 
@@ -132,7 +132,7 @@ def _decoded(path: Path, mode: int) -> tuple[Array, Array]:
         pixels = None
     if pixels is None:
         raise ValueError(
-            f"{path} must be a whole image, but its {len(data)} bytes could not be decoded; restore it from the download"
+            f"{path} must be a whole image, but its {len(data)} bytes cannot be decoded; restore it from the download"
         )
     return pixels, data
 
@@ -149,7 +149,7 @@ def find_folder(root: str, *, dataset: str, holds: str, below: Iterable[str] = (
     for candidate in (folder, *(folder / name for name in below)):
         if (candidate / holds).exists():
             return candidate
-    found = sorted(os.listdir(folder))
+    found = sorted(path.name for path in folder.iterdir())
     shown = ", ".join(found[:6]) + (", ..." if len(found) > 6 else "") if found else "nothing"
     raise ValueError(f"{dataset}'s folder must hold {holds}, but {folder} holds {shown}; {remedy}")
 
@@ -178,10 +178,11 @@ def names(folder: Path, pattern: str, suffix: str) -> set[str]:
 
 
 def _refuse_missing(pairs: list[Pair], listing: Path | None) -> None:
-    # one listing of each folder: asking for every file takes minutes on a network's file system
     files = [path for pair in pairs for path in pair if path is not None]
-    there = {folder: set(os.listdir(folder)) if folder.is_dir() else set() for folder in {f.parent for f in files}}
-    missing = [path for path in files if path.name not in there[path.parent]]
+    # one listing of each folder: asking for every file takes minutes on a network's file system
+    folders = {path.parent for path in files}
+    there = {path for folder in folders if folder.is_dir() for path in folder.iterdir()}
+    missing = [path for path in files if path not in there]
     if missing:
         more = f" with {len(missing) - 1} others" if len(missing) > 1 else ""
         listed = f", or take the line out of {listing}" if listing else ""
@@ -191,7 +192,7 @@ def _refuse_missing(pairs: list[Pair], listing: Path | None) -> None:
         )
 
 
-def _ranges(values: Array) -> str:
+def _ranges(values: NDArray[np.integer]) -> str:
     """`0..18, 255` for sorted values."""
     groups = np.split(values, np.flatnonzero(np.diff(values) != 1) + 1)
     return ", ".join(str(group[0]) if len(group) == 1 else f"{group[0]}..{group[-1]}" for group in groups)
