@@ -87,7 +87,7 @@ def test_a_wrong_root_is_told_once(tmp_path: Path, capsys: Shown) -> None:
     assert main(["data", "check", "voc", "--root", str(tmp_path)]) == 2
     written = capsys.readouterr()
     assert written.err.count("VOC's folder must hold JPEGImages") == 1
-    assert "holds nothing; set data.root" in written.err and "train: 0 of 10582 images, 1 faults" in written.out
+    assert "it holds nothing; set data.root" in written.err and "train: 0 of 10582 images, 1 faults" in written.out
 
 
 def test_many_faults_are_cut_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Shown) -> None:

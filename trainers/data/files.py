@@ -151,7 +151,7 @@ def find_folder(root: str, *, dataset: str, holds: str, below: Iterable[str] = (
             return candidate
     found = sorted(path.name for path in folder.iterdir())
     shown = ", ".join(found[:6]) + (", ..." if len(found) > 6 else "") if found else "nothing"
-    raise ValueError(f"{dataset}'s folder must hold {holds}, but {folder} holds {shown}; {remedy}")
+    raise ValueError(f"{dataset}'s folder must hold {holds}, but {folder} does not, it holds {shown}; {remedy}")
 
 
 def read_list(path: Path, remedy: str) -> list[list[str]]:

@@ -1,6 +1,6 @@
 """Photometric jitter of a sample: brightness, contrast, saturation and hue, in this order, as torchvision defines them.
 
-On uint8 with OpenCV, because torchvision's own works on float tensors and takes many times as long.
+On uint8 with OpenCV, because torchvision's own goes through floats and takes several times as long.
 """
 
 import cv2
