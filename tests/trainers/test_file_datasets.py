@@ -102,6 +102,7 @@ FAULTS: dict[str, tuple[str, str, Callable[[Tree], Any]]] = {
     "rgb label": ("label", "{remedy}", lambda tree: write(tree.label, np.zeros((*SIZE, 3), np.uint8))),
     "16-bit label": ("label", "{remedy}", lambda tree: write(tree.label, tree.stored.astype(np.uint16))),
     "4-bit label": ("label", "{remedy}", lambda tree: few_bits(tree.label)),
+    "jpeg label": ("label", "{remedy}", lambda tree: tree.label.write_bytes(cv2.imencode(".jpg", tree.stored)[1])),
     "other size": ("label", "put both back", lambda tree: write(tree.label, tree.stored[:, 1:].copy())),
 }
 
@@ -124,6 +125,22 @@ def test_a_value_out_of_range_is_told_beside_those_allowed(tmp_path: Path) -> No
     with pytest.raises(
         ValueError, match=r"labels must hold 0\.\.33, but .*bochum_000001_000019_gtFine.* holds 34; take"
     ):
+        tree.data().load(1)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ("rgb label", "8-bit RGB"),
+        ("16-bit label", "16-bit grey"),
+        ("4-bit label", "4-bit grey"),
+        ("jpeg label", "no PNG"),
+    ],
+)
+def test_another_kind_of_label_is_called_by_its_name(tmp_path: Path, fault: str, kind: str) -> None:
+    tree = cityscapes_tree(tmp_path)
+    FAULTS[fault][2](tree)
+    with pytest.raises(ValueError, match=rf"must be a PNG of 8-bit grey, but .*labelIds\.png is {kind}; take gtFine"):
         tree.data().load(1)
 
 

@@ -63,6 +63,17 @@ def test_image_and_label_are_cropped_and_mirrored_together() -> None:
     assert len(corners) == 3 * 4  # rows 0..2, columns 0..3
 
 
+def test_samples_are_cut_as_they_always_were() -> None:
+    """Trials of a study are compared with each other, also with those of an earlier version."""
+    image, label = numbered(18, 14)
+    config = AugmentConfig(crop=(16, 11), scale=(1, 1))
+    corners = [int(augment(image, label, config, generator(key))[1][0, 0]) for key in range(10)]
+    assert corners == [28, 0, 0, 26, 11, 15, 3, 13, 14, 30]
+    config = AugmentConfig(crop=(20, 11))
+    starts = [augment(image, label, config, generator(key))[1][0, :2].tolist() for key in range(5)]
+    assert starts == [[43, 44], [0, 1], [0, 1], [11, 10], [9, 9]]
+
+
 def test_the_scale_is_drawn_between_its_bounds() -> None:
     label = np.zeros((40, 60), np.uint8)
     config = AugmentConfig(crop=(80, 120), scale=(0.5, 1.5), flip=False)

@@ -17,8 +17,9 @@ from trainers.data import IGNORE, Array, Split
 UNKNOWN = 254
 """Stands for values that no label file may hold; no dataset has so many classes."""
 
-PNG_BIT_DEPTH, PNG_COLOUR_TYPE, PNG_PALETTE = 24, 25, 3
-"""Where a PNG's header says how its pixels are stored, and what it says of a palette."""
+PNG = b"\x89PNG\r\n\x1a\n"
+COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
+"""What a PNG's header calls by these numbers."""
 
 
 class SplitMissingError(ValueError):
@@ -92,12 +93,9 @@ class FileDataset:
 
     def stored_values(self, pixels: Array, data: Array, path: Path) -> Array:
         """The values of a label file, uint8 [H, W], from its pixels and its bytes."""
-        # OpenCV stretches the values of images with fewer bits to 0..255
-        if pixels.ndim != 2 or data[PNG_BIT_DEPTH] != 8:
-            raise ValueError(
-                f"a label must be one 8-bit channel, but {path} has shape {pixels.shape} and "
-                f"{data[PNG_BIT_DEPTH]} bits; {self.remedy}"
-            )
+        # the pixels do not tell: OpenCV stretches the values of images with fewer bits to 0..255
+        if (kind := png_kind(data)) != "8-bit grey":
+            raise ValueError(f"a label must be a PNG of 8-bit grey, but {path} is {kind or 'no PNG'}; {self.remedy}")
         return pixels
 
     def _classes(self, stored: Array, path: Path) -> Array:
@@ -118,6 +116,11 @@ def read_image(path: Path) -> Array:
         ValueError: where it cannot be read or decoded to its end; names it.
     """
     return _decoded(path, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)[0]
+
+
+def png_kind(data: Array) -> str | None:
+    """`8-bit grey`: how a PNG's pixels are stored, from its bytes; None for another format."""
+    return f"{data[24]}-bit {COLOUR_TYPES[int(data[25])]}" if data[:8].tobytes() == PNG else None
 
 
 def _decoded(path: Path, mode: int) -> tuple[Array, Array]:

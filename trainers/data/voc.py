@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from trainers.data import IGNORE, Array, Split
-from trainers.data.files import PNG_COLOUR_TYPE, PNG_PALETTE, FileDataset, Pair, find_folder, read_list
+from trainers.data.files import FileDataset, Pair, find_folder, png_kind, read_list
 
 AUGMENTED = ("train_aug", "trainaug")
 """Names that the augmented list goes by."""
@@ -78,7 +78,7 @@ class Dataset(FileDataset):
         super().__init__(pairs, {**{i: i for i in self.ids}, 255: IGNORE}, listing=listing)
 
     def stored_values(self, pixels: Array, data: Array, path: Path) -> Array:
-        if data[PNG_COLOUR_TYPE] != PNG_PALETTE:
+        if "palette" not in (png_kind(data) or ""):
             return super().stored_values(pixels, data, path)
         # OpenCV gives the colours of a palette, never its indices
         colours = pixels[..., 2::-1]
