@@ -24,13 +24,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class JitterConfig:
-    """Photometric jitter, off by default: each strength x draws a factor uniform in [1 - x, 1 + x], hue a shift.
+    """Photometric jitter, off by default. A strength x draws a factor uniform in [1 - x, 1 + x].
 
     Attributes:
-        brightness: of the factor on all channels.
-        contrast: of the factor on differences from the sample's mean grey.
-        saturation: of the factor on differences from each pixel's grey.
-        hue: the shift is uniform in [-hue, hue] turns of the colour circle.
+        brightness: the factor multiplies all channels.
+        contrast: the factor multiplies differences from the sample's mean grey.
+        saturation: the factor multiplies differences from each pixel's own grey.
+        hue: hues move by a shift uniform in [-hue, hue] turns of the colour circle.
     """
 
     brightness: Annotated[float, Ge(0), Le(1)] = 0.0

@@ -69,14 +69,16 @@ def _logits(network: nn.Module, images: Tensor, views: Views) -> Tensor:
     if views.window is None:
         whole: Tensor = network(images)["logits"]
         return whole
-    total, shown = images.new_zeros(()), images.new_zeros(images.shape[-2:])
+    total: Tensor | None = None
+    shown = images.new_zeros(images.shape[-2:])
     for rows, columns in _windows(images, views):
         part = images[..., rows, columns]
         logits = upsample(network(part)["logits"], (part.shape[-2], part.shape[-1]))
-        if not total.ndim:
-            total = logits.new_zeros(*logits.shape[:2], *images.shape[-2:])
+        if total is None:
+            total = logits.new_zeros(*logits.shape[:2], *shown.shape)
         total[..., rows, columns] += logits
         shown[rows, columns] += 1
+    assert total is not None
     return total / shown
 
 

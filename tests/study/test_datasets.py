@@ -70,7 +70,18 @@ def test_fewer_images_than_published_are_a_fault(tmp_path: Path, capsys: Shown) 
         assert f"{split} must have {published} images as published, but has {found}; complete" in written
 
 
-@pytest.mark.parametrize("name", ["voc", "camvid", "cityscapes", "ade20k"])
+def test_every_missing_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Shown) -> None:
+    tree = as_published(monkeypatch, TREES["camvid"](tmp_path))
+    gone = [tree.image, tree.data().pairs[0].label]
+    for path in gone:
+        path.unlink()
+    assert main(["data", "check", "camvid", "--root", str(tmp_path), "--json"]) == 2
+    train = json.loads(capsys.readouterr().out)["splits"]["train"]
+    assert train["images"] == 1
+    assert sorted(train["faults"]) == sorted(f"{path} is missing; complete the folder" for path in gone)
+
+
+@pytest.mark.parametrize("name", TREES)
 def test_a_missing_test_split_is_told_but_no_fault(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Shown
 ) -> None:

@@ -57,7 +57,7 @@ def test_the_first_of_many_missing_files_is_named_with_their_number(tmp_path: Pa
     tree = cityscapes_tree(tmp_path)
     for path in (tmp_path / "gtFine/train").rglob("*labelIds.png"):
         path.unlink()
-    with pytest.raises(ValueError, match=r"aachen_000000_000019_gtFine_labelIds\.png is missing with 1 others;"):
+    with pytest.raises(ValueError, match=r"aachen_000000_000019_gtFine_labelIds\.png is missing, and 1 more;"):
         tree.data()
 
 

@@ -1,6 +1,6 @@
 """A dataset on disk held against what was published: counts, every file, label values; and how frequent classes are.
 
-Every fault is kept, each with its file; nothing stops at the first one but a split that cannot be opened.
+Every fault is kept, each with its file. The files of a split are read once none of them is missing.
 """
 
 import os
@@ -11,7 +11,7 @@ from typing import Any, get_args
 import numpy as np
 
 from trainers.data import IGNORE, Split
-from trainers.data.files import FileDataset, SplitMissingError
+from trainers.data.files import FileDataset, FilesMissingError, SplitMissingError
 
 Counts = np.ndarray[tuple[int], np.dtype[np.int64]]
 
@@ -51,6 +51,9 @@ def _check_split(dataset: type[FileDataset], config: Any, split: Split) -> Split
     except ValueError as error:
         if split == "test" and isinstance(error, SplitMissingError):
             return SplitCheck(published=published, absent=str(error))
+        if isinstance(error, FilesMissingError):
+            faults = [f"{path} is missing; complete the folder" for path in error.missing]
+            return SplitCheck(published=published, images=error.images, faults=faults)
         return SplitCheck(published=published, faults=[str(error)])
     counts, faults = _read(data)
     if len(data) != published:

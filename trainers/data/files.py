@@ -26,6 +26,19 @@ class SplitMissingError(ValueError):
     """A split is not there at all, as the test split of a dataset of which only the rest was downloaded."""
 
 
+class FilesMissingError(ValueError):
+    """Some files of a split are missing; `images` of its images are there."""
+
+    def __init__(self, missing: list[Path], images: int, listing: Path | None) -> None:
+        more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
+        listed = f", or take the line out of {listing}" if listing else ""
+        super().__init__(
+            f"every image must have its file and its label's, but {missing[0]} is missing{more}; "
+            f"complete the folder{listed}"
+        )
+        self.missing, self.images = missing, images
+
+
 class Pair(NamedTuple):
     """An image's file and its label's; `label` is None where none is published."""
 
@@ -43,7 +56,7 @@ class FileDataset:
         listing: the file that names the pairs, where there is one.
 
     Raises:
-        ValueError: where a file is missing; names the first one.
+        FilesMissingError: where a file is missing; names the first one.
     """
 
     class_names: ClassVar[tuple[str, ...]]
@@ -185,14 +198,8 @@ def _refuse_missing(pairs: list[Pair], listing: Path | None) -> None:
     # one listing of each folder: asking for every file takes minutes on a network's file system
     folders = {path.parent for path in files}
     there = {path for folder in folders if folder.is_dir() for path in folder.iterdir()}
-    missing = [path for path in files if path not in there]
-    if missing:
-        more = f" with {len(missing) - 1} others" if len(missing) > 1 else ""
-        listed = f", or take the line out of {listing}" if listing else ""
-        raise ValueError(
-            f"every image must have its file and its label's, but {missing[0]} is missing{more}; "
-            f"complete the folder{listed}"
-        )
+    if missing := [path for path in files if path not in there]:
+        raise FilesMissingError(missing, sum(pair.image in there for pair in pairs), listing)
 
 
 def _ranges(values: NDArray[np.integer]) -> str:
