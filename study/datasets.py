@@ -62,10 +62,10 @@ def show(checked: Mapping[str, Any]) -> None:
 
 
 def _counted(split: Mapping[str, Any]) -> str:
-    """`2975 of 2975 images, labels are labelIds, 11.50 % of the pixels ignored, 0 faults`."""
+    """`2975 of 2975 images, labels are labelIds, 11.50 % of the pixels ignored, faults: 0`."""
     parts = [f"{split['images'] or 0} of {split['published']} images"]
     if split["labels"]:
         parts.append(f"labels are {split['labels']}")
     if split["ignored_percent"] is not None:
         parts.append(f"{split['ignored_percent']:.2f} % of the pixels ignored")
-    return ", ".join([*parts, f"{len(split['faults'])} faults"])
+    return ", ".join([*parts, f"faults: {len(split['faults'])}"])

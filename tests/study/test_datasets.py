@@ -41,8 +41,8 @@ def test_the_table_says_counts_kind_of_labels_and_frequencies(
     as_published(monkeypatch, cityscapes_tree(tmp_path, "labelTrainIds"))
     assert main(["data", "check", "cityscapes", "--root", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("train: 2 of 2 images, labels are labelTrainIds, ") and "0 faults" in lines[0]
-    assert lines[2] == "test: 1 of 1 images, 100.00 % of the pixels ignored, 0 faults"
+    assert lines[0].startswith("train: 2 of 2 images, labels are labelTrainIds, ") and "faults: 0" in lines[0]
+    assert lines[2] == "test: 1 of 1 images, 100.00 % of the pixels ignored, faults: 0"
     assert len(lines) == 3 + 19 and lines[3].split()[0] == "road" and lines[3].count("%") == 2
 
 
@@ -98,7 +98,7 @@ def test_a_wrong_root_is_told_once(tmp_path: Path, capsys: Shown) -> None:
     assert main(["data", "check", "voc", "--root", str(tmp_path)]) == 2
     written = capsys.readouterr()
     assert written.err.count("VOC's folder must hold JPEGImages") == 1
-    assert "it holds nothing; set data.root" in written.err and "train: 0 of 10582 images, 1 faults" in written.out
+    assert "it holds nothing; set data.root" in written.err and "train: 0 of 10582 images, faults: 1" in written.out
 
 
 def test_many_faults_are_cut_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Shown) -> None:

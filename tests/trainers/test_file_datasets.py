@@ -146,7 +146,7 @@ def test_another_kind_of_label_is_called_by_its_name(tmp_path: Path, fault: str,
 
 @pytest.mark.parametrize("root", ["", "nowhere"])
 def test_a_missing_folder_is_told(tree: Tree, root: str) -> None:
-    with pytest.raises(ValueError, match=rf"data\.root must be .*'s folder, but got '{root}'.*; set data\.root"):
+    with pytest.raises(ValueError, match=rf"data\.root must be .*'s? folder, but got '{root}'.*; set data\.root"):
         tree.module.Dataset(tree.module.Config(root=root), "train")
 
 

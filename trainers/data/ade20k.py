@@ -81,7 +81,7 @@ class Dataset(FileDataset):
     def __init__(self, config: Config, split: Split) -> None:
         remedy = "set data.root to ADEChallengeData2016, which holds images/ and annotations/"
         root = find_folder(
-            config.root, dataset="ADE20K", holds="annotations", below=("ADEChallengeData2016",), remedy=remedy
+            config.root, whose="ADE20K's", holds="annotations", below=("ADEChallengeData2016",), remedy=remedy
         )
         images = _test_folder(root) if split == "test" else root / "images" / FOLDERS[split]
         labels = None if split == "test" else root / "annotations" / FOLDERS[split]

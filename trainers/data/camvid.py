@@ -53,7 +53,7 @@ class Dataset(FileDataset):
     def __init__(self, config: Config, split: Split) -> None:
         remedy = "set data.root to the folder that holds train.txt, train/ and trainannot/ (SegNet layout)"
         sign = "train.txt" if split == "test" else f"{split}.txt"  # the test split may be left out
-        folder = find_folder(config.root, dataset="CamVid", holds=sign, remedy=remedy)
+        folder = find_folder(config.root, whose="CamVid's", holds=sign, remedy=remedy)
         listing = folder / f"{split}.txt"
         pairs = _pairs(folder, listing, read_list(listing, remedy))
         super().__init__(pairs, {**{i: i for i in self.ids}, VOID: IGNORE}, listing=listing)

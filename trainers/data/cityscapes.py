@@ -57,7 +57,7 @@ class Dataset(FileDataset):
 
     def __init__(self, config: Config, split: Split) -> None:
         remedy = "set data.root to the folder that holds leftImg8bit/ and gtFine/"
-        root = find_folder(config.root, dataset="Cityscapes", holds="leftImg8bit", remedy=remedy)
+        root = find_folder(config.root, whose="Cityscapes'", holds="leftImg8bit", remedy=remedy)
         images, labels = root / "leftImg8bit" / split, root / "gtFine" / split
         found = names(images, "*/*", IMAGE)
         if not found:

@@ -153,7 +153,7 @@ def _decoded(path: Path, mode: int) -> tuple[Array, Array]:
     return pixels, data
 
 
-def find_folder(root: str, *, dataset: str, holds: str, below: Iterable[str] = (), remedy: str) -> Path:
+def find_folder(root: str, *, whose: str, holds: str, below: Iterable[str] = (), remedy: str) -> Path:
     """`root`, or the first folder of `below` in it, that holds the file or folder `holds`.
 
     Raises:
@@ -161,13 +161,13 @@ def find_folder(root: str, *, dataset: str, holds: str, below: Iterable[str] = (
     """
     folder = Path(root)
     if not root or not folder.is_dir():
-        raise ValueError(f"data.root must be {dataset}'s folder, but got {root!r}, which is none; {remedy}")
+        raise ValueError(f"data.root must be {whose} folder, but got {root!r}, which is none; {remedy}")
     for candidate in (folder, *(folder / name for name in below)):
         if (candidate / holds).exists():
             return candidate
     found = sorted(path.name for path in folder.iterdir())
     shown = ", ".join(found[:6]) + (", ..." if len(found) > 6 else "") if found else "nothing"
-    raise ValueError(f"{dataset}'s folder must hold {holds}, but {folder} does not, it holds {shown}; {remedy}")
+    raise ValueError(f"{whose} folder must hold {holds}, but {folder} does not, it holds {shown}; {remedy}")
 
 
 def read_list(path: Path, remedy: str) -> list[list[str]]:

@@ -69,7 +69,7 @@ class Dataset(FileDataset):
             "in ImageSets/Segmentation/train_aug.txt; data.train_list=train needs neither"
         )
         folder = find_folder(
-            config.root, dataset="VOC", holds="JPEGImages", below=("VOC2012", "VOCdevkit/VOC2012"), remedy=remedy
+            config.root, whose="VOC's", holds="JPEGImages", below=("VOC2012", "VOCdevkit/VOC2012"), remedy=remedy
         )
         augmented = split == "train" and config.train_list == "train_aug"
         listing = _listing(folder / "ImageSets" / "Segmentation", AUGMENTED if augmented else (split,))
