@@ -56,7 +56,18 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
     evaluate.add_argument("--dataset", required=True)
     evaluate.add_argument("--root", default="", help="the dataset's folder")
-    evaluate.add_argument("--split", default="val", choices=("train", "val"))
+    evaluate.add_argument("--split", default="val", choices=("train", "val", "test"))
+    evaluate.add_argument("--scales", type=float, nargs="+", default=[1.0], metavar="S", help="look at these sizes too")
+    evaluate.add_argument("--flip", action="store_true", help="look at mirror images too")
+    evaluate.add_argument("--window", type=int, nargs=2, metavar=("H", "W"), help="slide a window over each image")
+    evaluate.add_argument("--stride", type=int, nargs=2, metavar=("H", "W"), help="of the window; 2/3 of it by default")
+    evaluate.add_argument("--export", type=Path, metavar="DIR", help="write the predictions as PNG")
+    evaluate.add_argument("--as", dest="kind", default="colour", choices=("colour", "ids"), help="what is written")
+    data = add("data", _data_check, "datasets on disk").add_subparsers(required=True, metavar="COMMAND")
+    text = "hold a dataset's files against what was published"
+    checked = _takes_json(data.add_parser("check", help=text, description=text))
+    checked.add_argument("name", metavar="NAME", help="a dataset of trainers/data")
+    checked.add_argument("--root", required=True, metavar="DIR", help="the dataset's folder")
     return parser
 
 
@@ -215,15 +226,39 @@ def _train(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from study.single import evaluate
+    from trainers.config import parse
+    from trainers.prediction import Views
 
-    scores = evaluate(options.checkpoint, dataset=options.dataset, root=options.root, split=options.split)
+    looks = {name: getattr(options, name) for name in ("scales", "flip", "window", "stride")}
+    scores = evaluate(
+        options.checkpoint,
+        dataset=options.dataset,
+        root=options.root,
+        split=options.split,
+        views=parse(Views, looks),
+        export=(options.export, options.kind) if options.export else None,
+    )
     if options.json:
         print(json.dumps(scores))
+        return 0
+    if scores["miou_percent"] is None:
+        print(f"{scores['images']} images predicted; {options.split} has no published labels, so nothing is scored")
         return 0
     print(f"mIoU {scores['miou_percent']:.2f} %, pixel accuracy {scores['pixel_accuracy_percent']:.2f} %")
     for name, iou in scores["class_iou_percent"].items():
         print(f"  {name}: " + ("does not occur" if iou is None else f"{iou:.2f} %"))
     return 0
+
+
+def _data_check(options: argparse.Namespace) -> int:
+    from study.datasets import check, show
+
+    found = check(options.name, options.root)
+    if options.json:
+        print(json.dumps(found))
+    else:
+        show(found)
+    return 0 if found["well"] else WRONG_INPUT
 
 
 if __name__ == "__main__":

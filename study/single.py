@@ -8,6 +8,7 @@ import torch
 
 from study import session
 from study.config import TEACHER, ExecutionConfig, StudyConfig
+from study.datasets import dataset_config
 from study.loading import load, read_yaml, with_settings
 from study.teaching import teacher_path
 from study.trial import train_arguments
@@ -16,11 +17,14 @@ from trainers import teacher as teachers
 from trainers.checkpoint import read_student
 from trainers.config import TeacherFile, TrialConfig, absolute, canonical_json, parse, plain
 from trainers.context import LocalContext
-from trainers.data import SegmentationDataset
+from trainers.data import SegmentationDataset, Split
+from trainers.data.export import Export, Kind
+from trainers.evaluation import ONCE
 from trainers.evaluation import evaluate as count
 from trainers.loop import NORMALISATION
 from trainers.models.weights import load_weights
-from trainers.registry import implementations, nearest
+from trainers.prediction import Views
+from trainers.registry import module_of, nearest
 from trainers.worker import attempt
 
 TRIAL = "trial.json"
@@ -96,17 +100,28 @@ def _with_ray(execution: ExecutionConfig, trial: TrialConfig, folder: Path) -> M
         return dict(TorchTrainer(**train_arguments(execution, trial, folder)).fit().return_value or {})
 
 
-def evaluate(checkpoint: Path, *, dataset: str, root: str, split: str) -> dict[str, Any]:
-    """Score a trial's checkpoint folder or a teacher's file on a split.
+def evaluate(
+    checkpoint: Path,
+    *,
+    dataset: str,
+    root: str,
+    split: Split,
+    views: Views = ONCE,
+    export: tuple[Path, Kind] | None = None,
+) -> dict[str, Any]:
+    """Score a trial's checkpoint folder or a teacher's file on a split, and write its predictions where asked.
 
     Args:
         checkpoint: a `checkpoint_...` folder, or a teacher's .safetensors file.
         dataset: name of a dataset; where the trial used the same one, at the size that it used.
         root: the dataset's folder.
-        split: "train" or "val".
+        split: without published labels nothing is scored.
+        views: how often and at what sizes an image is looked at.
+        export: a folder for the predictions, and as what they are written there.
 
     Returns:
-        {"miou_percent", "pixel_accuracy_percent", "class_iou_percent": {class: percent or None}, "images"}.
+        {"miou_percent", "pixel_accuracy_percent", "class_iou_percent": {class: percent or None}, "images"}; the first
+        two are None where no pixel has a label.
 
     Raises:
         ValueError: wrong input.
@@ -122,26 +137,30 @@ def evaluate(checkpoint: Path, *, dataset: str, root: str, split: str) -> dict[s
         load_weights(network, weights, source=str(checkpoint))
         normalisation = NORMALISATION
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    counted = count(network.to(device), data, normalisation=normalisation, device=device)
+    counted = count(
+        network.to(device),
+        data,
+        normalisation=normalisation,
+        device=device,
+        views=views,
+        export=Export(export[0], data, export[1]) if export else None,
+    )
     ious = counted.iou_percent(data.class_names)
+    labelled = bool(counted.confusion.any())
     return {
-        "miou_percent": counted.miou_percent,
-        "pixel_accuracy_percent": counted.pixel_accuracy_percent,
+        "miou_percent": counted.miou_percent if labelled else None,
+        "pixel_accuracy_percent": counted.pixel_accuracy_percent if labelled else None,
         "class_iou_percent": {name: ious.get(name) for name in data.class_names},
         "images": len(data),
     }
 
 
-def _dataset(name: str, root: str, split: str, recorded: Any) -> SegmentationDataset:
+def _dataset(name: str, root: str, split: Split, recorded: Any) -> SegmentationDataset:
     """A split of the dataset `name`, at the settings recorded with a network where those are of the same dataset.
 
     Raises:
         ValueError: unknown dataset, or one that does not lie at `root`.
     """
-    known = implementations("trainers.data")
-    if name not in known:
-        raise ValueError(f"--dataset must be one of trainers/data, but got {name!r}; {nearest(name, known)}")
-    values = plain(recorded) if recorded.name == name else {}
-    config = parse(known[name].Config, {**values, **({"root": root} if root else {})})
-    dataset: SegmentationDataset = known[name].Dataset(config, split)
+    config = dataset_config(name, root, plain(recorded) if recorded.name == name else None)
+    dataset: SegmentationDataset = module_of(config).Dataset(config, split)
     return dataset

@@ -23,18 +23,37 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
+class JitterConfig:
+    """Photometric jitter, off by default. A strength x draws a factor uniform in [1 - x, 1 + x].
+
+    Attributes:
+        brightness: the factor multiplies all channels.
+        contrast: the factor multiplies differences from the sample's mean grey.
+        saturation: the factor multiplies differences from each pixel's own grey.
+        hue: hues move by a shift uniform in [-hue, hue] turns of the colour circle.
+    """
+
+    brightness: Annotated[float, Ge(0), Le(1)] = 0.0
+    contrast: Annotated[float, Ge(0), Le(1)] = 0.0
+    saturation: Annotated[float, Ge(0), Le(1)] = 0.0
+    hue: Annotated[float, Ge(0), Le(0.5)] = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
-    """How a training sample is drawn from an image: scale, crop, flip, in this order.
+    """How a training sample is drawn from an image: scale, crop, jitter, flip.
 
     Attributes:
         crop: height and width of the crop in pixels.
         scale: lowest and highest factor of the random scale, uniform; (1, 1) for none.
         flip: whether half of the samples are mirrored.
+        jitter: of brightness, contrast, saturation and hue.
     """
 
     crop: tuple[Annotated[int, Ge(16)], Annotated[int, Ge(16)]]
     scale: tuple[Annotated[float, Gt(0), Le(8)], Annotated[float, Gt(0), Le(8)]] = (0.5, 2.0)
     flip: bool = True
+    jitter: JitterConfig = field(default_factory=JitterConfig)
 
 
 @dataclass(frozen=True, kw_only=True)

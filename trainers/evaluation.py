@@ -1,4 +1,4 @@
-"""Evaluation: whole images, single scale, one confusion matrix of the data set, sharded over ranks.
+"""Evaluation: whole images, one confusion matrix of the data set, sharded over ranks.
 
 Every image is counted once whatever the number of ranks, and its own counts are kept, because statistics over images
 need them.
@@ -14,12 +14,19 @@ from torch.utils.data import DataLoader, Subset
 
 from trainers import metrics
 from trainers.data import SegmentationDataset
+from trainers.data.export import Export
 from trainers.data.transforms import Normalisation, WholeImages
-from trainers.difficulty import upsample
+from trainers.prediction import Views, predict
 from trainers.ranks import world_size
 
 TOGETHER = 8
-"""Images of one size that are evaluated in one forward."""
+"""Images of one size that are evaluated in one forward, where their logits at full size are at most MOST_LOGITS."""
+
+MOST_LOGITS = 2**26
+"""256 MiB in float32: one image of Cityscapes, eight of CamVid."""
+
+ONCE = Views()
+"""The default of an evaluation: single scale, whole image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +66,8 @@ def evaluate(
     images: int | None = None,
     rank: int = 0,
     loader_workers: int = 0,
+    views: Views = ONCE,
+    export: Export | None = None,
 ) -> Evaluation:
     """Predict a split and count. All ranks call it and all get the sums over all ranks.
 
@@ -67,6 +76,8 @@ def evaluate(
         data: the split.
         normalisation: of the network's weights.
         images: only the first so many images; None for all.
+        views: how often and at what sizes an image is looked at.
+        export: where the predictions are written, each by the rank that made it.
     """
     classes = len(data.class_names)
     total = len(data) if images is None else min(images, len(data))
@@ -77,10 +88,12 @@ def evaluate(
     network.eval()
     for indices, batch, labels in _batches(data, mine, loader_workers):
         labels = labels.to(device)
-        logits = network(normalisation(batch.to(device), dtype))["logits"]
-        predictions = upsample(logits, (labels.shape[-2], labels.shape[-1])).argmax(1)
+        predictions = predict(network, normalisation(batch.to(device), dtype), views)
         confusion += metrics.confusion_matrix(predictions, labels, num_classes=classes)
         counts[indices] = metrics.image_confusion(predictions, labels, num_classes=classes)
+        if export is not None:
+            for index, prediction in zip(indices, predictions, strict=True):
+                export.write(index, prediction.to(torch.uint8).cpu().numpy())
     network.train(was_training)
     if world_size() > 1:
         dist.all_reduce(confusion)
@@ -89,11 +102,13 @@ def evaluate(
 
 
 def _batches(data: SegmentationDataset, indices: range, workers: int) -> Iterator[tuple[list[int], Tensor, Tensor]]:
-    """Up to TOGETHER consecutive images of one size at a time."""
+    """Consecutive images of one size, as many as TOGETHER and MOST_LOGITS allow."""
+    classes = len(data.class_names)
     loader = DataLoader(Subset(WholeImages(data), list(indices)), batch_size=None, num_workers=workers)
     waiting: list[tuple[int, Tensor, Tensor]] = []
     for index, (image, label) in zip(indices, loader, strict=True):
-        if waiting and (len(waiting) == TOGETHER or waiting[0][1].shape != image.shape):
+        together = min(TOGETHER, max(1, MOST_LOGITS // (classes * label.numel())))
+        if waiting and (len(waiting) >= together or waiting[0][1].shape != image.shape):
             yield _stacked(waiting)
             waiting = []
         waiting.append((index, image, label))

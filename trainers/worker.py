@@ -81,4 +81,11 @@ def attempt(values: object, context: TrialContext, loader_workers: int) -> dict[
         # alone on one of several ranks, the others would wait for it for ever: let Ray end them all
         if context.world_size > 1 and not isinstance(error, DivergedError):
             raise
-        return {"error": f"{type(error).__name__}: {error}"}
+        return {"error": _told(error)}
+
+
+def _told(error: Exception) -> str:
+    """Kind and message, without the traceback that a loader's process puts before its message."""
+    kind = type(error).__name__
+    message = str(error).rpartition("\n" + kind + ": ")[2]
+    return f"{kind}: {message.strip()}"

@@ -7,11 +7,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+from cityscapesscripts.helpers.labels import labels
 from safetensors.torch import load_file
 
 from study.__main__ import main
 from tests.study.conftest import ray_environment
+from tests.trainers.trees import cityscapes_tree
 
 Writer = Callable[..., Path]
 
@@ -127,11 +131,68 @@ def test_a_teachers_file_is_scored_too(teacher_file: Path, capsys: pytest.Captur
     assert shown.startswith("mIoU ") and len(shown.splitlines()) == 12
 
 
+def test_looking_more_often_changes_the_score(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def score(*looks: str) -> float:
+        capsys.readouterr()
+        assert main(["evaluate", str(checkpoints(trained)[-1]), "--dataset", "streets", "--json", *looks]) == 0
+        return float(json.loads(capsys.readouterr().out)["miou_percent"])
+
+    once = score()
+    assert score("--scales", "1") == once
+    more = {
+        score("--flip"),
+        score("--scales", "0.5", "1", "1.5"),
+        score("--window", "32", "40", "--stride", "20", "30"),
+    }
+    assert len({once, *more}) == 4
+
+
+def test_predictions_of_cityscapes_test_split_are_written_as_label_ids(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = cityscapes_tree(tmp_path / "data")
+    trial = tmp_path / "trial.json"
+    trial.write_text(
+        json.dumps(
+            {
+                "data": {"name": "cityscapes", "root": str(tree.root)},
+                "augment": {"crop": [16, 16]},
+                "student": {"architecture": "pspnet", "backbone": "mobilenetv2_035"},
+                "train": {"iterations": 1, "batch": 2, "evaluate_every": 1},
+                "task": {"weighting": "uniform"},
+            }
+        )
+    )
+    assert main(["train", str(trial), "--out", str(tmp_path / "trial")]) == 0
+    evaluate = ["evaluate", str(checkpoints(tmp_path / "trial")[-1]), "--dataset", "cityscapes", "--split", "test"]
+    for kind in ("ids", "colour"):
+        capsys.readouterr()
+        export = ["--root", str(tree.root), "--export", str(tmp_path / kind), "--as", kind]
+        assert main([*evaluate, *export]) == 0
+        assert capsys.readouterr().out.startswith("1 images predicted; test has no published labels, so nothing is")
+        assert [path.name for path in (tmp_path / kind).iterdir()] == ["berlin_000000_000019.png"]
+    ids, colours = (
+        cv2.imread(str(tmp_path / kind / "berlin_000000_000019.png"), cv2.IMREAD_UNCHANGED)
+        for kind in ("ids", "colour")
+    )
+    assert ids.shape == (18, 24) and colours.shape == (18, 24, 3)
+    known = {label.id: label.color for label in labels if not label.ignoreInEval}
+    assert set(np.unique(ids)) <= known.keys()
+    np.testing.assert_array_equal(
+        colours[..., ::-1], np.array([[known[value] for value in row] for row in ids.tolist()])
+    )
+    assert main([*evaluate, "--root", str(tree.root), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["miou_percent"] is None
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["{file}", "--dataset", "street"], "did you mean 'streets'?"),
         (["{file}", "--dataset", "camvid"], "data.root must be CamVid's folder"),
+        (["{file}", "--dataset", "streets", "--split", "test"], "must be one of train, val, but got test"),
+        (["{file}", "--dataset", "streets", "--scales", "0"], "scales.0: input should be greater than 0, but got 0"),
+        (["{file}", "--dataset", "streets", "--window", "9", "9", "--stride", "10", "9"], "windows must meet"),
         (["{folder}", "--dataset", "streets"], "name a checkpoint_... folder of a trial"),
         (["{folder}/none", "--dataset", "streets"], "name a checkpoint_... folder of a trial"),
     ],

@@ -1,5 +1,7 @@
+from pathlib import Path
 from typing import ClassVar
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainers.data import IGNORE, Array
+from trainers.data.export import Export, Kind
 from trainers.data.transforms import Normalisation
 from trainers.evaluation import TOGETHER, Evaluation, evaluate
 
@@ -20,7 +23,8 @@ class MixedSizes:
     """Random images; the last class is never labelled."""
 
     class_names: ClassVar[tuple[str, ...]] = ("one", "two", "three", "four")
-    palette: ClassVar[tuple[tuple[int, int, int], ...]] = ((0, 0, 0),) * CLASSES
+    palette: ClassVar[tuple[tuple[int, int, int], ...]] = ((1, 2, 3), (4, 5, 6), (7, 8, 9), (10, 11, 12))
+    ids: ClassVar[tuple[int, ...]] = (7, 1, 200, 3)
 
     def __len__(self) -> int:
         return len(SIZES)
@@ -104,6 +108,45 @@ def test_a_class_in_neither_labels_nor_predictions_is_left_out() -> None:
     ious = found.iou_percent(MixedSizes.class_names)
     assert list(ious) == ["one", "two", "three"]
     assert found.miou_percent == pytest.approx(np.mean(list(ious.values())), rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["colour", "ids"])
+def test_predictions_are_written_for_every_image_as_they_were_counted(tmp_path: Path, kind: Kind) -> None:
+    data, network = MixedSizes(), Linear(0.0)
+    arguments = {"normalisation": NORMALISATION, "device": torch.device("cpu"), "dtype": torch.float64}
+    counted = evaluate(network, data, export=Export(tmp_path / "out", data, kind), **arguments)
+    counts = np.zeros((CLASSES, CLASSES), np.int64)
+    values = np.array(data.palette if kind == "colour" else data.ids)
+    for index in range(len(data)):
+        written = cv2.imread(str(tmp_path / "out" / f"{index}.png"), cv2.IMREAD_UNCHANGED)
+        assert written.dtype == np.uint8
+        # OpenCV gives BGR
+        same = written[..., None] == values if kind == "ids" else (written[..., None, ::-1] == values).all(-1)
+        assert (same.sum(-1) == 1).all()
+        label = data.load(index)[1]
+        np.add.at(counts, (label[label != IGNORE], same.argmax(-1)[label != IGNORE]), 1)
+    np.testing.assert_array_equal(counted.confusion, counts)
+    assert len(list((tmp_path / "out").iterdir())) == len(data)
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    data = MixedSizes()
+    (tmp_path / "0.png").mkdir()
+    with pytest.raises(ValueError, match=r"0\.png must be writable, but could not be written; choose another folder"):
+        Export(tmp_path, data, "ids").write(0, np.zeros((4, 5), np.uint8))
+
+
+def test_images_share_a_forward_only_while_their_logits_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = evaluated(Linear(0.0))
+    sizes: list[int] = []
+    network = Linear(0.0)
+    network.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    monkeypatch.setattr("trainers.evaluation.MOST_LOGITS", 3 * CLASSES * 6 * 8)
+    found = evaluate(
+        network, MixedSizes(), normalisation=NORMALISATION, device=torch.device("cpu"), dtype=torch.float64
+    )
+    assert sizes == [3, 3, 3, 1, 1, 1, 2]
+    assert torch.equal(found.images, expected.images)
 
 
 @pytest.mark.parametrize("training", [True, False])

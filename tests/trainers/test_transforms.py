@@ -3,9 +3,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms.v2 import functional
 
-from trainers.config import AugmentConfig
+from trainers.config import AugmentConfig, JitterConfig, parse
 from trainers.data import IGNORE, Array, streets
+from trainers.data.jitter import jittered
 from trainers.data.order import generator
 from trainers.data.transforms import PADDING, Normalisation, TrainingSamples, WholeImages, augment
 
@@ -61,6 +63,17 @@ def test_image_and_label_are_cropped_and_mirrored_together() -> None:
     assert len(corners) == 3 * 4  # rows 0..2, columns 0..3
 
 
+def test_samples_are_cut_as_they_always_were() -> None:
+    """Trials of a study are compared with each other, also with those of an earlier version."""
+    image, label = numbered(18, 14)
+    config = AugmentConfig(crop=(16, 11), scale=(1, 1))
+    corners = [int(augment(image, label, config, generator(key))[1][0, 0]) for key in range(10)]
+    assert corners == [28, 0, 0, 26, 11, 15, 3, 13, 14, 30]
+    config = AugmentConfig(crop=(20, 11))
+    starts = [augment(image, label, config, generator(key))[1][0, :2].tolist() for key in range(5)]
+    assert starts == [[43, 44], [0, 1], [0, 1], [11, 10], [9, 9]]
+
+
 def test_the_scale_is_drawn_between_its_bounds() -> None:
     label = np.zeros((40, 60), np.uint8)
     config = AugmentConfig(crop=(80, 120), scale=(0.5, 1.5), flip=False)
@@ -85,6 +98,42 @@ def test_the_cache_changes_nothing() -> None:
     for key in ((0, 0), (1, 0), (1, 1)):
         kept, read = (TrainingSamples(data, config, seed=0, cache_mib=size)[key] for size in (1, 0))
         assert torch.equal(kept[0], read[0]) and torch.equal(kept[1], read[1])
+
+
+JITTER = {"brightness": 0.5, "contrast": 0.5, "saturation": 0.5, "hue": 0.1}
+
+
+def test_jitter_is_off_by_default_and_moves_nothing_but_colours() -> None:
+    assert parse(AugmentConfig, {"crop": [24, 32]}).jitter == JitterConfig()
+    changed = 0
+    for key in ((0, 0), (1, 0), (1, 1), (2, 0)):
+        plain, coloured = samples(crop=(40, 60))[key], samples(crop=(40, 60), jitter=JitterConfig(**JITTER))[key]
+        assert torch.equal(plain[1], coloured[1])
+        changed += not torch.equal(plain[0], coloured[0])
+        padding = (plain[0] == torch.tensor(PADDING).view(3, 1, 1)).all(0) & (plain[1] == IGNORE)
+        assert torch.equal(plain[0][:, padding], coloured[0][:, padding])
+    assert changed == 4
+
+
+def test_a_jittered_sample_depends_on_seed_epoch_and_index_alone() -> None:
+    used = samples(jitter=JitterConfig(**JITTER))
+    used[0, 1], used[1, 0]
+    assert torch.equal(used[2, 1][0], samples(jitter=JitterConfig(**JITTER))[2, 1][0])
+
+
+@pytest.mark.parametrize(("name", "worst"), [("brightness", 1), ("contrast", 2), ("saturation", 2), ("hue", 12)])
+def test_jitter_is_torchvisions(name: str, worst: int) -> None:
+    """Up to rounding: of 8 bits here, and of the hue to 180 steps, each up to 4.25 of 255 on the steepest channel."""
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    strength = JITTER[name]
+    found = jittered(image, JitterConfig(**{name: strength}), np.random.default_rng(5))
+    lowest = -strength if name == "hue" else 1 - strength
+    factor = np.random.default_rng(5).uniform(lowest, strength if name == "hue" else 1 + strength)
+    adjust = getattr(functional, f"adjust_{name}")
+    expected = adjust(torch.from_numpy(image).permute(2, 0, 1), factor).permute(1, 2, 0).numpy()
+    difference = np.abs(found.astype(int) - expected)
+    assert difference.max() <= worst
+    assert np.abs(image.astype(int) - expected).mean() > 4 * difference.mean()
 
 
 def test_scales_in_the_wrong_order_are_refused() -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 IGNORE = 255
 """The label of pixels that count for nothing, in every dataset after loading."""
 
-Split = Literal["train", "val"]
+Split = Literal["train", "val", "test"]
 Array = NDArray[np.uint8]
 
 
@@ -18,6 +18,8 @@ class SegmentationDataset(Protocol):
     class_names: ClassVar[tuple[str, ...]]
     palette: ClassVar[tuple[tuple[int, int, int], ...]]
     """One RGB colour per class, for pictures."""
+    ids: ClassVar[tuple[int, ...]]
+    """The value that stands for each class in the dataset's own label files, and so in exported predictions."""
 
     def __len__(self) -> int: ...
 

@@ -41,11 +41,15 @@ class Dataset:
 
     class_names: ClassVar[tuple[str, ...]] = street_classes.NAMES
     palette: ClassVar[tuple[tuple[int, int, int], ...]] = street_classes.PALETTE
+    ids: ClassVar[tuple[int, ...]] = tuple(range(len(street_classes.NAMES)))
 
     def __init__(self, config: Config, split: Split) -> None:
         self.size = config.size
         self.split = split
-        self.images = {"train": config.train_images, "val": config.val_images}[split]
+        images: dict[Split, int] = {"train": config.train_images, "val": config.val_images}
+        if split not in images:
+            raise ValueError(f"a split of streets must be one of {', '.join(images)}, but got {split}; choose another")
+        self.images = images[split]
 
     def __len__(self) -> int:
         return self.images

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from trainers.config import AugmentConfig
 from trainers.data import IGNORE, Array, SegmentationDataset
+from trainers.data.jitter import jittered
 from trainers.data.order import generator
 
 PADDING = (124, 116, 104)
@@ -37,24 +38,39 @@ class Normalisation:
 
 
 def augment(image: Array, label: Array, config: AugmentConfig, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Scale, pad, crop and flip; image [H, W, 3] and label [H, W] to the crop's size."""
-    scale = rng.uniform(*config.scale)
-    if scale != 1:
-        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
-        label = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST)
+    """Scale, crop, jitter, pad and flip; image [H, W, 3] and label [H, W] to the crop's size.
+
+    The jitter's numbers are drawn last, so that it changes neither the crop nor the flip of a sample.
+    """
+    image, label = _scaled(image, label, rng.uniform(*config.scale))
     height, width = config.crop
-    below, right = max(0, height - label.shape[0]), max(0, width - label.shape[1])
-    if below or right:
-        image = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT, value=PADDING)
-        label = cv2.copyMakeBorder(label, 0, below, 0, right, cv2.BORDER_CONSTANT, value=IGNORE)
-    top = int(rng.integers(label.shape[0] - height + 1))
-    left = int(rng.integers(label.shape[1] - width + 1))
+    top = int(rng.integers(max(0, label.shape[0] - height) + 1))
+    left = int(rng.integers(max(0, label.shape[1] - width) + 1))
     image = image[top : top + height, left : left + width]
     label = label[top : top + height, left : left + width]
-    if config.flip and rng.random() < 0.5:
-        image, label = image[:, ::-1], label[:, ::-1]
-    return image, label
+    mirrored = config.flip and rng.random() < 0.5
+    image, label = _padded(jittered(image, config.jitter, rng), label, height, width)
+    return (image[:, ::-1], label[:, ::-1]) if mirrored else (image, label)
+
+
+def _scaled(image: Array, label: Array, scale: float) -> tuple[Array, Array]:
+    if scale == 1:
+        return image, label
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    return (
+        cv2.resize(image, size, interpolation=cv2.INTER_LINEAR),
+        cv2.resize(label, size, interpolation=cv2.INTER_NEAREST),
+    )
+
+
+def _padded(image: Array, label: Array, height: int, width: int) -> tuple[Array, Array]:
+    below, right = height - label.shape[0], width - label.shape[1]
+    if not below and not right:
+        return image, label
+    return (
+        cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT, value=PADDING),
+        cv2.copyMakeBorder(label, 0, below, 0, right, cv2.BORDER_CONSTANT, value=IGNORE),
+    )
 
 
 def tensors(image: Array, label: Array) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,71 @@
+"""Datasets by name, for the command line: one to score on, one to check."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from trainers.config import parse
+from trainers.data.check import check as check_files
+from trainers.data.files import FileDataset
+from trainers.registry import implementations, module_of, nearest
+
+SHOWN = 20
+"""Faults that are printed; --json has them all."""
+
+
+def dataset_config(name: str, root: str, settings: Mapping[str, Any] | None = None) -> Any:
+    """The Config of the dataset `name` that lies at `root`, if it lies anywhere.
+
+    Raises:
+        ValueError: unknown dataset, or settings that are none of its own.
+    """
+    known = implementations("trainers.data")
+    if name not in known:
+        raise ValueError(f"the dataset must be one of trainers/data, but got {name!r}; {nearest(name, known)}")
+    return parse(known[name].Config, {**(settings or {}), **({"root": root} if root else {})})
+
+
+def check(name: str, root: str) -> dict[str, Any]:
+    """Check a dataset's files.
+
+    Returns:
+        {"dataset", "well", "splits": {split: what SplitCheck holds}}.
+
+    Raises:
+        ValueError: unknown dataset, or one that is drawn.
+    """
+    dataset = module_of(dataset_config(name, "")).Dataset
+    if not issubclass(dataset, FileDataset):
+        raise ValueError(f"a dataset to check must lie on disk, but {name} is drawn; there is nothing to check")
+    splits = check_files(dataset, dataset_config(name, root))
+    well = not any(split.faults for split in splits.values())
+    return {"dataset": name, "well": well, "splits": {split: asdict(found) for split, found in splits.items()}}
+
+
+def show(checked: Mapping[str, Any]) -> None:
+    """Print what `check` found: counts and class frequencies, and the faults on standard error."""
+    splits = checked["splits"]
+    for split, found in splits.items():
+        print(f"{split}: {found['absent'] or _counted(found)}")
+    shown = {split: found["class_percent"] for split, found in splits.items() if found["class_percent"]}
+    names = list(next(iter(shown.values()), ()))
+    width = max(map(len, names), default=0)
+    for name in names:
+        print(f"  {name:{width}}  " + "  ".join(f"{split} {shares[name]:6.2f} %" for split, shares in shown.items()))
+    # a wrong root is every split's fault, and told once
+    faults = list(dict.fromkeys(fault for found in splits.values() for fault in found["faults"]))
+    for fault in faults[:SHOWN]:
+        print(f"kdstudy: {fault}", file=sys.stderr)
+    if len(faults) > SHOWN:
+        print(f"kdstudy: and {len(faults) - SHOWN} more; --json has them all", file=sys.stderr)
+
+
+def _counted(split: Mapping[str, Any]) -> str:
+    """`2975 of 2975 images, labels are labelIds, 11.50 % of the pixels ignored, faults: 0`."""
+    parts = [f"{split['images'] or 0} of {split['published']} images"]
+    if split["labels"]:
+        parts.append(f"labels are {split['labels']}")
+    if split["ignored_percent"] is not None:
+        parts.append(f"{split['ignored_percent']:.2f} % of the pixels ignored")
+    return ", ".join([*parts, f"faults: {len(split['faults'])}"])

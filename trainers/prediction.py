@@ -1,0 +1,97 @@
+"""Classes of whole images: one look at an image as it is, or the usual ways to look more often.
+
+A sliding window is for networks that were trained on crops; several scales and mirror images, whose probabilities are
+averaged, are for the last tenths of a point. Published mIoU is often with one of these: they are comparable only with
+their like.
+"""
+
+from dataclasses import dataclass
+from functools import reduce
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Le, MinLen
+from torch import Tensor, nn
+
+from trainers.difficulty import upsample
+
+Side = Annotated[int, Ge(1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Views:
+    """How an image is looked at; the default is whole and once.
+
+    Attributes:
+        scales: factors of the image's size, each looked at once.
+        flip: look at the mirror image too.
+        window: height and width of a window that slides over the scaled image; None for the whole.
+        stride: how far it slides down and to the right; None for two thirds of the window.
+    """
+
+    scales: Annotated[tuple[Annotated[float, Gt(0), Le(8)], ...], MinLen(1)] = (1.0,)
+    flip: bool = False
+    window: tuple[Side, Side] | None = None
+    stride: tuple[Side, Side] | None = None
+
+
+def predict(network: nn.Module, images: Tensor, views: Views) -> Tensor:
+    """The class of every pixel.
+
+    Args:
+        network: in eval mode, gives "logits".
+        images: normalised [B, 3, H, W].
+        views: how to look at them.
+
+    Returns:
+        int64 [B, H, W].
+
+    Raises:
+        ValueError: where the stride leaves gaps between windows.
+    """
+    looks = [(scale, mirrored) for scale in views.scales for mirrored in ((False, True) if views.flip else (False,))]
+    if len(looks) == 1:
+        return _look(network, images, views, *looks[0]).argmax(1)
+    probabilities = (_look(network, images, views, *look).softmax(1) for look in looks)
+    return reduce(Tensor.add_, probabilities).argmax(1)
+
+
+def _look(network: nn.Module, images: Tensor, views: Views, scale: float, mirrored: bool) -> Tensor:
+    """Logits [B, C, H, W] at the images' own size, from one look."""
+    height, width = images.shape[-2], images.shape[-1]
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    seen = upsample(images, size)
+    logits = upsample(_logits(network, seen.flip(-1) if mirrored else seen, views), (height, width))
+    return logits.flip(-1) if mirrored else logits
+
+
+def _logits(network: nn.Module, images: Tensor, views: Views) -> Tensor:
+    """Of the whole image, or the mean over the windows that show a pixel."""
+    if views.window is None:
+        whole: Tensor = network(images)["logits"]
+        return whole
+    total: Tensor | None = None
+    shown = images.new_zeros(images.shape[-2:])
+    for rows, columns in _windows(images, views):
+        part = images[..., rows, columns]
+        logits = upsample(network(part)["logits"], (part.shape[-2], part.shape[-1]))
+        if total is None:
+            total = logits.new_zeros(*logits.shape[:2], *shown.shape)
+        total[..., rows, columns] += logits
+        shown[rows, columns] += 1
+    assert total is not None
+    return total / shown
+
+
+def _windows(images: Tensor, views: Views) -> list[tuple[slice, slice]]:
+    """Windows over [.., H, W], the last of each row and column flush with the edge."""
+    assert views.window is not None
+    stride = views.stride or tuple(max(1, side * 2 // 3) for side in views.window)
+    rows, columns = (_starts(*sides) for sides in zip(images.shape[-2:], views.window, stride, strict=True))
+    height, width = views.window
+    return [(slice(top, top + height), slice(left, left + width)) for top in rows for left in columns]
+
+
+def _starts(length: int, window: int, stride: int) -> list[int]:
+    if stride > window:
+        raise ValueError(f"windows must meet, but got a stride of {stride} for windows of {window}; lower the stride")
+    return [*range(0, max(0, length - window), stride), max(0, length - window)]
