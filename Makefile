@@ -1,16 +1,19 @@
-# `make study` and `make test` set up what they need; a second call installs nothing.
+# `make study`, `make test` and `make bench` set up what they need; a second call installs nothing.
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 OUT ?= runs/quickstart
 
-.PHONY: study test lint clean
+.PHONY: study test bench lint clean
 
 study: $(READY)
 	$(VENV)/bin/kdstudy $(if $(wildcard $(OUT)/study.json),resume $(OUT),run quickstart --out $(OUT))
 
 test: $(READY) lint
 	$(VENV)/bin/pytest
+
+bench: $(READY)
+	$(VENV)/bin/python -m tests.benchmarks
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

@@ -17,7 +17,7 @@ from trainers.difficulty import (
     upsample,
     weighted_cross_entropy,
 )
-from trainers.difficulty.cross_entropy import pixel_cross_entropy
+from trainers.difficulty.cross_entropy import max_probability, pixel_cross_entropy
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 
@@ -96,6 +96,21 @@ def test_pixel_cross_entropy_is_torchs_in_value_and_gradient(
         outcomes.append((losses, *torch.autograd.grad((losses * upstream).sum(), leaf)))
     torch.testing.assert_close(outcomes[1], outcomes[0], rtol=1e-10, atol=1e-12)
     assert torch.equal(logits, before), "the caller's logits were written over"
+
+
+def test_autocast_changes_nothing(logits: Tensor, labels: Tensor) -> None:
+    found = []
+    for enabled in (False, True):
+        leaf = logits.float().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            losses = pixel_cross_entropy(leaf, labels)
+            (gradient,) = torch.autograd.grad(losses.cross_entropy.sum(), leaf)
+            found.append(torch.cat([*map(torch.flatten, (*losses, max_probability(leaf, labels), gradient))]))
+    assert torch.equal(*found)
+
+
+def test_max_probability_is_that_of_the_losses(logits: Tensor, labels: Tensor) -> None:
+    assert torch.equal(max_probability(logits, labels), pixel_cross_entropy(logits, labels).max_probability)
 
 
 def test_pixel_cross_entropy_can_be_differentiated_twice_over(logits: Tensor, labels: Tensor) -> None:

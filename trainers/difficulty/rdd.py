@@ -22,6 +22,7 @@ from trainers.difficulty.cross_entropy import (
     Confidence,
     Denominator,
     PixelLosses,
+    max_probability,
     pixel_cross_entropy,
     weighted_mean,
 )
@@ -142,14 +143,18 @@ def _mask(
     confidence: Confidence,
     min_kept: int,
 ) -> Tensor:
-    def hard(losses: PixelLosses) -> Tensor:
-        certainty = losses.confidence(confidence)
+    def hard(certainty: Tensor) -> Tensor:
         return hard_pixels(certainty, labels != IGNORE, threshold=threshold, min_kept=min_kept)
 
+    ours = hard(student.confidence(confidence))
     if combine == "ohem" or teacher_logits is None:
-        return hard(student)
+        return ours
+    if confidence == "max":
+        theirs = hard(max_probability(teacher_logits, labels))
+    else:
+        theirs = hard(pixel_cross_entropy(teacher_logits, labels).confidence(confidence))
     both = {"xor": operator.xor, "or": operator.or_, "and": operator.and_}[combine]
-    mask: Tensor = both(hard(student), hard(pixel_cross_entropy(teacher_logits, labels)))
+    mask: Tensor = both(ours, theirs)
     return mask
 
 

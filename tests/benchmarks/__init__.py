@@ -1,0 +1,5 @@
+"""Speed and memory: no tests, but what `make bench` runs.
+
+`losses` measures every term of the loss, and those that have a bar beside a plain implementation of the same; `step`
+measures what RDD adds to a whole training step. Each prints what it measures and writes it to a JSON file.
+"""

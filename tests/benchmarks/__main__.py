@@ -1,0 +1,20 @@
+"""`make bench`: all losses, then the step, then which bars are met."""
+
+from tests.benchmarks import losses, step
+
+
+def main() -> None:
+    """Measure all with the defaults and sum it up."""
+    compared, steps = losses.main([])["comparisons"], step.main([])["steps"]
+    bars = [
+        (f"{row['name']}, {row['device']} {row['precision']}, {bar['measure']}", bar["met"])
+        for row in compared
+        for bar in row["bars"]
+    ]
+    bars += [(f"{row['variant']} in a step of {row['preset']}, {row['device']}", row["met"]) for row in steps]
+    missed = [name for name, met in bars if not met]
+    print(f"\n{len(bars) - len(missed)} of {len(bars)} bars met", *(f"missed: {name}" for name in missed), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
