@@ -12,8 +12,9 @@ import torch
 from annotated_types import Gt, MinLen
 from torch import Tensor, nn
 
+from trainers.models.blocks import ConvBNReLU
 from trainers.models.encoder import Encoder
-from trainers.models.heads import ConvBNReLU, EncoderDecoder
+from trainers.models.heads import EncoderDecoder, auxiliary_head
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,7 @@ class Network(EncoderDecoder):
             head,
             head_channels=channels,
             num_classes=num_classes,
-            aux=config.aux,
+            aux=auxiliary_head(encoder.channels[0], num_classes) if config.aux else None,
             dropout=config.dropout,
         )
 

@@ -13,8 +13,9 @@ from annotated_types import Gt, MinLen
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trainers.models.blocks import ConvBN, ConvBNReLU
 from trainers.models.encoder import Encoder
-from trainers.models.heads import ConvBNReLU, EncoderDecoder
+from trainers.models.heads import EncoderDecoder, auxiliary_head
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,19 +53,33 @@ class Network(EncoderDecoder):
             head,
             head_channels=channels,
             num_classes=num_classes,
-            aux=config.aux,
+            aux=auxiliary_head(encoder.channels[0], num_classes) if config.aux else None,
             dropout=config.dropout,
         )
 
 
 class PoolingPyramid(nn.Module):
-    """The maps and, with as many channels again, their means over grids of bins by bins."""
+    """The maps and their means over grids of bins by bins, each through a 1x1 convolution.
 
-    def __init__(self, in_channels: int, bins: tuple[int, ...]) -> None:
+    Args:
+        in_channels: of the maps.
+        bins: sides of the grids.
+        width: channels of each level; None gives all levels together as many as the maps have.
+        block: the convolution.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        bins: tuple[int, ...],
+        *,
+        width: int | None = None,
+        block: type[ConvBN] = ConvBNReLU,
+    ) -> None:
         super().__init__()
-        width = in_channels // len(bins)
+        width = width or in_channels // len(bins)
         self.bins = bins
-        self.levels = nn.ModuleList(ConvBNReLU(in_channels, width, 1) for _ in bins)
+        self.levels = nn.ModuleList(block(in_channels, width, 1) for _ in bins)
         self.out_channels = in_channels + width * len(bins)
 
     def forward(self, maps: Tensor) -> Tensor:
