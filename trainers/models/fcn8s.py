@@ -8,10 +8,11 @@ ones start at 0.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import timm
 import torch
+from annotated_types import Gt
 from torch import Tensor, nn
 
 from trainers.models import SegmentationNetwork, Taps
@@ -19,6 +20,7 @@ from trainers.models.blocks import turn_off_dropout
 from trainers.models.encoder import fill_from_file, has_values
 
 MARGIN = 100
+WIDE = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,8 @@ class Config:
     architecture: Literal["fcn8s"] = "fcn8s"
     weights: str = field(default="none", metadata={"path": True})
     """Of timm's vgg16, its two wide layers included: "none", "timm" (ImageNet) or the path of a state-dict file."""
+    wide_channels: Annotated[int, Gt(0)] = WIDE
+    """Channels of the 7x7 convolution, the first of the two wide layers; published weights need 4096."""
     dropout: bool = True
     """False turns off all dropout; the published rate is 0.5."""
 
@@ -37,15 +41,15 @@ class Network(SegmentationNetwork):
 
     def __init__(self, config: Config, *, num_classes: int) -> None:
         super().__init__()
-        self.vgg: Any = _vgg16(config.weights)
+        self.vgg: Any = _vgg16(config.weights, config.wide_channels)
         self.dropout = nn.Dropout2d(0.5)
-        self.score = nn.Conv2d(4096, num_classes, 1)
+        self.score = nn.Conv2d(WIDE, num_classes, 1)
         self.score4 = nn.Conv2d(512, num_classes, 1)
         self.score3 = nn.Conv2d(256, num_classes, 1)
         self.up5 = _bilinear(num_classes, stride=2)
         self.up4 = _bilinear(num_classes, stride=2)
         self.up3 = _bilinear(num_classes, stride=8)
-        self.channels = {"logits": num_classes, "features": 4096}
+        self.channels = {"logits": num_classes, "features": WIDE}
         if not config.dropout:
             turn_off_dropout(self)
 
@@ -70,8 +74,9 @@ class Network(SegmentationNetwork):
         return pools[-3:]
 
 
-def _vgg16(weights: str) -> Any:
-    vgg = timm.create_model("vgg16", num_classes=0, pretrained=weights == "timm" and has_values())
+def _vgg16(weights: str, wide_channels: int) -> Any:
+    pretrained = weights == "timm" and has_values()
+    vgg = timm.create_model("vgg16", num_classes=0, mlp_ratio=wide_channels / WIDE, pretrained=pretrained)
     fill_from_file(vgg, weights)
     for layer in vgg.features:
         if isinstance(layer, nn.MaxPool2d):
