@@ -347,6 +347,12 @@ class WeightingContract(ConfigContract):
             expected = {n: v for n, v in values(both).items() if not n.startswith("aux")}
             assert values(alone) == values(without) == expected
 
+    def test_a_second_auxiliary_head_counts_like_the_first(self, student: Taps, teacher: Taps, labels: Tensor) -> None:
+        student["aux_low"] = student["aux"]
+        for step in self.steps:
+            means, weights = values(self.terms(student, teacher, labels, step)), self.weighting().weights(step)
+            assert means["aux_low"] == means["aux"] and weights["aux_low"] == weights["aux"]
+
     def test_gradient_reaches_both_heads_but_not_the_teacher(
         self, student: Taps, teacher: Taps, labels: Tensor
     ) -> None:

@@ -133,6 +133,10 @@ class TestFCN8s(ModelContract):
                 network.vgg.features[position] = thin.get(position, nn.Identity())
         return network
 
+    def test_narrow_layers_take_no_published_weights(self) -> None:
+        with torch.device("meta"), pytest.raises(ValueError, match="but got wide_channels=16; leave out one"):
+            models.build(fcn8s.Config(weights="timm", wide_channels=16), num_classes=CLASSES)
+
     def test_vgg_itself_gives_taps_and_gets_gradients(self) -> None:
         network = super().network()
         taps = network(self.images(1, (33, 41)))

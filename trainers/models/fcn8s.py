@@ -75,6 +75,11 @@ class Network(SegmentationNetwork):
 
 
 def _vgg16(weights: str, wide_channels: int) -> Any:
+    if weights == "timm" and wide_channels != WIDE:
+        raise ValueError(
+            f"weights='timm' fits {WIDE} channels alone, but got wide_channels={wide_channels}; "
+            "leave out one of the two"
+        )
     pretrained = weights == "timm" and has_values()
     vgg = timm.create_model("vgg16", num_classes=0, mlp_ratio=wide_channels / WIDE, pretrained=pretrained)
     fill_from_file(vgg, weights)

@@ -29,6 +29,7 @@ class Config:
     width: Annotated[float, Gt(0)] = 1.0
     """Factor of all channels of a deep-stem ResNet backbone; the head's are `head_channels`."""
     output_stride: Literal[8, 16, 32] = 8
+    """Of the last stage; a backbone that timm cannot dilate keeps its own, with a warning."""
     head_channels: Annotated[int, Gt(0)] | None = None
     """Channels of the features; None is as published: 512 on ResNet-50 and -101, else 128."""
     aux: bool = True
