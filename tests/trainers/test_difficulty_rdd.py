@@ -129,7 +129,8 @@ def test_a_fading_stage_gives_way_to_the_next() -> None:
     shares = [fading.tfe_share(iteration) for iteration in range(40)]
     assert shares[:20] == [1.0] * 20
     assert shares[20:] == pytest.approx([(40 - k) / 20 for k in range(21, 41)])
-    assert fading.weights(29) == pytest.approx({"main": 0.5, "aux": 0.2, "main_tfe": 0.5, "aux_tfe": 0.2})
+    halves = {"main": 0.5, "aux": 0.2, "aux_low": 0.2}
+    assert fading.weights(29) == pytest.approx(halves | {f"{name}_tfe": half for name, half in halves.items()})
     only = weighting(transition="linear", tfe_fraction=1.0)
     assert only.tfe_share(39) == 1.0
 

@@ -16,7 +16,7 @@ from trainers.difficulty.cross_entropy import (
     weighted_cross_entropy,
 )
 from trainers.means import Mean
-from trainers.models import Taps
+from trainers.models import AUXILIARY, Taps
 
 __all__ = ["DifficultyWeighting", "WeightingConfig", "upsample", "weighted_cross_entropy"]
 
@@ -26,7 +26,7 @@ class WeightingConfig(Protocol):
 
     @property
     def aux_weight(self) -> float:
-        """Weight of the student's auxiliary head; 0 leaves that head untrained."""
+        """Weight of each auxiliary head of the student; 0 leaves these heads untrained."""
         ...
 
     @property
@@ -67,13 +67,13 @@ class DifficultyWeighting(ABC, Generic[ConfigT]):
         return bool(self.teacher_taps)
 
     def heads(self, student: Taps) -> dict[str, str]:
-        """Tap by term: `main`, and `aux` where the student has that head at a weight above 0."""
-        has_aux = "aux" in student and self.config.aux_weight > 0
-        return {"main": "logits", "aux": "aux"} if has_aux else {"main": "logits"}
+        """Tap by term: `main`, and those of AUXILIARY that the student has, at a weight above 0."""
+        auxiliary = [tap for tap in AUXILIARY if tap in student and self.config.aux_weight > 0]
+        return {"main": "logits"} | {tap: tap for tap in auxiliary}
 
     @abstractmethod
     def terms(self, student: Taps, teacher: Taps | None, labels: Tensor, *, iteration: int) -> dict[str, Mean]:
-        """Task loss of each head, `main` and `aux`, unweighted.
+        """Task loss of each head, by the names of `heads`, unweighted.
 
         Args:
             student: the student's taps.
@@ -84,4 +84,4 @@ class DifficultyWeighting(ABC, Generic[ConfigT]):
 
     def weights(self, iteration: int) -> dict[str, float]:
         """Weight of every term that `terms` may return at this 0-based iteration."""
-        return {"main": 1.0, "aux": self.config.aux_weight}
+        return {"main": 1.0} | dict.fromkeys(AUXILIARY, self.config.aux_weight)

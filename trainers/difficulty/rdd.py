@@ -213,7 +213,7 @@ class Weighting(DifficultyWeighting[Config]):
         for name, tap in self.heads(student).items():
             losses = pixel_cross_entropy(student[tap], labels)
             if share < 1:
-                means[name] = self._tse(losses, teacher, tap, labels)
+                means[name] = self._tse(losses, teacher, "logits" if name == "main" else "aux", labels)
             if tfe_map is not None:
                 means[name if share == 1 else f"{name}_tfe"] = weighted_mean(
                     losses.cross_entropy,

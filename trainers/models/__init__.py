@@ -1,16 +1,23 @@
 """Networks: one file per architecture, with a `Config` and a `Network`; what they share is here.
 
 A network takes normalised images [B, 3, H, W] and returns its taps by name: "logits" [B, C, h, w]
-at output stride, never upsampled; "aux" [B, C, h', w'], the auxiliary head's logits, where the
-network has that head; "features" [B, D, h, w], the activated map just before the last 1x1
-classifier.
+as its decoder ends, never upsampled to the image; "features" [B, D, h', w'], the activated map just
+before the last 1x1 classifier; and, where the network has such heads, the taps of AUXILIARY. The
+sizes of all taps are the image's over their strides, rounded up; each architecture's file says what
+these are.
 """
 
 from torch import Tensor, nn
 
 from trainers import registry
+from trainers.models.naming import named
+
+__all__ = ["AUXILIARY", "SegmentationNetwork", "Taps", "build", "named"]
 
 Taps = dict[str, Tensor]
+
+AUXILIARY = ("aux", "aux_low")
+"""Taps of auxiliary heads: logits [B, C, h, w], of an inner stage; the second is ICNet's, which has two."""
 
 
 class SegmentationNetwork(nn.Module):

@@ -12,8 +12,9 @@ import torch
 from annotated_types import Gt, MinLen
 from torch import Tensor, nn
 
+from trainers.models.blocks import ConvBNReLU
 from trainers.models.encoder import Encoder
-from trainers.models.heads import ConvBNReLU, EncoderDecoder
+from trainers.models.heads import EncoderDecoder, auxiliary_head
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,7 @@ class Config:
     width: Annotated[float, Gt(0)] = 1.0
     """Factor of all channels of a deep-stem ResNet backbone; the head's are `head_channels`."""
     output_stride: Literal[8, 16, 32] = 8
+    """Of the last stage; a backbone that timm cannot dilate keeps its own, with a warning."""
     head_channels: Annotated[int, Gt(0)] | None = None
     """Channels of the features; None is as published: 256 on ResNet-50 and -101, else 128."""
     aux: bool = True
@@ -55,7 +57,7 @@ class Network(EncoderDecoder):
             head,
             head_channels=channels,
             num_classes=num_classes,
-            aux=config.aux,
+            aux=auxiliary_head(encoder.channels[0], num_classes) if config.aux else None,
             dropout=config.dropout,
         )
 

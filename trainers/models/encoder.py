@@ -8,6 +8,7 @@ Nothing is downloaded unless `weights` asks for it.
 """
 
 import difflib
+import warnings
 from typing import Any
 
 import timm
@@ -57,21 +58,19 @@ class Encoder(nn.Module):
             width: factor of all channels of a deep-stem ResNet, as in the literature's PSPNet-R18 (0.5).
 
         Raises:
-            ValueError: an unknown backbone; a width of one that has no such factor; one without [B, C, H, W] maps at
-                this stride for images of any size; weights that do not exist or do not fit.
+            ValueError: an unknown backbone; a width of one that has no such factor; one without [B, C, H, W] maps for
+                images of any size; weights that do not exist or do not fit.
+
+        Warns:
+            UserWarning: timm cannot dilate this backbone to the output stride, so that it keeps its own.
         """
         super().__init__()
-        from_timm, from_file = weights == "timm", weights not in ("none", "timm")
-        if from_timm:
+        if weights == "timm":
             _check_published_weights(backbone)
-        values = torch.get_default_device().type != "meta"
-        self.stages = _stages(backbone, output_stride, width, pretrained=from_timm and values)
+        self.stages = _stages(backbone, output_stride, width, pretrained=weights == "timm" and has_values())
         before_last, last = self.stages.feature_info.channels()[-2:]
         self.channels = (before_last, last)
-        if from_file:
-            fitting = fitting_tensors(read_tensors(weights), self.stages, source=weights)
-            if values:
-                self.stages.load_state_dict(fitting)
+        fill_from_file(self.stages, weights)
 
     @property
     def wide(self) -> bool:
@@ -82,6 +81,50 @@ class Encoder(nn.Module):
         """Images [B, 3, H, W] to the maps of the stage before the last and of the last."""
         before_last, last = self.stages(images)[-2:]
         return before_last, last
+
+
+class FullyDilatedEncoder(Encoder):
+    """The ResNets of the code of SKD, IFVD, TorchDistiller and OCNet, at output stride 8.
+
+    Every 3x3 convolution of layer3 has dilation 2 and every one of layer4 has 4, those of the first blocks too, and the
+    max-pool rounds up: images of 512x1024 give maps of 65x129.
+    """
+
+    def __init__(self, backbone: str, *, weights: str = "none", width: float = 1.0) -> None:
+        """Build the backbone and fill it; see Encoder.
+
+        Raises:
+            ValueError: besides those of Encoder, a backbone that is no deep-stem ResNet.
+        """
+        if backbone not in _DEEP_STEM_NAMES:
+            raise ValueError(
+                f"this architecture stands on {', '.join(_DEEP_STEM_NAMES)}, but got backbone={backbone!r}; "
+                "name one of these, or choose pspnet or deeplabv3, which take any"
+            )
+        super().__init__(backbone, output_stride=8, weights=weights, width=width)
+        self.stages.maxpool.ceil_mode = True
+        for layer, dilation in ((self.stages.layer3, 2), (self.stages.layer4, 4)):
+            for part in layer.modules():
+                if isinstance(part, nn.Conv2d) and part.kernel_size == (3, 3):
+                    part.dilation = part.padding = (dilation, dilation)
+
+
+def fill_from_file(network: nn.Module, weights: str) -> None:
+    """Fill a timm network from the file that `weights` names, unless that is "none" or "timm".
+
+    Raises:
+        ValueError: no such file, or one whose tensors do not fit; also on the meta device.
+    """
+    if weights in ("none", "timm"):
+        return
+    fitting = fitting_tensors(read_tensors(weights), network, source=weights)
+    if has_values():
+        network.load_state_dict(fitting)
+
+
+def has_values() -> bool:
+    """Whether networks built here have values, which they do not on the meta device."""
+    return torch.get_default_device().type != "meta"
 
 
 def _stages(backbone: str, output_stride: int, width: float, *, pretrained: bool) -> Any:
@@ -116,17 +159,24 @@ def _scaled(backbone: str, width: float) -> dict[str, Any]:
 
 
 def _check_maps(stages: Any, backbone: str, output_stride: int) -> None:
+    """Refuse maps that no head can read; warn of a stride that is not the one asked for."""
     layout = getattr(stages, "output_fmt", Format.NCHW).value
     strides = stages.feature_info.reduction()
     fixed_size = stages.pretrained_cfg.get("fixed_input_size", False)
-    if strides[-1] == output_stride and layout == "NCHW" and not fixed_size:
-        return
-    raise ValueError(
-        f"backbone must give NCHW maps at output_stride={output_stride} for images of any size, "
-        f"but {backbone!r} gives {layout} maps at strides {', '.join(map(str, strides))}"
-        f"{' for images of one size' if fixed_size else ''}; "
-        "name one that timm can dilate, such as 'resnet18' or 'mobilenetv2_100'"
-    )
+    given = f"{backbone!r} gives {layout} maps at strides {', '.join(map(str, strides))}"
+    if layout != "NCHW" or fixed_size:
+        raise ValueError(
+            f"backbone must give NCHW maps for images of any size, but {given}"
+            f"{' for images of one size' if fixed_size else ''}; "
+            "name a convolutional one, such as 'resnet18' or 'mobilenetv2_100'"
+        )
+    if strides[-1] != output_stride:
+        warnings.warn(
+            f"backbone is asked for output_stride={output_stride}, but {given} and timm cannot dilate it: the logits "
+            f"have stride {strides[-1]}; set output_stride={strides[-1]}, or name one that timm can dilate, "
+            "such as 'resnet18' or 'mobilenetv2_100'",
+            stacklevel=6,
+        )
 
 
 def _check_published_weights(backbone: str) -> None:

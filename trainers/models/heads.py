@@ -1,35 +1,16 @@
-"""What stands on an encoder: the block of all heads, and the network that joins the two."""
+"""What stands on an encoder: the network that joins it to a head, and the auxiliary head."""
 
 from torch import Tensor, nn
 
 from trainers.models import SegmentationNetwork, Taps
+from trainers.models.blocks import ConvBNReLU, turn_off_dropout
 from trainers.models.encoder import Encoder
 
 
-class ConvBNReLU(nn.Sequential):
-    """Convolution without bias that keeps the size, batch normalisation, ReLU."""
-
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, dilation: int = 1) -> None:
-        super().__init__(
-            nn.Conv2d(
-                in_channels,
-                out_channels,
-                kernel_size,
-                padding=dilation * (kernel_size // 2),
-                dilation=dilation,
-                bias=False,
-            ),
-            nn.BatchNorm2d(out_channels),
-            nn.ReLU(inplace=True),
-        )
-
-
 class EncoderDecoder(SegmentationNetwork):
-    """Encoder, head and 1x1 classifier; an auxiliary head on the stage before the last.
+    """Encoder, head and 1x1 classifier; where there is one, an auxiliary head on the stage before the last.
 
-    The auxiliary head (PSPNet, arXiv:1612.01105, section 4) has the layers of the distillation
-    papers' code: 3x3 to a quarter of the channels, dropout 0.1, 1x1. Its logits are as large as its
-    stage: twice the other taps at output stride 32. Published MobileNet students have none.
+    The auxiliary head's logits are as large as its stage: twice the other taps at output stride 32.
     """
 
     def __init__(
@@ -39,7 +20,7 @@ class EncoderDecoder(SegmentationNetwork):
         *,
         head_channels: int,
         num_classes: int,
-        aux: bool,
+        aux: nn.Module | None,
         dropout: bool,
     ) -> None:
         """Join the parts and initialise the heads.
@@ -49,22 +30,22 @@ class EncoderDecoder(SegmentationNetwork):
             head: from the last stage to the features; initialised here.
             head_channels: channels of the features.
             num_classes: channels of the logits.
-            aux: whether there is an auxiliary head.
+            aux: from the stage before the last to logits, or None; initialised here.
             dropout: whether dropout layers keep their rates; without, they stay, at rate 0.
         """
         super().__init__()
         self.encoder = encoder
         self.head = head
         self.classifier = nn.Conv2d(head_channels, num_classes, 1)
-        self.aux = _auxiliary_head(encoder.channels[0], num_classes) if aux else None
+        self.aux = aux
         self.channels = {"logits": num_classes, "features": head_channels}
-        if aux:
+        if aux is not None:
             self.channels["aux"] = num_classes
         for name, part in self.named_modules():
             if isinstance(part, nn.Conv2d) and not name.startswith("encoder."):
                 _initialise(part)
-            if isinstance(part, nn.Dropout) and not dropout:
-                part.p = 0.0
+        if not dropout:
+            turn_off_dropout(self)
 
     def forward(self, images: Tensor) -> Taps:
         """Images [B, 3, H, W] to "logits", "features" and, with the auxiliary head, "aux"."""
@@ -76,7 +57,11 @@ class EncoderDecoder(SegmentationNetwork):
         return taps
 
 
-def _auxiliary_head(in_channels: int, num_classes: int) -> nn.Sequential:
+def auxiliary_head(in_channels: int, num_classes: int) -> nn.Sequential:
+    """That of PSPNet (arXiv:1612.01105, section 4) with the layers of CIRKD's and RDD's code.
+
+    3x3 to a quarter of the channels, dropout 0.1, 1x1. Published MobileNet students have none.
+    """
     width = in_channels // 4
     return nn.Sequential(ConvBNReLU(in_channels, width, 3), nn.Dropout(0.1), nn.Conv2d(width, num_classes, 1))
 

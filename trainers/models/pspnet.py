@@ -13,8 +13,9 @@ from annotated_types import Gt, MinLen
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trainers.models.blocks import ConvBN, ConvBNReLU
 from trainers.models.encoder import Encoder
-from trainers.models.heads import ConvBNReLU, EncoderDecoder
+from trainers.models.heads import EncoderDecoder, auxiliary_head
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class Config:
     width: Annotated[float, Gt(0)] = 1.0
     """Factor of all channels of a deep-stem ResNet backbone; the head's are `head_channels`."""
     output_stride: Literal[8, 16, 32] = 8
+    """Of the last stage; a backbone that timm cannot dilate keeps its own, with a warning."""
     head_channels: Annotated[int, Gt(0)] | None = None
     """Channels of the features; None is as published: 512 on ResNet-50 and -101, else 128."""
     aux: bool = True
@@ -52,19 +54,33 @@ class Network(EncoderDecoder):
             head,
             head_channels=channels,
             num_classes=num_classes,
-            aux=config.aux,
+            aux=auxiliary_head(encoder.channels[0], num_classes) if config.aux else None,
             dropout=config.dropout,
         )
 
 
 class PoolingPyramid(nn.Module):
-    """The maps and, with as many channels again, their means over grids of bins by bins."""
+    """The maps and their means over grids of bins by bins, each through a 1x1 convolution.
 
-    def __init__(self, in_channels: int, bins: tuple[int, ...]) -> None:
+    Args:
+        in_channels: of the maps.
+        bins: sides of the grids.
+        width: channels of each level; None gives all levels together as many as the maps have.
+        block: the convolution.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        bins: tuple[int, ...],
+        *,
+        width: int | None = None,
+        block: type[ConvBN] = ConvBNReLU,
+    ) -> None:
         super().__init__()
-        width = in_channels // len(bins)
+        width = width or in_channels // len(bins)
         self.bins = bins
-        self.levels = nn.ModuleList(ConvBNReLU(in_channels, width, 1) for _ in bins)
+        self.levels = nn.ModuleList(block(in_channels, width, 1) for _ in bins)
         self.out_channels = in_channels + width * len(bins)
 
     def forward(self, maps: Tensor) -> Tensor:
