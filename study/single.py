@@ -20,7 +20,7 @@ from trainers.data import SegmentationDataset
 from trainers.evaluation import evaluate as count
 from trainers.loop import NORMALISATION
 from trainers.models.weights import load_weights
-from trainers.registry import implementations, nearest
+from trainers.registry import implementation, nearest
 from trainers.worker import attempt
 
 TRIAL = "trial.json"
@@ -134,10 +134,8 @@ def _dataset(name: str, root: str, split: str, recorded: Any) -> SegmentationDat
     Raises:
         ValueError: unknown dataset, or one that does not lie at `root`.
     """
-    known = implementations("trainers.data")
-    if name not in known:
-        raise ValueError(f"--dataset must be one of trainers/data, but got {name!r}; {nearest(name, known)}")
-    values = plain(recorded) if recorded.name == name else {}
-    config = parse(known[name].Config, {**values, **({"root": root} if root else {})})
-    dataset: SegmentationDataset = known[name].Dataset(config, split)
+    module = implementation("trainers.data", name)
+    values = plain(recorded) if recorded is not None and recorded.name == name else {}
+    config = parse(module.Config, {**values, **({"root": root} if root else {})})
+    dataset: SegmentationDataset = module.Dataset(config, split)
     return dataset

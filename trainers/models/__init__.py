@@ -6,9 +6,14 @@ network has that head; "features" [B, D, h, w], the activated map just before th
 classifier.
 """
 
+import re
+from typing import Any
+
+import yaml
 from torch import Tensor, nn
 
 from trainers import registry
+from trainers.config import parse
 
 Taps = dict[str, Tensor]
 
@@ -29,3 +34,30 @@ def build(config: object, *, num_classes: int) -> SegmentationNetwork:
     module = registry.module_of(config)
     network: SegmentationNetwork = module.Network(config, num_classes=num_classes)
     return network
+
+
+def named(text: str) -> Any:
+    """The configuration that a name stands for.
+
+    Args:
+        text: `architecture`, `architecture(backbone)` or `architecture(backbone, field=value, ...)`, such as
+            `deeplabv3(resnet101)` or `pspnet(mobilenetv2_100, aux=false)`.
+
+    Raises:
+        ValueError: not such a name, an unknown architecture, or a field that its `Config` does not take.
+    """
+    match = re.fullmatch(r"(\w+)(?:\((.+)\))?", text.strip())
+    if match is None:
+        raise ValueError(
+            f"a network is named as in deeplabv3(resnet101) or pspnet(resnet18, aux=false), but got {text!r}"
+        )
+    architecture, inside = match.groups()
+    module = registry.implementation("trainers.models", architecture)
+    values: dict[str, Any] = {}
+    for part in re.split(r",(?![^\[]*\])", inside or ""):
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if equals:
+            values[key] = yaml.safe_load(value)
+        elif key:
+            values["backbone"] = key
+    return parse(module.Config, values)
