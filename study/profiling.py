@@ -11,8 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from trainers import footprint
-from trainers.models import named, profile
-from trainers.models.papers import compared
+from trainers.models import named, papers, profile
 
 DILATION_BLIND_SIZE, SIZE = (1024, 2048), (512, 1024)
 """Where the papers of each convention count; all else is taken at the second."""
@@ -103,9 +102,9 @@ def _by(figure: dict[str, Any]) -> str:
 def print_papers(*, as_json: bool) -> None:
     """Print the papers' tables beside our counts; where ours is not the paper's figure, both stand and it says so."""
     if as_json:
-        print(json.dumps(list(compared())))
+        print(json.dumps(list(papers.compared(papers.TABLES))))
         return
-    for found in compared():
+    for found in papers.compared(papers.TABLES):
         _show_table(found)
 
 

@@ -28,7 +28,7 @@ class Latency:
     """Wall time of one forward of one image in eval mode, float32.
 
     Attributes:
-        median_ms: over `runs`, after a warm-up; a single run where one takes longer than twenty seconds.
+        median_ms: over `runs`, after a warm-up; a single run where one takes longer than there is time.
     """
 
     median_ms: float
@@ -37,15 +37,15 @@ class Latency:
     threads: int
 
 
-def latency(config: object, *, size: Size, num_classes: int, device: torch.device) -> Latency:
-    """Time one image of `size` (height, width) on `device`, until the median is steady or twenty seconds are over."""
+def latency(config: object, *, size: Size, num_classes: int, device: torch.device, seconds: float = 20.0) -> Latency:
+    """Time one image of `size` (height, width) on `device`, until the median is steady or `seconds` are over."""
     with device:
         network = models.build(config, num_classes=num_classes).eval()
         images = torch.randn(1, 3, *size)
     threads = torch.get_num_threads()
     timer = Timer("network(images)", globals={"network": network, "images": images}, num_threads=threads)
     with torch.no_grad():  # the timer warms up by itself
-        measured = timer.adaptive_autorange(min_run_time=0.1, max_run_time=20)
+        measured = timer.adaptive_autorange(min_run_time=0.1, max_run_time=seconds)
     return Latency(
         median_ms=1000 * measured.median,
         runs=len(measured.times) * measured.number_per_run,

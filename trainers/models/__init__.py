@@ -41,7 +41,7 @@ def named(text: str) -> Any:
 
     Args:
         text: `architecture`, `architecture(backbone)` or `architecture(backbone, field=value, ...)`, such as
-            `deeplabv3(resnet101)` or `pspnet(mobilenetv2_100, aux=false)`.
+            `deeplabv3(resnet101)` or `pspnet(mobilenetv2_100, aux=False)`.
 
     Raises:
         ValueError: not such a name, an unknown architecture, or a field that its `Config` does not take.
@@ -49,7 +49,7 @@ def named(text: str) -> Any:
     match = re.fullmatch(r"(\w+)(?:\((.+)\))?", text.strip())
     if match is None:
         raise ValueError(
-            f"a network is named as in deeplabv3(resnet101) or pspnet(resnet18, aux=false), but got {text!r}"
+            f"a network is named as in deeplabv3(resnet101) or pspnet(resnet18, aux=False), but got {text!r}"
         )
     architecture, inside = match.groups()
     module = registry.implementation("trainers.models", architecture)
