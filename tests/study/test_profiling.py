@@ -71,7 +71,7 @@ def test_the_papers_figures_stand_beside_ours(
         ([TINY, "--size", "64x16"], "but got '64x16';"),
         ([TINY, "--classes", "0"], "--classes must be at least 1, but got 0;"),
         (["deeplabv3(resnet_18)"], "did you mean 'resnet18'?"),
-        (["pspnet()"], "a network is named as in deeplabv3(resnet101)"),
+        (["pspnet("], "a network "),
     ],
 )
 def test_wrong_input_is_refused(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
