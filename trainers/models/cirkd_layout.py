@@ -109,7 +109,7 @@ def from_published(stored: Mapping[str, Any], config: Any, *, source: str) -> di
         ours = models.build(config, num_classes=len(tensors[classifier])).state_dict()
     names = published_names(ours, config)
     expected = {names[name]: tensor for name, tensor in ours.items()}
-    check_shapes(tensors, expected, source=source, remedy="with its auxiliary head")
+    check_shapes(tensors, expected, source=source, remedy="with its auxiliary head or with aux=False")
     _refuse_more(tensors, expected, source)
     return {name: tensors[names[name]] for name in ours}
 
@@ -128,5 +128,5 @@ def _refuse_more(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], 
         more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
         raise ValueError(
             f"every tensor must have its place in the network, but in {source} {left[0]}{more} has none; "
-            "name the network that was saved, with its auxiliary head"
+            "name the network that was saved, with its auxiliary head or with aux=False"
         )
