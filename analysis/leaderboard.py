@@ -29,7 +29,8 @@ def show(answer: dict[str, Any], console: Console | None = None) -> None:
         for trial in arm["best"] or [None]:
             table.add_row(arm["arm"], *_scores(trial), *counts)
     if answer["teacher"]:
-        table.add_row("teacher", "", f"{answer['teacher']['miou_percent']:.2f}")
+        score = answer["teacher"]["miou_percent"]
+        table.add_row("teacher", "", "not measured" if score is None else f"{score:.2f}")
     console.print(table)
     for arm in answer["arms"]:
         for trial in arm["best"]:

@@ -23,8 +23,8 @@ def best(folder: Path, *, top: int = 1) -> dict[str, Any]:
         top: trials per arm.
 
     Returns:
-        {"folder", "teacher": {"miou_percent", "path"} or None, "seconds": of all trials together, "arms": [{"arm",
-        "states": {state: trials}, "best": [trial, ...]}, ...]}.
+        {"folder", "teacher": {"miou_percent": or None, "path"} or None, "seconds": of all trials together, "arms":
+        [{"arm", "states": {state: trials}, "best": [trial, ...]}, ...]}.
 
     Raises:
         ValueError: no trial has ended yet.

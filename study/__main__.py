@@ -68,6 +68,13 @@ def _parser() -> argparse.ArgumentParser:
     checked = _takes_json(data.add_parser("check", help=text, description=text))
     checked.add_argument("name", metavar="NAME", help="a dataset of trainers/data")
     checked.add_argument("--root", required=True, metavar="DIR", help="the dataset's folder")
+    _takes_network(_takes_json(add("profile", _profile, "parameters, operations, latency and memory of a network")))
+    convert = add("convert", _convert, "write a published checkpoint as a teacher's file")
+    convert.add_argument("checkpoint", type=Path, metavar="FILE")
+    convert.add_argument("--from", required=True, choices=("cirkd",), dest="layout", help="its key layout")
+    convert.add_argument("--model", required=True, help="the network that was saved, as in 'deeplabv3(resnet101)'")
+    convert.add_argument("--out", required=True, type=Path, metavar="FILE", help="the .safetensors file to write")
+    convert.add_argument("--dataset", help="what it was trained on, for its class names")
     return parser
 
 
@@ -98,6 +105,14 @@ def _takes_folder(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 def _takes_cluster(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--address", default="local", help="Ray cluster: local (default), auto or host:port")
+    return parser
+
+
+def _takes_network(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="a network, as in 'deeplabv3(resnet101)'")
+    parser.add_argument("--papers", action="store_true", help="the papers' tables beside our counts, instead")
+    parser.add_argument("--size", metavar="HxW", help="of the images; by default each at the size the papers use")
+    parser.add_argument("--classes", type=int, metavar="N", help="19 by default")
     return parser
 
 
@@ -259,6 +274,28 @@ def _data_check(options: argparse.Namespace) -> int:
     else:
         show(found)
     return 0 if found["well"] else WRONG_INPUT
+
+
+def _profile(options: argparse.Namespace) -> int:
+    from study import profiling
+
+    if options.papers and (options.model or options.size or options.classes):
+        raise ValueError("--papers has networks, sizes and classes of its own, but got some; leave them out")
+    if options.model is None and not options.papers:
+        raise ValueError("profile takes a MODEL or --papers, but got neither; give one of them")
+    if options.papers:
+        profiling.print_papers(as_json=options.json)
+    else:
+        profiling.print_profile(options.model, size=options.size, num_classes=options.classes, as_json=options.json)
+    return 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from study.conversion import convert
+
+    card = convert(options.checkpoint, model=options.model, out=options.out, dataset=options.dataset)
+    print(f"{options.out}: {options.model}, {len(card.class_names)} classes, mIoU not measured")
+    return 0
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 from trainers.config import parse
 from trainers.data.check import check as check_files
 from trainers.data.files import FileDataset
-from trainers.registry import implementations, module_of, nearest
+from trainers.registry import implementation, module_of
 
 SHOWN = 20
 """Faults that are printed; --json has them all."""
@@ -20,10 +20,8 @@ def dataset_config(name: str, root: str, settings: Mapping[str, Any] | None = No
     Raises:
         ValueError: unknown dataset, or settings that are none of its own.
     """
-    known = implementations("trainers.data")
-    if name not in known:
-        raise ValueError(f"the dataset must be one of trainers/data, but got {name!r}; {nearest(name, known)}")
-    return parse(known[name].Config, {**(settings or {}), **({"root": root} if root else {})})
+    kind = implementation("trainers.data", name).Config
+    return parse(kind, {**(settings or {}), **({"root": root} if root else {})})
 
 
 def check(name: str, root: str) -> dict[str, Any]:

@@ -161,6 +161,6 @@ def _dataset(name: str, root: str, split: Split, recorded: Any) -> SegmentationD
     Raises:
         ValueError: unknown dataset, or one that does not lie at `root`.
     """
-    config = dataset_config(name, root, plain(recorded) if recorded.name == name else None)
+    config = dataset_config(name, root, plain(recorded) if recorded is not None and recorded.name == name else None)
     dataset: SegmentationDataset = module_of(config).Dataset(config, split)
     return dataset

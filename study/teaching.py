@@ -70,7 +70,8 @@ class StudyTeacher:
         writing = self._note.with_suffix(".writing")
         writing.write_text(json.dumps(note))
         writing.replace(self._note)
-        self._say(f"teacher: {teacher.card.miou_percent:.2f} mIoU, {path}")
+        score = teacher.card.miou_percent
+        self._say(f"teacher: {'mIoU not measured' if score is None else f'{score:.2f} mIoU'}, {path}")
 
     def trained(self, checkpoint: Path) -> None:
         """Keep what the teacher's trial left in its last checkpoint."""
@@ -94,7 +95,7 @@ class StudyTeacher:
 
     def _compare(self, baseline: float | None) -> None:
         score = json.loads(self._note.read_text())["miou_percent"]
-        if baseline is not None and score <= baseline:
+        if None not in (baseline, score) and score <= baseline:
             self._say(
                 f"warning: a teacher must be better than the student alone, but it has {score:.2f} mIoU and the "
                 f"baseline {baseline:.2f}; train it longer (teacher.train.iterations) or name another (teacher.file)"

@@ -7,6 +7,7 @@ name.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import wraps
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -47,8 +48,9 @@ def in_full_precision(loss: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(loss)
     def lifted(*args: P.args, **options: P.kwargs) -> R:
-        device = next(value.device for value in args if isinstance(value, Tensor))
-        with torch.autocast(device.type, enabled=False):
+        device = next(value.device for value in args if isinstance(value, Tensor)).type
+        known = torch.amp.is_autocast_available(device)  # not on the meta device
+        with torch.autocast(device, enabled=False) if known else nullcontext():
             return loss(*map(_lifted, args), **{name: _lifted(value) for name, value in options.items()})
 
     return lifted

@@ -28,6 +28,18 @@ def implementations(package: str) -> dict[str, ModuleType]:
     return {name: module for name, module in modules.items() if hasattr(module, "Config")}
 
 
+def implementation(package: str, name: str) -> ModuleType:
+    """The module `name` of `package`.
+
+    Raises:
+        ValueError: there is none of this name that has a `Config`.
+    """
+    found = implementations(package)
+    if name not in found:
+        raise ValueError(f"{package.replace('.', '/')} has no {name!r}; {nearest(name, found)}")
+    return found[name]
+
+
 def module_of(config: object) -> ModuleType:
     """The module that defines the class of `config`, where its implementation stands beside it."""
     return importlib.import_module(type(config).__module__)

@@ -36,20 +36,22 @@ class TeacherCard:
 
     Attributes:
         model: configuration of its network.
-        class_names: what it predicts, in order.
-        data: the dataset it was trained on, without where that lay.
-        miou_percent: on the whole validation split, after training.
-        probe_miou_percent: on the first PROBE_IMAGES validation images.
-        trained_by: content hash of the trial that trained it.
+        class_names: what it predicts, in order; None for each whose name is not known.
+        data: the dataset it was trained on, without where that lay; None where that is not known.
+        miou_percent: on the whole validation split, after training; None where it was not measured.
+        probe_miou_percent: on the first PROBE_IMAGES validation images; None where it was not measured.
+        trained_by: content hash of the trial that trained it; None for a network that was converted.
+        converted_from: SHA-256 of the published checkpoint; None for a network that a trial trained.
     """
 
     model: Annotated[Any, OneOf("trainers.models", "architecture")]
-    class_names: tuple[str, ...]
+    class_names: tuple[str | None, ...]
     normalisation: Normalisation
-    data: Annotated[Any, OneOf("trainers.data", "name")]
-    miou_percent: float
-    probe_miou_percent: float
-    trained_by: str
+    data: Annotated[Any, OneOf("trainers.data", "name")] | None = None
+    miou_percent: float | None = None
+    probe_miou_percent: float | None = None
+    trained_by: str | None = None
+    converted_from: str | None = None
 
 
 class Teacher(nn.Module):
@@ -136,11 +138,14 @@ def load(path: Path, *, class_names: tuple[str, ...], expected_sha256: str | Non
 
 def probe(teacher: Teacher, data: SegmentationDataset) -> str | None:
     """A quick evaluation on the first validation images: None if it fits, else what does not."""
-    if tuple(teacher.card.class_names) != tuple(data.class_names):
+    names = [name for name in teacher.card.class_names if name is not None]
+    if names and names != list(data.class_names):
         return (
-            f"the teacher's classes are named {', '.join(teacher.card.class_names)}, the dataset's "
+            f"the teacher's classes are named {', '.join(names)}, the dataset's "
             f"{', '.join(data.class_names)}: the same number, perhaps in another order"
         )
+    if teacher.card.probe_miou_percent is None:
+        return None
     found = evaluate(
         teacher.network,
         data,

@@ -113,3 +113,10 @@ def test_the_leaderboard_shows_arms_scores_and_settings(study: Path) -> None:
     ]
     assert "32.50" in lines[2]
     assert lines[6:] == ["kd 1: train/optimizer/lr=0.02", "kd 3: train/optimizer/lr=0.05 task/combine=xor"]
+
+
+def test_a_teacher_without_a_score_is_said_to_have_none(study: Path) -> None:
+    (study / "teacher.json").write_text('{"path": "t", "miou_percent": null}')
+    console = Console(width=200, record=True)
+    show(best(study), console)
+    assert ["teacher", "not", "measured"] in [line.split() for line in console.export_text().splitlines()]

@@ -15,6 +15,7 @@ from tests.conftest import SHARED
 from tests.contracts import ModelContract
 from trainers import models, registry
 from trainers.models import SegmentationNetwork, Taps, deeplabv3, pspnet
+from trainers.models.cirkd_layout import from_published
 from trainers.models.encoder import Encoder
 
 CLASSES = 5
@@ -317,13 +318,11 @@ def test_outputs_are_those_of_the_published_code(case: dict[str, Any]) -> None:
     config = module.Config(backbone=backbone, aux="aux_logits" in case["outputs"])
     network = on_meta(config, case["num_class"]).eval()
 
-    # Both state dicts run through the network in the order of its layers, so entry k is entry k.
-    published = [
-        weight_by_formula(name, shape, case["weight_seed"] * 1000 + k)
+    published = {
+        name: weight_by_formula(name, shape, case["weight_seed"] * 1000 + k)
         for k, (name, shape) in enumerate(case["state_dict"])
-    ]
-    names = list(network.state_dict())
-    network.load_state_dict(dict(zip(names, published, strict=True)), assign=True)
+    }
+    network.load_state_dict(from_published(published, config, source=case["file"]), assign=True)
 
     with np.load(SHARED / "golden" / "models" / case["file"]) as stored, torch.no_grad():
         taps = network(torch.from_numpy(stored["input"]))

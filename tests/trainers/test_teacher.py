@@ -1,4 +1,5 @@
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from safetensors.torch import save_file
 
 from tests.trainers import small
 from trainers import teacher
+from trainers.config import identity
 from trainers.data import streets
 from trainers.evaluation import evaluate
 from trainers.models import deeplabv3
@@ -92,6 +94,14 @@ def test_a_card_of_an_unknown_network_is_refused(tmp_path: Path) -> None:
     save_file({"weight": torch.zeros(1)}, tmp_path / "later", metadata={"kdstudy_teacher": text})
     with pytest.raises(ValueError, match=r"the card of .*later must be readable, but: .*'deeplabv4'.*[\s\S]*; write"):
         teacher.read_card(tmp_path / "later")
+
+
+def test_a_card_from_before_conversions_is_read(written: Path, tmp_path: Path) -> None:
+    card = teacher.read_card(written)
+    told = identity(card)
+    del told["converted_from"]
+    save_file({"weight": torch.zeros(1)}, tmp_path / "earlier", metadata={"kdstudy_teacher": json.dumps(told)})
+    assert teacher.read_card(tmp_path / "earlier") == card
 
 
 def test_another_number_of_classes_is_refused(written: Path) -> None:

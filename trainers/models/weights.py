@@ -27,7 +27,12 @@ def read_tensors(source: str) -> Mapping[str, Tensor]:
             tensors: Mapping[str, Tensor] = load_file(path)
         else:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except pickle.UnpicklingError:  # its text proposes to trust the file
+        raise ValueError(
+            f"{source} must hold tensors and plain containers alone, because nothing else is unpickled, but does not, "
+            "or is damaged; restore it, or save its state dict anew"
+        ) from None
+    except (SafetensorError, RuntimeError, EOFError) as error:
         raise ValueError(f"{source} must be a readable state-dict file, but is not: {error}; restore it") from None
     return tensors
 
@@ -39,6 +44,16 @@ def fitting_tensors(stored: Mapping[str, Tensor], network: nn.Module, *, source:
         ValueError: one is missing or misshapen; says what was expected.
     """
     expected = network.state_dict()
+    check_shapes(stored, expected, source=source, remedy="and its tensors as timm does")
+    return {name: stored[name] for name in expected}
+
+
+def check_shapes(stored: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, source: str, remedy: str) -> None:
+    """Refuse tensors of which one that is expected is missing or misshapen.
+
+    Raises:
+        ValueError: names the first, with the shape that was expected; says how many more there are.
+    """
     faults = [
         f"{name!r} of shape {list(tensor.shape)} "
         + (f"has {list(stored[name].shape)}" if name in stored else "is missing")
@@ -49,9 +64,8 @@ def fitting_tensors(stored: Mapping[str, Tensor], network: nn.Module, *, source:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise ValueError(
             f"weights must fit the network, but in {source} {faults[0]}{more}; "
-            "name the network that was saved, and its tensors as timm does"
+            f"name the network that was saved, {remedy}"
         )
-    return {name: stored[name] for name in expected}
 
 
 def load_weights(network: nn.Module, stored: Mapping[str, Tensor], *, source: str) -> None:
