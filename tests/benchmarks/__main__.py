@@ -1,6 +1,6 @@
-"""`make bench`: all losses, then the step, then which bars are met."""
+"""`make bench`: all losses, the step, the reading of images, then which bars are met."""
 
-from tests.benchmarks import losses, step
+from tests.benchmarks import losses, reading, step
 
 
 def main() -> None:
@@ -12,6 +12,7 @@ def main() -> None:
         for bar in row["bars"]
     ]
     bars += [(f"{row['variant']} in a step of {row['preset']}, {row['device']}", row["met"]) for row in steps]
+    bars.append(("reading images", reading.main([])["met"]))
     missed = [name for name, met in bars if not met]
     print(f"\n{len(bars) - len(missed)} of {len(bars)} bars met", *(f"missed: {name}" for name in missed), sep="\n")
 
