@@ -106,14 +106,22 @@ class TestICNet(ModelContract):
     def tap_size(cls, size: int, stride: int) -> int:
         return -(-(size // 2) // 8) if stride == 16 else -(-size // stride)
 
-    def test_the_backbones_classifier_is_frozen_and_can_be_left_out(self) -> None:
-        with torch.device("meta"):
-            published, lean = (models.build(icnet.Config(imagenet_classifier=kept), num_classes=19) for kept in (1, 0))
-        assert count(published) - count(lean) == 2_049_000
+    def test_lean_leaves_out_what_nothing_reads(self) -> None:
+        published, lean = self.network().eval(), self.network(lean=True).eval()
         assert [n for n, p in published.named_parameters() if not p.requires_grad] == [
             "imagenet.weight",
             "imagenet.bias",
         ]
+        kept = {name: value for name, value in published.state_dict().items() if not name.startswith("imagenet.")}
+        lean.load_state_dict(kept)
+        images = self.images()
+        with torch.no_grad():
+            expected, found = published(images), lean(images)
+        assert all(torch.equal(found[name], tap) for name, tap in expected.items())
+
+    def test_lean_is_refused_where_stages_are_no_chain(self) -> None:
+        with torch.device("meta"), pytest.raises(ValueError, match="but 'mobilenetv2_035' is none; set lean=False"):
+            models.build(icnet.Config(backbone="mobilenetv2_035", lean=True), num_classes=CLASSES)
 
 
 class TestFCN8s(ModelContract):
@@ -156,10 +164,6 @@ class TestRefineNet(ModelContract):
     module: ClassVar[ModuleType] = refinenet
     options: ClassVar[dict[str, Any]] = {"backbone": "test_resnet", "head_channels": 8}
     strides: ClassVar[dict[str, int]] = {"logits": 4, "features": 4}
-
-
-def count(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 The image at full, half and quarter size, through three convolutions, two stages of a backbone and all of it, fused from
 small to large. As published it has 28,298,376 parameters for 19 classes, 2,049,000 of which are the backbone's
 ImageNet classifier, which nothing reads, and 73.63 G multiply-accumulates at 512x1024, because the whole backbone runs
-on the half-size image too, though only its second stage is read there. The literature's 26.50 M and 28.30 G are not
-reproduced; they look like quotations of other work.
+on the half-size image too, though only its second stage is read there. Without both (`lean`) it has 26,249,376 and
+28.53 G: near the literature's 26.50 M and 28.30 G, which are not reproduced.
 
 The features are the fused map before the last 1x1 classifier, 128 activated channels, both at stride 4. Each fusion
 guides its low-resolution side by a classifier of its own, so that there are two auxiliary taps.
@@ -34,8 +34,9 @@ class Config:
     """Any that `encoder.Encoder` builds at output stride 8."""
     weights: str = field(default="none", metadata={"path": True})
     """The backbone's: "none", "timm" (ImageNet) or the path of a state-dict file."""
-    imagenet_classifier: bool = True
-    """Whether the network holds the classifier that nothing reads, frozen, so that it counts as published."""
+    lean: bool = False
+    """Leave out what nothing reads: the frozen ImageNet classifier, and stages on the half-size image. In evaluation
+    the taps are the same; in training, batch normalisation no longer sees the half-size image in those stages."""
 
 
 class Network(SegmentationNetwork):
@@ -51,18 +52,32 @@ class Network(SegmentationNetwork):
         self.fuse_low = CascadeFusion(self.encoder.channels[1], at_half, num_classes)
         self.fuse_high = CascadeFusion(CHANNELS, 64, num_classes)
         self.classifier = nn.Conv2d(CHANNELS, num_classes, 1, bias=False)
-        if config.imagenet_classifier:
+        self.lean = config.lean
+        if config.lean:
+            _check_stages(self.encoder, config.backbone)
+        else:
             self.imagenet = nn.Linear(self.encoder.channels[1], 1000).requires_grad_(False)
         self.channels = {"logits": num_classes, "features": CHANNELS, "aux": num_classes, "aux_low": num_classes}
 
     def forward(self, images: Tensor) -> Taps:
         """Images [B, 3, H, W], at least 32 pixels a side, to taps."""
         low = _with_context(self.encoder(_scaled(images, 4))[1])
-        middle = self.encoder.stages(_scaled(images, 2))[self.second]
+        middle = self._second_stage(_scaled(images, 2))
         fused, aux_low = self.fuse_low(low, middle)
         fused, aux = self.fuse_high(fused, self.full(images))
         features = _resized(fused, [-(-size // 4) for size in images.shape[2:]])
         return {"logits": self.classifier(features), "features": features, "aux": aux, "aux_low": aux_low}
+
+    def _second_stage(self, images: Tensor) -> Tensor:
+        if not self.lean:
+            maps: Tensor = self.encoder.stages(images)[self.second]
+            return maps
+        last = self.encoder.stages.feature_info.module_name(self.second)
+        for name, stage in self.encoder.stages.items():
+            images = stage(images)
+            if name == last:
+                break
+        return images
 
 
 class CascadeFusion(nn.Module):
@@ -78,6 +93,14 @@ class CascadeFusion(nn.Module):
         """The fused map and the guiding logits, both as large as `high`."""
         enlarged = self.low(_resized(low, high.shape[2:]))
         return F.relu(enlarged + self.high(high)), self.guide(enlarged)
+
+
+def _check_stages(encoder: Encoder, backbone: str) -> None:
+    if not isinstance(encoder.stages, nn.ModuleDict):
+        raise ValueError(
+            f"lean needs a backbone that is a chain of stages, but {backbone!r} is none; "
+            "set lean=False, or name a ResNet"
+        )
 
 
 def _with_context(maps: Tensor) -> Tensor:
