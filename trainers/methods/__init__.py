@@ -109,10 +109,14 @@ class DistillationMethod(nn.Module, ABC, Generic[ConfigT]):
         num_classes: int,
     ) -> None:
         super().__init__()
-        self.config = config
-        self.num_classes = num_classes
+        self.config, self.num_classes = config, num_classes
+        self.student_channels, self.teacher_channels = student_channels, teacher_channels
         self._check_taps("student", student_channels)
         self._check_taps("teacher", teacher_channels)
+        self.build()
+
+    def build(self) -> None:
+        """Make what the method trains or keeps: adapters, banks, networks; most have nothing."""
 
     def _check_taps(self, side: str, channels: Mapping[str, int]) -> None:
         name = type(self).__module__.rpartition(".")[2]

@@ -7,7 +7,6 @@ published code computes KL(t || s), and so does this.
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -186,20 +185,10 @@ class Method(DistillationMethod[Config]):
     The student's projection is normalised over all pixels of the batch, unlabelled ones included, as published.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        student_channels: Mapping[str, int],
-        teacher_channels: Mapping[str, int],
-        num_classes: int,
-    ) -> None:
-        super().__init__(
-            config, student_channels=student_channels, teacher_channels=teacher_channels, num_classes=num_classes
-        )
-        channels = teacher_channels["features"]
-        self.banks = nn.ModuleDict(_banks(config, num_classes, channels))
-        self.projection = _projection(student_channels["features"], channels) if self.banks else None
+    def build(self) -> None:
+        channels = self.teacher_channels["features"]
+        self.banks = nn.ModuleDict(_banks(self.config, self.num_classes, channels))
+        self.projection = _projection(self.student_channels["features"], channels) if self.banks else None
 
     def terms(self, student: Taps, teacher: Taps, labels: Tensor) -> dict[str, Mean]:
         """Terms "minibatch", "pixel_memory" and "region_memory".

@@ -5,7 +5,6 @@ The logarithms come from `log_softmax`: published codes take that of the softmax
 infinite.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -72,20 +71,11 @@ class Method(DistillationMethod[Config]):
     The adapter is there only where the channel counts differ.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        student_channels: Mapping[str, int],
-        teacher_channels: Mapping[str, int],
-        num_classes: int,
-    ) -> None:
-        super().__init__(
-            config, student_channels=student_channels, teacher_channels=teacher_channels, num_classes=num_classes
-        )
+    def build(self) -> None:
+        ours, theirs = self.student_channels["features"], self.teacher_channels["features"]
         self.adapter: nn.Module = nn.Identity()
-        if config.weights.features and student_channels["features"] != teacher_channels["features"]:
-            self.adapter = nn.Conv2d(student_channels["features"], teacher_channels["features"], 1, bias=False)
+        if self.config.weights.features and ours != theirs:
+            self.adapter = nn.Conv2d(ours, theirs, 1, bias=False)
 
     def terms(self, student: Taps, teacher: Taps, labels: Tensor) -> dict[str, Mean]:
         """Terms "logits" and "features"; see `channel_kl`."""

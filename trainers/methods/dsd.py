@@ -125,18 +125,8 @@ class Method(DistillationMethod[Config]):
 
     remedies: ClassVar[Mapping[str, str]] = {"aux": "set methods.dsd.missing_aux to logits"}
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        student_channels: Mapping[str, int],
-        teacher_channels: Mapping[str, int],
-        num_classes: int,
-    ) -> None:
-        super().__init__(
-            config, student_channels=student_channels, teacher_channels=teacher_channels, num_classes=num_classes
-        )
-        self._student_layers, self._teacher_layers = _layers(student_channels), _layers(teacher_channels)
+    def build(self) -> None:
+        self._student_layers, self._teacher_layers = _layers(self.student_channels), _layers(self.teacher_channels)
 
     def terms(self, student: Taps, teacher: Taps, labels: Tensor) -> dict[str, Mean]:
         """Terms "pixel" and "category"; see `pixel_similarity` and `category_similarity`."""

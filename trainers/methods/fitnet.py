@@ -4,7 +4,6 @@ The paper hints at a middle layer in a stage of its own; CIRKD's and RDD's code,
 during the whole training. The regressor is a 1x1 convolution without bias, also where the channel counts agree.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -54,20 +53,10 @@ def feature_mse(student: Tensor, teacher: Tensor) -> Mean:
 class Method(DistillationMethod[Config]):
     """FitNet between the features, with its adapter."""
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        student_channels: Mapping[str, int],
-        teacher_channels: Mapping[str, int],
-        num_classes: int,
-    ) -> None:
-        super().__init__(
-            config, student_channels=student_channels, teacher_channels=teacher_channels, num_classes=num_classes
-        )
+    def build(self) -> None:
         self.adapter = (
-            nn.Conv2d(student_channels["features"], teacher_channels["features"], 1, bias=False)
-            if config.weights.features
+            nn.Conv2d(self.student_channels["features"], self.teacher_channels["features"], 1, bias=False)
+            if self.config.weights.features
             else None
         )
 

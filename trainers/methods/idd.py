@@ -6,7 +6,6 @@ lambda_3 L_pi. The first two are the methods skd and cwd, which a trial may have
 first step, by `trainers.position`, or ahead of time by `kdstudy position`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, NamedTuple
 
@@ -142,28 +141,17 @@ def _unit(maps: Tensor, along: int) -> Tensor:
 class Method(DistillationMethod[Config]):
     """L_id between the features, and L_pi between what the teacher's position network reads from them."""
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        student_channels: Mapping[str, int],
-        teacher_channels: Mapping[str, int],
-        num_classes: int,
-    ) -> None:
-        super().__init__(
-            config, student_channels=student_channels, teacher_channels=teacher_channels, num_classes=num_classes
-        )
-        ours, theirs = student_channels["features"], teacher_channels["features"]
-        self.channels = theirs
+    def build(self) -> None:
+        ours, theirs = self.student_channels["features"], self.teacher_channels["features"]
         self.network: PositionNetwork | None = None
-        if config.weights.position:
-            self.network = PositionNetwork(theirs, config.pretraining).freeze()
+        if self.config.weights.position:
+            self.network = PositionNetwork(theirs, self.config.pretraining).freeze()
             self.adapter = nn.Identity() if ours == theirs else nn.Conv2d(ours, theirs, 1)
 
     def prepare(self, lessons: Lessons) -> None:
         """Read or train the position network of the teacher."""
         if self.network is not None:
-            found = position.learned(self.config.pretraining, self.channels, lessons)
+            found = position.learned(self.config.pretraining, self.teacher_channels["features"], lessons)
             self.network.load_state_dict(found.state_dict())
 
     def terms(self, student: Taps, teacher: Taps, labels: Tensor) -> dict[str, Mean]:

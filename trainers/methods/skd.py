@@ -5,7 +5,6 @@ which at T = 1 is the batch size times this term, plus a constant. The pair-wise
 pairs of positions. The holistic term lets a discriminator of `discriminator.py` judge the logits as a whole.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -163,18 +162,8 @@ class Critic(Opponent):
 class Method(DistillationMethod[Config]):
     """SKD's three terms."""
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        student_channels: Mapping[str, int],
-        teacher_channels: Mapping[str, int],
-        num_classes: int,
-    ) -> None:
-        super().__init__(
-            config, student_channels=student_channels, teacher_channels=teacher_channels, num_classes=num_classes
-        )
-        self.critic = Critic(config.discriminator, num_classes) if config.weights.holistic else None
+    def build(self) -> None:
+        self.critic = Critic(self.config.discriminator, self.num_classes) if self.config.weights.holistic else None
 
     @property
     def opponent(self) -> Opponent | None:
