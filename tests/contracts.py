@@ -196,13 +196,10 @@ class ModelContract(ConfigContract):
 class MethodContract(ConfigContract):
     """A file of trainers/methods."""
 
-    minimum: ClassVar[float | None] = 0.0
-    """Value of every term where student equals teacher; None where the method states none."""
-    reads_labels: ClassVar[bool] = False
+    zero_at_equality: ClassVar[bool] = True
+    """Whether every term is 0, and so at its minimum, where student equals teacher."""
     additive: ClassVar[bool] = True
     """Whether a batch over two ranks is its halves' totals and counts added up."""
-    blind_to_unlabelled: ClassVar[bool] = True
-    """Whether what lies under unlabelled pixels changes no term that reads labels."""
 
     def method(self, seed: int = 0, *, teacher_channels: dict[str, int] | None = None) -> Any:
         torch.manual_seed(seed)
@@ -237,14 +234,12 @@ class MethodContract(ConfigContract):
             assert mean.total.ndim == mean.count.ndim == 0
             assert mean.value.isfinite() and mean.count > 0
 
-    def test_is_at_its_minimum_where_student_equals_teacher(self, student: Taps, labels: Tensor) -> None:
-        if self.minimum is None:
-            pytest.skip("the method states no minimum")
+    def test_is_zero_where_student_equals_teacher(self, student: Taps, labels: Tensor) -> None:
         method = self.method(teacher_channels=STUDENT_CHANNELS)
         means = method.terms(student, {n: t.detach() for n, t in student.items()}, labels)
-        assert values(means) == pytest.approx(dict.fromkeys(means, self.minimum), abs=1e-6)
+        assert (values(means) == pytest.approx(dict.fromkeys(means, 0.0), abs=1e-6)) == self.zero_at_equality
         (gradient,) = torch.autograd.grad(total(means), student[self.config.taps[0]])
-        assert gradient.abs().max() < 1e-6
+        assert (gradient.abs().max() < 1e-6) == self.zero_at_equality
 
     def test_gradient_reaches_student_and_adapters_but_not_the_teacher(
         self, student: Taps, teacher: Taps, labels: Tensor
@@ -282,30 +277,31 @@ class MethodContract(ConfigContract):
         assert outcomes[0] == outcomes[1]
 
     def test_two_uneven_ranks_make_one(self, student: Taps, teacher: Taps, labels: Tensor) -> None:
-        if not self.additive:
-            pytest.skip("the method compares images of one rank with each other")
         parts = [
             self.terms(s, t, part)
             for s, t, part in zip(halves(student), halves(teacher), (labels[:1], labels[1:]), strict=True)
         ]
         whole = values(self.terms(student, teacher, labels))
-        assert joined(*parts) == pytest.approx(whole, rel=1e-4)
+        assert (joined(*parts) == pytest.approx(whole, rel=1e-4)) == self.additive
+
+
+class LabelledMethodContract(MethodContract):
+    """One that reads labels."""
+
+    blind_to_unlabelled: ClassVar[bool] = True
+    """Whether what lies under unlabelled pixels changes no term."""
 
     def test_unlabelled_pixels_change_nothing(self, student: Taps, teacher: Taps, labels: Tensor) -> None:
-        if not (self.reads_labels and self.blind_to_unlabelled):
-            pytest.skip("the method reads no labels" if not self.reads_labels else "the method says that they do")
         labels = labels.clone()
         labels[:, :, 40:] = IGNORE  # of 97; the nearest label of columns from 6 on, of 13, lies beyond
         others = [
             {name: torch.cat([tap[..., :6], -2 * tap[..., 6:]], -1) for name, tap in taps.items()}
             for taps in (student, teacher)
         ]
-        expected = values(self.terms(student, teacher, labels))
-        assert values(self.terms(others[0], others[1], labels)) == pytest.approx(expected, rel=1e-6)
+        expected = pytest.approx(values(self.terms(student, teacher, labels)), rel=1e-6)
+        assert (values(self.terms(others[0], others[1], labels)) == expected) == self.blind_to_unlabelled
 
     def test_unlabelled_batch_gives_zero_with_a_live_graph(self, student: Taps, teacher: Taps, labels: Tensor) -> None:
-        if not self.reads_labels:
-            pytest.skip("the method reads no labels")
         loss = total(self.terms(student, teacher, torch.full_like(labels, IGNORE)))
         assert loss.item() == 0
         assert_zero_gradient(loss, student)
@@ -318,6 +314,7 @@ class WeightingContract(ConfigContract):
     steps: ClassVar[tuple[int, ...]] = (0, 19)
     """0-based iterations that the promises are kept at."""
     additive: ClassVar[bool] = True
+    """Whether a batch over two ranks is its halves' totals and counts added up, at all steps."""
 
     def weighting(self, **changes: Any) -> Any:
         config = dataclasses.replace(self.config, **changes)
@@ -412,15 +409,15 @@ class WeightingContract(ConfigContract):
             assert values(once) == values(self.terms(student, teacher, labels, step))
 
     def test_two_uneven_ranks_make_one(self, student: Taps, teacher: Taps, labels: Tensor) -> None:
-        if not self.additive:
-            pytest.skip("the weighting looks at one rank's batch as a whole")
+        agreed = []
         for step in self.steps:
             parts = [
                 self.terms(s, t, part, step)
                 for s, t, part in zip(halves(student), halves(teacher), (labels[:1], labels[1:]), strict=True)
             ]
             whole = values(self.terms(student, teacher, labels, step))
-            assert joined(*parts) == pytest.approx(whole, rel=1e-5)
+            agreed.append(joined(*parts) == pytest.approx(whole, rel=1e-5))
+        assert all(agreed) == self.additive
 
     def test_class_weights_are_one_per_class(self) -> None:
         with pytest.raises(ValueError, match=rf"got {CLASSES + 1} for {CLASSES} classes"):

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
 from tests.conftest import arrays, golden
-from tests.contracts import CLASSES, MethodContract, leaves, random_labels, random_taps
+from tests.contracts import CLASSES, LabelledMethodContract, MethodContract, leaves, random_labels, random_taps
 from tests.golden_cases import Reference
 from trainers.data import IGNORE
 from trainers.means import Mean, global_means
@@ -26,7 +26,7 @@ RANKS = 2
 
 class TestContract(MethodContract):
     module = cirkd
-    minimum = None  # the projection makes another vector of the student's
+    zero_at_equality = False  # the projection makes another vector of the student's
     additive = False  # pairs of images; and what a rank normalises by and remembers
 
 
@@ -36,11 +36,10 @@ class TestContractOfTheMinibatch(MethodContract):
     options: ClassVar[dict[str, Any]] = {"pool": 2, "weights": cirkd.Weights(pixel_memory=0, region_memory=0)}
 
 
-class TestContractOfTheMemories(MethodContract):
+class TestContractOfTheMemories(LabelledMethodContract):
     module = cirkd
-    minimum = None
+    zero_at_equality = False
     additive = False
-    reads_labels = True
     blind_to_unlabelled = False  # the projection's batch normalisation sees all pixels, as published
     options: ClassVar[dict[str, Any]] = {"kd_temperature": 2.0, "weights": cirkd.Weights(minibatch=0)}
 

@@ -6,7 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from tests.conftest import golden
-from tests.contracts import CLASSES, STUDENT_CHANNELS, TEACHER_CHANNELS, MethodContract, leaves, random_labels
+from tests.contracts import (
+    CLASSES,
+    STUDENT_CHANNELS,
+    TEACHER_CHANNELS,
+    LabelledMethodContract,
+    MethodContract,
+    leaves,
+    random_labels,
+)
 from tests.golden_cases import Reference
 from trainers.data import IGNORE
 from trainers.methods import idd
@@ -19,10 +27,9 @@ class TestContract(MethodContract):
     module = idd
 
 
-class TestContractOfDistances(MethodContract):
+class TestContractOfDistances(LabelledMethodContract):
     module = idd
     options: ClassVar[dict[str, Any]] = {"weights": idd.Weights(position=0)}
-    reads_labels = True
 
 
 class TestContractOfPositionsByTheFormula(MethodContract):

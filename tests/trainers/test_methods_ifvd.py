@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from tests.conftest import golden
-from tests.contracts import MethodContract
+from tests.contracts import LabelledMethodContract
 from tests.golden_cases import Reference
 from trainers.data import IGNORE
 from trainers.methods import ifvd
@@ -13,9 +13,8 @@ from trainers.methods import ifvd
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 
 
-class TestContract(MethodContract):
+class TestContract(LabelledMethodContract):
     module = ifvd
-    reads_labels = True
 
 
 def naive_cosines(features: Tensor, labels: Tensor, num_classes: int) -> list[float]:

@@ -21,7 +21,7 @@ class TestContractWithoutDiscriminator(MethodContract):
 
 class TestContract(MethodContract):
     module = skd
-    minimum = None  # a score has none
+    zero_at_equality = False  # a score has none
     additive = False  # the discriminator's batch normalisation sees one rank's images
 
 
