@@ -77,7 +77,7 @@ def test_cross_entropy_of_one_pixel_by_hand() -> None:
 
 
 @pytest.mark.parametrize("size", [LABELS_SIZE, (9, 13), (1, 1)])
-@pytest.mark.parametrize("block", [1, 10_000, cross_entropy.BLOCK_ELEMENTS])
+@pytest.mark.parametrize("block", [1, 10_000, cross_entropy.CPU_BLOCK])
 def test_pixel_cross_entropy_is_torchs_in_value_and_gradient(
     logits: Tensor,
     labels: Tensor,
@@ -85,7 +85,7 @@ def test_pixel_cross_entropy_is_torchs_in_value_and_gradient(
     block: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cross_entropy, "BLOCK_ELEMENTS", block)
+    monkeypatch.setattr(cross_entropy, "CPU_BLOCK", block)
     labels = labels[:, : size[0], : size[1]]
     before = logits.clone()
     upstream = torch.randn(labels.shape, dtype=torch.float64)

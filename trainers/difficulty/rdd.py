@@ -143,8 +143,10 @@ def _mask(
     confidence: Confidence,
     min_kept: int,
 ) -> Tensor:
+    valid = labels != IGNORE
+
     def hard(certainty: Tensor) -> Tensor:
-        return hard_pixels(certainty, labels != IGNORE, threshold=threshold, min_kept=min_kept)
+        return hard_pixels(certainty, valid, threshold=threshold, min_kept=min_kept)
 
     ours = hard(student.confidence(confidence))
     if combine == "ohem" or teacher_logits is None:
