@@ -46,18 +46,20 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         ignored = labels == IGNORE
         index = labels.masked_fill(ignored, 0).unsqueeze(1)
-        cross_entropy = logits.new_empty(labels.shape)
-        max_probability = logits.new_empty(labels.shape)
+        cross_entropy, max_probability, log_normaliser = (logits.new_empty(labels.shape) for _ in range(3))
         upsampling = _Upsampling(logits, labels)
         wide = upsampling.widened(logits)
         for rows in upsampling.blocks:
             scores = upsampling.rows(wide, rows)
-            scores -= scores.amax(dim=1, keepdim=True)
+            peak = scores.amax(dim=1, keepdim=True)
+            scores -= peak
             target = scores.gather(1, index[:, :, rows]).squeeze(1)
             normaliser = scores.exp_().sum(dim=1)
-            torch.sub(normaliser.log(), target, out=cross_entropy[:, rows])
             torch.reciprocal(normaliser, out=max_probability[:, rows])
-        ctx.save_for_backward(logits, labels)
+            normaliser.log_()
+            torch.sub(normaliser, target, out=cross_entropy[:, rows])
+            torch.add(normaliser, peak.squeeze(1), out=log_normaliser[:, rows])
+        ctx.save_for_backward(logits, labels, log_normaliser)
         ctx.mark_non_differentiable(max_probability)
         return cross_entropy.masked_fill_(ignored, 0), max_probability
 
@@ -65,7 +67,7 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
     @once_differentiable
     @in_full_precision
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None]:
-        logits, labels = ctx.saved_tensors
+        logits, labels, log_normaliser = ctx.saved_tensors
         ignored = labels == IGNORE
         index = labels.masked_fill(ignored, 0).unsqueeze(1)
         gradient = gradient.masked_fill(ignored, 0).unsqueeze(1)
@@ -75,7 +77,8 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
         for rows in upsampling.blocks:
             upstream = gradient[:, :, rows]
             # softmax * upstream, less upstream at the label
-            full = F.softmax(upsampling.rows(wide, rows), dim=1).mul_(upstream)
+            probabilities = upsampling.rows(wide, rows).sub_(log_normaliser[:, None, rows]).exp_()
+            full = probabilities.mul_(upstream)
             full.scatter_add_(1, index[:, :, rows], -upstream)
             upsampling.add_rows(total, rows, full)
         return upsampling.narrowed(total), None
