@@ -24,6 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(f"kdstudy: {line}", file=sys.stderr)
         return WRONG_INPUT
+    except (FileExistsError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+        print(f"kdstudy: {error.filename}: {error.strerror}; name another path", file=sys.stderr)
+        return WRONG_INPUT
     except KeyboardInterrupt:
         print("kdstudy: stopped", file=sys.stderr)
         return FAILED

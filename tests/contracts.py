@@ -254,6 +254,18 @@ class MethodContract(ConfigContract):
             assert (parameter.grad is not None) == parameter.requires_grad, name
             assert parameter.grad is None or parameter.grad.isfinite().all(), name
 
+    def test_a_pixel_without_any_feature_gets_no_great_gradient(
+        self, student: Taps, teacher: Taps, labels: Tensor
+    ) -> None:
+        blank = {name: tap.detach().clone() for name, tap in student.items()}
+        for tap in blank.values():
+            tap[:, :, 4:6, 4:6] = 0
+        largest = []
+        for taps in (leaves(student), leaves(blank)):
+            total(self.terms(taps, teacher, labels)).backward()
+            largest.append(max(float(taps[name].grad.abs().max()) for name in self.config.taps))
+        assert largest[1] < 100 * largest[0]
+
     def test_bfloat16_taps_give_nearly_the_same(self, student: Taps, teacher: Taps, labels: Tensor) -> None:
         exact = values(self.terms(student, teacher, labels))
         with torch.autocast("cpu", torch.bfloat16):

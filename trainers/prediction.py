@@ -33,6 +33,16 @@ class Views:
     window: tuple[Side, Side] | None = None
     stride: tuple[Side, Side] | None = None
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for a stride without window, or one that leaves gaps."""
+        if self.stride is None:
+            return
+        if self.window is None or any(step > side for step, side in zip(self.stride, self.window, strict=True)):
+            raise ValueError(
+                f"a stride must be that of a window and at most as large, but got stride={self.stride} and "
+                f"window={self.window}; lower the stride, or give a window"
+            )
+
 
 def predict(network: nn.Module, images: Tensor, views: Views) -> Tensor:
     """The class of every pixel.
@@ -44,9 +54,6 @@ def predict(network: nn.Module, images: Tensor, views: Views) -> Tensor:
 
     Returns:
         int64 [B, H, W].
-
-    Raises:
-        ValueError: where the stride leaves gaps between windows.
     """
     looks = [(scale, mirrored) for scale in views.scales for mirrored in ((False, True) if views.flip else (False,))]
     if len(looks) == 1:
@@ -92,6 +99,4 @@ def _windows(images: Tensor, views: Views) -> list[tuple[slice, slice]]:
 
 
 def _starts(length: int, window: int, stride: int) -> list[int]:
-    if stride > window:
-        raise ValueError(f"windows must meet, but got a stride of {stride} for windows of {window}; lower the stride")
     return [*range(0, max(0, length - window), stride), max(0, length - window)]

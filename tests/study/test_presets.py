@@ -14,7 +14,7 @@ from trainers.loop import train
 from trainers.registry import implementations
 
 METHODS = ("kd", "at", "fitnet", "skd", "ifvd", "cwd", "dsd", "cirkd", "idd")
-ROWS = ("baseline", *METHODS, "rdd", *(f"rdd-{method}" for method in METHODS if method != "kd"))
+ROWS = ("baseline", "ohem", "focal", *METHODS, "rdd", *(f"rdd-{method}" for method in METHODS if method != "kd"))
 NETWORK = "{architecture: deeplabv3, backbone: mobilenetv2_035, head_channels: 12, rates: [2, 4]}"
 SHRUNKEN = [
     "data={name: streets, size: [48, 64], train_images: 8, val_images: 2}",
@@ -56,4 +56,5 @@ def test_a_row_trains(row: str, paper_sized: StudyConfig, teacher_file: Path, tm
     methods: dict[str, Any] = dict(trial.methods)
     expected = {f"{name}/{term}" for name, method in methods.items() for term, w in vars(method.weights).items() if w}
     assert expected | {"task/main", "task/aux"} <= terms
-    assert trial.task.weighting == ("rdd" if row.startswith("rdd") else "uniform")
+    weighting = row if row in ("ohem", "focal") else "rdd" if row.startswith("rdd") else "uniform"
+    assert trial.task.weighting == weighting

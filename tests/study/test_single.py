@@ -192,7 +192,12 @@ def test_predictions_of_cityscapes_test_split_are_written_as_label_ids(
         (["{file}", "--dataset", "camvid"], "data.root must be CamVid's folder"),
         (["{file}", "--dataset", "streets", "--split", "test"], "must be one of train, val, but got test"),
         (["{file}", "--dataset", "streets", "--scales", "0"], "scales.0: input should be greater than 0, but got 0"),
-        (["{file}", "--dataset", "streets", "--window", "9", "9", "--stride", "10", "9"], "windows must meet"),
+        (
+            ["{file}", "--dataset", "streets", "--window", "9", "9", "--stride", "10", "9"],
+            "a stride must be that",
+        ),
+        (["{file}", "--dataset", "streets", "--stride", "5", "5"], "a stride must be that"),
+        (["{file}", "--dataset", "streets", "--export", "{file}"], "name another path"),
         (["{folder}", "--dataset", "streets"], "name a checkpoint_... folder of a trial"),
         (["{folder}/none", "--dataset", "streets"], "name a checkpoint_... folder of a trial"),
     ],

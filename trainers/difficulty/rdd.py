@@ -116,7 +116,7 @@ def tse_mask(
             alone.
         confidence: largest softmax probability (paper), or that of the label (published).
         min_kept: least number of hard pixels of each network in this batch, by raising its
-            threshold.
+            threshold; above the number of valid pixels all are hard to both, which leaves `xor` none.
 
     Returns:
         bool [B, H, W], False at ignored pixels.

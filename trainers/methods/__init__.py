@@ -60,6 +60,13 @@ def check_one_shape(student: Tensor, teacher: Tensor) -> None:
         )
 
 
+def unit(vectors: Tensor, dim: int) -> Tensor:
+    """`vectors` scaled to length 1 along `dim`. One of zeros stays so and gets no gradient, where dividing by the
+    1e-12 of F.normalize would give it one of 1e12."""
+    length: Tensor = torch.linalg.vector_norm(vectors, dim=dim, keepdim=True)
+    return vectors / length.masked_fill(length < 1e-12, torch.inf)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Lessons:
     """What a method may learn from before a trial's first step: the teacher and the batches, never the student.

@@ -15,7 +15,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from trainers.means import Mean, at_least_float32, in_full_precision
-from trainers.methods import DistillationMethod, check_one_grid
+from trainers.methods import DistillationMethod, check_one_grid, unit
 from trainers.methods.class_regions import resized_labels
 from trainers.methods.contrast import similarity_kl
 from trainers.methods.memory_banks import Fill, MemoryBank, PixelBank, RegionBank
@@ -96,7 +96,7 @@ def minibatch_contrast(
     maps = student, teacher.detach()
     if pool > 1:
         maps = F.avg_pool2d(maps[0], pool, ceil_mode=True), F.avg_pool2d(maps[1], pool, ceil_mode=True)
-    ours, theirs = (_rows(F.normalize(features, dim=1)) for features in maps)
+    ours, theirs = (_rows(unit(features, dim=1)) for features in maps)
     keys = (gathered(ours), gathered(theirs)) if span_ranks else (ours, theirs)
     images = len(student) * len(keys[0]) // len(ours)
     divergence = similarity_kl((ours, keys[0]), (theirs, keys[1]), temperature=temperature, groups=images)
@@ -207,7 +207,7 @@ class Method(DistillationMethod[Config]):
 
     def _memory_terms(self, student: Tensor, teacher: Tensor, labels: Tensor) -> dict[str, Mean]:
         check_one_grid(student, teacher)
-        student, teacher = (F.normalize(at_least_float32(features), dim=1) for features in (student, teacher))
+        student, teacher = (unit(at_least_float32(features), dim=1) for features in (student, teacher))
         labels = resized_labels(labels, (student.shape[-2], student.shape[-1]))
         labelled = ((labels >= 0) & (labels < self.num_classes)).flatten()
         terms = {}

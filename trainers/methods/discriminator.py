@@ -81,7 +81,7 @@ class SelfAttention(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Logits [B, C, h, w], no side below 64, to scores [B, 1, h', w']; in at least float32.
+    """Logits [B, C, h, w] to scores [B, 1, h', w'], in at least float32; see `enlarged` for sides below 64.
 
     Args:
         num_classes: C.
@@ -100,7 +100,7 @@ class Discriminator(nn.Module):
     @in_full_precision
     def forward(self, logits: Tensor) -> Tensor:
         """Scores, high for what looks like the teacher's."""
-        maps = self.preprocess_additional(logits)
+        maps = self.preprocess_additional(enlarged(logits))
         maps = self.attn1(self.l3(self.l2(self.l1(maps))))
         scores: Tensor = self.last(self.attn2(self.l4(maps)))
         return scores

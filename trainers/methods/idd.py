@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from trainers import position
 from trainers.means import Mean, in_full_precision
-from trainers.methods import DistillationMethod, Lessons, check_one_grid
+from trainers.methods import DistillationMethod, Lessons, check_one_grid, unit
 from trainers.methods.class_regions import class_sums, resized_labels
 from trainers.methods.position_network import PositionNetwork, Pretraining
 from trainers.models import Taps
@@ -129,13 +129,9 @@ def position_information(student_maps: Tensor, teacher_maps: Tensor, *, axis: Ax
     across, down = (-1, -2) if axis == "text" else (-2, -1)
     total = student_maps.new_zeros(())
     for direction, along in enumerate((across, down)):
-        ours, theirs = (_unit(maps[:, direction], along) for maps in (student_maps, teacher_maps.detach()))
+        ours, theirs = (unit(maps[:, direction], along) for maps in (student_maps, teacher_maps.detach()))
         total = total + torch.linalg.vector_norm(ours - theirs, dim=along).sum() / 2
     return Mean(total, total.new_full((), len(student_maps)))
-
-
-def _unit(maps: Tensor, along: int) -> Tensor:
-    return nn.functional.normalize(maps, dim=along)
 
 
 class Method(DistillationMethod[Config]):

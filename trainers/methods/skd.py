@@ -14,12 +14,11 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from trainers.means import Mean, at_least_float32, in_full_precision
-from trainers.methods import DistillationMethod, Opponent, check_one_grid, weighed
+from trainers.methods import DistillationMethod, Opponent, check_one_grid, unit, weighed
 from trainers.methods.discriminator import (
     Discriminator,
     GanLoss,
     discriminator_loss,
-    enlarged,
     generator_loss,
     gradient_penalty,
 )
@@ -123,7 +122,7 @@ def _unit_nodes(features: Tensor, pool: int | float, detach_norm: bool) -> Tenso
     if detach_norm:
         length: Tensor = nodes.norm(dim=1, keepdim=True).detach() + 1e-8
         return nodes / length
-    return F.normalize(nodes, dim=1)
+    return unit(nodes, dim=1)
 
 
 def _squared_gram(first: Tensor, second: Tensor) -> Tensor:
@@ -139,7 +138,7 @@ class Critic(Opponent):
 
     def forward(self, student: Taps, teacher: Taps) -> dict[str, Mean]:
         """Terms "discriminator" and, with wgan-gp, "penalty"."""
-        fake, real = (enlarged(at_least_float32(taps["logits"].detach())) for taps in (student, teacher))
+        fake, real = (at_least_float32(taps["logits"].detach()) for taps in (student, teacher))
         terms = {"discriminator": discriminator_loss(self.network(fake), self.network(real), kind=self.config.loss)}
         if self.config.loss == "wgan-gp":
             alpha = torch.rand(len(fake), 1, 1, 1, dtype=fake.dtype, device=fake.device)
@@ -180,5 +179,5 @@ class Method(DistillationMethod[Config]):
                 student["features"], teacher["features"], pool=config.pool, detach_norm=config.detach_norm
             )
         if self.critic is not None:
-            terms["holistic"] = generator_loss(self.critic.network(enlarged(student["logits"])))
+            terms["holistic"] = generator_loss(self.critic.network(student["logits"]))
         return terms
