@@ -61,17 +61,21 @@ def export(folder: Path, *, trial: str | None, arm: str | None, out: Path | None
     writing = place.with_name(f"{place.name}.writing")
     shutil.rmtree(writing, ignore_errors=True)
     writing.mkdir(parents=True)
-    size = _size(trained)
-    if onnx:
+    _write_network(network, card, trained, writing)
+    size = _size(trained) if onnx else None
+    if size:
         _write_onnx(network, card.normalisation, size, writing / ONNX)
-    teachers.save(network, card, writing / STUDENT)
-    about = {"network": identity(card), "trial": identity(trained)}
-    (writing / CONFIG).write_text(json.dumps(about, indent=2) + "\n")
     facts = model_card.facts(config, row, read_metrics(checkpoint), trained, _environment(folder, row))
-    usage = model_card.usage(STUDENT, card, onnx=(ONNX, size) if onnx else None)
+    usage = model_card.usage(STUDENT, card, onnx=(ONNX, size) if size else None)
     (writing / CARD).write_text(f"{facts}\n{usage}")
     writing.replace(place)
     return place
+
+
+def _write_network(network: nn.Module, card: teachers.TeacherCard, trained: TrialConfig, place: Path) -> None:
+    teachers.save(network, card, place / STUDENT)
+    about = {"network": identity(card), "trial": identity(trained)}
+    (place / CONFIG).write_text(json.dumps(about, indent=2) + "\n")
 
 
 def _row(config: StudyConfig, folder: Path, trial: str | None, arm: str | None) -> dict[str, Any]:
