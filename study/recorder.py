@@ -27,7 +27,7 @@ from study.tables import TableWriter
 from study.trial import ERROR, FINAL, OBJECTIVES, release
 from study.view import View
 from trainers.checkpoint import read_evaluations
-from trainers.checkpoint_folder import fault
+from trainers.checkpoint_folder import EVALUATIONS, fault
 from trainers.config import TrialConfig, canonical_json, parse
 from trainers.worker import CHECKPOINT, WARNING
 
@@ -186,8 +186,8 @@ class Recorder(Callback):  # type: ignore[misc]
         self._view.ended(run["arm"], run["number"], state.name, value, error)
 
     def _keep_counts(self, run: Mapping[str, Any], checkpoint: Path, result: Mapping[str, Any]) -> None:
-        """What each image counted, from the trial's last checkpoint, as long as that is whole."""
-        if wrong := fault(checkpoint):
+        """What each image counted, from the trial's last checkpoint, where that is not damaged."""
+        if wrong := fault(checkpoint, (EVALUATIONS,)):
             said = f"{wrong}; the table image_confusion does not have this trial"
             self._view.say(f"warning: {run['arm']} {run['number']}: {said}")
             return

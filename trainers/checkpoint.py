@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from trainers.checkpoint_folder import fault
+from trainers.checkpoint_folder import EVALUATIONS, METRICS, STATE, TRIAL, WEIGHTS, fault
 from trainers.config import ConfigError, TrialConfig, canonical_json, parse
 from trainers.distiller import Distiller
 
@@ -62,17 +62,17 @@ class TrainState:
         )
         np.savez_compressed(evaluations, allow_pickle=False, images=np.array(image_names), **counts)
         return {
-            "trial.json": canonical_json(config).encode(),
-            "weights.safetensors": safetensors_bytes(weights),
-            "state.pt": state.getvalue(),
-            "metrics.json": json.dumps(self.metrics).encode(),
-            "evaluations.npz": evaluations.getvalue(),
+            TRIAL: canonical_json(config).encode(),
+            WEIGHTS: safetensors_bytes(weights),
+            STATE: state.getvalue(),
+            METRICS: json.dumps(self.metrics).encode(),
+            EVALUATIONS: evaluations.getvalue(),
         }
 
     def load(self, folder: Path) -> None:
         """Continue from a checkpoint of the same trial."""
-        self.distiller.load_state_dict(load_file(folder / "weights.safetensors"))
-        state = torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
+        self.distiller.load_state_dict(load_file(folder / WEIGHTS))
+        state = torch.load(folder / STATE, weights_only=True, map_location="cpu")
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         for name, optimizer in self.opponents.items():
@@ -84,13 +84,13 @@ class TrainState:
 
 def read_metrics(folder: Path) -> dict[str, float | int | str]:
     """The report that came with a checkpoint."""
-    metrics: dict[str, float | int | str] = json.loads((folder / "metrics.json").read_text())
+    metrics: dict[str, float | int | str] = json.loads((folder / METRICS).read_text())
     return metrics
 
 
 def read_evaluations(folder: Path) -> tuple[list[str], dict[str, Tensor]]:
     """Image names, and counts per image [images, C, 3] of the "last" and the "best" evaluation."""
-    with np.load(folder / "evaluations.npz") as stored:
+    with np.load(folder / EVALUATIONS) as stored:
         names = [str(name) for name in stored["images"]]
         counts = {name: torch.from_numpy(stored[name]) for name in stored.files if name != "images"}
     return names, counts
@@ -103,13 +103,13 @@ def read_student(folder: Path) -> tuple[TrialConfig, dict[str, Any]]:
         ValueError: where `folder` is no checkpoint, is damaged or cannot be read.
     """
     remedy = "name a checkpoint_... folder of a trial"
-    if wrong := fault(folder, ("trial.json", "weights.safetensors")):
+    if wrong := fault(folder, (TRIAL, WEIGHTS)):
         raise ValueError(f"a checkpoint must be a folder with whole files, but {wrong}; {remedy}")
     try:
-        config = parse(TrialConfig, json.loads((folder / "trial.json").read_text()))
-        with safe_open(folder / "weights.safetensors", framework="pt") as file:
+        config = parse(TrialConfig, json.loads((folder / TRIAL).read_text()))
+        with safe_open(folder / WEIGHTS, framework="pt") as file:
             names = [name for name in file.keys() if name.startswith("student.")]  # noqa: SIM118
             weights = {name.removeprefix("student."): file.get_tensor(name) for name in names}
     except ConfigError as error:
-        raise ValueError(f"{folder / 'trial.json'} must be a trial's configuration, but: {error}; {remedy}") from None
+        raise ValueError(f"{folder / TRIAL} must be a trial's configuration, but: {error}; {remedy}") from None
     return config, weights

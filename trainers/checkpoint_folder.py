@@ -23,8 +23,11 @@ from safetensors.torch import load_file
 KEEP = 2
 """Newest checkpoints that are kept: a trial is at most two reports ahead of who reads them."""
 
+WEIGHTS, STATE, EVALUATIONS = "weights.safetensors", "state.pt", "evaluations.npz"
+TRIAL, METRICS = "trial.json", "metrics.json"
 MANIFEST = "manifest.json"
 WRITING = "checkpoint.writing"
+"""Name of a folder that is being written."""
 
 
 def _load_state(path: Path) -> object:
@@ -37,11 +40,11 @@ def _load_arrays(path: Path) -> object:
 
 
 READERS: Mapping[str, Callable[[Path], object]] = {
-    "trial.json": lambda path: json.loads(path.read_text()),
-    "weights.safetensors": load_file,
-    "state.pt": _load_state,
-    "metrics.json": lambda path: json.loads(path.read_text()),
-    "evaluations.npz": _load_arrays,
+    TRIAL: lambda path: json.loads(path.read_text()),
+    WEIGHTS: load_file,
+    STATE: _load_state,
+    METRICS: lambda path: json.loads(path.read_text()),
+    EVALUATIONS: _load_arrays,
 }
 """The files of a checkpoint, and what reads each; none of them unpickles more than tensors."""
 
@@ -172,6 +175,7 @@ class Checkpoints:
 
         These are moved aside, so that they neither count among the newest nor are lost to a look at them.
         """
+        shutil.rmtree(self.folder / WRITING, ignore_errors=True)  # of an attempt that died
         faults: list[str] = []
         for path in reversed(self.all()):
             wrong = fault(path)

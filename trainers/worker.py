@@ -52,8 +52,10 @@ class InlineContext(RayContext):
 
 
 class RayTrainContext(RayContext):
-    """One rank of a Ray Train worker group. Ray Train itself is given no checkpoints: it would copy them once more,
-    keep others than these and not look whether they are whole.
+    """One rank of a Ray Train worker group.
+
+    Ray Train itself is given no checkpoints: it would copy them once more, keep others than these, and not look whether
+    they are whole.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -146,7 +146,7 @@ def test_a_damaged_checkpoint_at_the_end_costs_its_counts_and_nothing_else(
     trial = driver.start()
     driver.result(trial, final=True, checkpoint=str(tmp_path / "checkpoint_000000002"))
     driver.recorder.on_trial_complete(0, [], trial)
-    assert "checkpoint_000000002/trial.json cannot be read: No such file" in capsys.readouterr().err
+    assert "checkpoint_000000002/evaluations.npz cannot be read: No such file" in capsys.readouterr().err
     (row,) = driver.rows("trials")
     assert row["state"] == "COMPLETE" and driver.rows("image_confusion") == []
 

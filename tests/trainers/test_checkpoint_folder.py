@@ -149,6 +149,13 @@ def test_the_newest_are_kept_and_the_best(tmp_path: Path, best: list[int], kept:
     assert KEEP == 2
 
 
+def test_what_a_killed_attempt_was_writing_is_removed(folder: Path) -> None:
+    (folder / WRITING).mkdir()
+    (folder / WRITING / "weights.safetensors").write_bytes(b"half")
+    assert Checkpoints(folder).latest() == (folder / "checkpoint_000000006", None)
+    assert names(folder) == ["checkpoint_000000004", "checkpoint_000000006"]
+
+
 def test_a_checkpoint_may_come_again(folder: Path) -> None:
     halved(folder / "checkpoint_000000006" / "state.pt")
     place(Checkpoints(folder), [6], best=4)

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import math
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 from tests.trainers import small
-from tests.trainers.stops import StoppedError, ending, equal, reproducible, stopped
+from tests.trainers.stops import StoppedError, ending, equal, reproducible, stopped, tensors
 from tests.trainers.test_checkpoint_folder import full_at
-from trainers import optim
+from trainers import optim, reports
 from trainers.checkpoint import TrainState, read_evaluations
 from trainers.checkpoint_folder import MANIFEST
 from trainers.config import OptimizerConfig
@@ -164,6 +165,34 @@ def test_a_finished_trial_trains_nothing(undisturbed: LocalContext, distilled: d
     assert train(small.trial(distilled), again) == undisturbed.reports[-1]
     assert again.reports == []
     assert equal(ending(undisturbed.folder), before)
+
+
+def test_a_checkpoint_is_of_its_iteration_although_the_training_goes_on(
+    tmp_path: Path, distilled: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(small.trial(distilled), LocalContext(tmp_path / "at once", keep=3))
+    set_rate, write, step, later = optim.set_rate, reports.write, iter(range(100)), threading.Event()
+
+    def counted(*arguments: Any) -> None:
+        if next(step) == 5:  # two steps after the first evaluation
+            later.set()
+        set_rate(*arguments)
+
+    def slow(*arguments: Any) -> None:
+        assert later.wait(60)
+        write(*arguments)
+
+    monkeypatch.setattr(optim, "set_rate", counted)
+    monkeypatch.setattr(reports, "write", slow)
+    train(small.trial(distilled), LocalContext(tmp_path / "later", keep=3))
+    for name in ("weights.safetensors", "evaluations.npz"):
+        contents = [(tmp_path / run / "checkpoint_000000003" / name).read_bytes() for run in ("at once", "later")]
+        assert contents[0] == contents[1]
+    momenta = [
+        tensors(torch.load(tmp_path / run / "checkpoint_000000003" / "state.pt", weights_only=True)["optimizer"])
+        for run in ("at once", "later")
+    ]
+    assert momenta[0] and equal(*momenta)
 
 
 @pytest.mark.parametrize("damaged", [1, 2, 3])
