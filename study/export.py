@@ -8,7 +8,8 @@ import importlib.util
 import json
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,18 +59,28 @@ def export(folder: Path, *, trial: str | None, arm: str | None, out: Path | None
         raise ValueError(f"--out must be a new folder, but {place} is not empty; choose another")
     checkpoint = _checkpoint(config, Checkpoints(named), row)
     trained, network, card = student(checkpoint)
+    size = _size(trained) if onnx else None
+    facts = model_card.facts(config, row, read_metrics(checkpoint), trained, _environment(folder, row))
+    usage = model_card.usage(STUDENT, card, onnx=(ONNX, size) if size else None)
+    with _renamed_into(place) as writing:
+        if size:
+            _write_onnx(network, card.normalisation, size, writing / ONNX)
+        _write_network(network, card, trained, writing)
+        (writing / CARD).write_text(f"{facts}\n{usage}")
+    return place
+
+
+@contextmanager
+def _renamed_into(place: Path) -> Iterator[Path]:
+    """A folder that becomes `place` at the end, and is gone where something fails."""
     writing = place.with_name(f"{place.name}.writing")
     shutil.rmtree(writing, ignore_errors=True)
     writing.mkdir(parents=True)
-    _write_network(network, card, trained, writing)
-    size = _size(trained) if onnx else None
-    if size:
-        _write_onnx(network, card.normalisation, size, writing / ONNX)
-    facts = model_card.facts(config, row, read_metrics(checkpoint), trained, _environment(folder, row))
-    usage = model_card.usage(STUDENT, card, onnx=(ONNX, size) if size else None)
-    (writing / CARD).write_text(f"{facts}\n{usage}")
-    writing.replace(place)
-    return place
+    try:
+        yield writing
+        writing.replace(place)
+    finally:
+        shutil.rmtree(writing, ignore_errors=True)
 
 
 def _write_network(network: nn.Module, card: teachers.TeacherCard, trained: TrialConfig, place: Path) -> None:
@@ -154,13 +165,17 @@ def _require_onnx() -> None:
 
 def _write_onnx(network: nn.Module, normalisation: Normalisation, size: tuple[int, int], path: Path) -> None:
     images = torch.zeros(1, 3, *size)
-    torch.onnx.export(
-        _Deployed(network, normalisation).eval(),
-        (images,),
-        path,
-        input_names=["images"],
-        output_names=["logits"],
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+    try:
+        torch.onnx.export(
+            _Deployed(network, normalisation).eval(),
+            (images,),
+            path,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    except torch.onnx.OnnxExporterError as error:
+        told = str(error).partition(". ")[0]  # what follows is advice to who writes exporters
+        raise ValueError(f"PyTorch cannot write this network as ONNX ({told}); leave out --onnx") from None

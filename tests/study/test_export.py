@@ -12,8 +12,9 @@ import onnx
 import pytest
 import torch
 from onnx.reference import ReferenceEvaluator
+from torch import nn
 
-from study import recorder, runner, tables
+from study import export, recorder, runner, tables
 from study.__main__ import main
 from study.config import StudyConfig
 from study.loading import load
@@ -148,6 +149,25 @@ def test_without_the_package_onnx_it_is_named(
     assert (
         "--onnx needs the package onnxscript, which is not here; pip install 'kdstudy[onnx]'" in capsys.readouterr().err
     )
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+class Undecided(nn.Module):
+    """What cannot be exported: its shape depends on what it sees."""
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"logits": images if bool(images.sum() > 0) else images[..., :8, :8]}
+
+
+def test_a_network_that_cannot_be_written_as_onnx_is_refused(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    student = export.student
+    monkeypatch.setattr(export, "student", lambda path: (student(path)[0], Undecided(), student(path)[2]))
+    assert main(["export", str(folder), "--onnx", "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("kdstudy: PyTorch cannot write this network as ONNX (Failed to export")
+    assert said.endswith("); leave out --onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
