@@ -50,6 +50,10 @@ def _parser() -> argparse.ArgumentParser:
     _takes_cluster(_takes_out(_takes_study(add("teacher", _teacher, "train, or find, the teacher of a study"))))
     position = _takes_study(add("position", _position, "train, or find, what IDD reads positions with"))
     position.add_argument("--arm", help="arm of the study, at its spaces' defaults; all that need it by default")
+    export = _takes_out(_takes_folder(add("export", _export, "write the student of a trial, with its provenance")))
+    export.add_argument("--trial", metavar="ARM-N", help="a trial that ended, ARM-N, or N with --arm; the best one")
+    export.add_argument("--arm", help="arm of the trial")
+    export.add_argument("--onnx", action="store_true", help="an ONNX file of the network too")
     train = _takes_out(
         _takes_study(add("train", _train, "run one trial: a study's arm, or a trial's own configuration"))
     )
@@ -230,6 +234,14 @@ def _position(options: argparse.Namespace) -> int:
             f"{found.arm}: mean absolute error {found.error:.3f} of the map's side on {found.images} validation images "
             f"(a constant guess: {found.constant:.3f}), {found.path}"
         )
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from study.export import export
+
+    out = export(options.folder, trial=options.trial, arm=options.arm, out=options.out, onnx=options.onnx)
+    print(f"written to {out}")
     return 0
 
 

@@ -24,10 +24,12 @@ from study import tables
 from study.config import TEACHER, StudyConfig
 from study.ledger import ArmLedger
 from study.tables import TableWriter
-from study.trial import CHECKPOINT, ERROR, FINAL, OBJECTIVES, release
+from study.trial import ERROR, FINAL, OBJECTIVES, release
 from study.view import View
 from trainers.checkpoint import read_evaluations
+from trainers.checkpoint_folder import EVALUATIONS, fault
 from trainers.config import TrialConfig, canonical_json, parse
+from trainers.worker import CHECKPOINT, WARNING
 
 NAMED = {
     "val/miou_percent": "miou_percent",
@@ -134,6 +136,8 @@ class Recorder(Callback):  # type: ignore[misc]
         if "val/miou_percent" not in result or FINAL in result or ERROR in result:
             return
         run = trial.config
+        if WARNING in result:
+            self._view.say(f"warning: {run['arm']} {run['number']}: {result[WARNING]}")
         key = {"arm": run["arm"], "trial": run["number"], "iteration": int(result["iteration"])}
         self._tables.reports.append([report_row(key, run["attempt"], result)])
         ious = {n.removeprefix(CLASS): v for n, v in result.items() if n.startswith(CLASS)}
@@ -176,12 +180,18 @@ class Recorder(Callback):  # type: ignore[misc]
         arm.tell(run["number"], state, value, row)
         self._tables.trials.append([_with_times(row)])
         if CHECKPOINT in result:
-            self._tables.image_confusion.append(
-                confusion_rows(run, Path(result[CHECKPOINT]), result, self._config.class_names)
-            )
+            self._keep_counts(run, Path(result[CHECKPOINT]), result)
         if state == TrialState.COMPLETE and run["arm"] == TEACHER:
             self._on_teacher(Path(result[CHECKPOINT]))
         self._view.ended(run["arm"], run["number"], state.name, value, error)
+
+    def _keep_counts(self, run: Mapping[str, Any], checkpoint: Path, result: Mapping[str, Any]) -> None:
+        """What each image counted, from the trial's last checkpoint, where that is not damaged."""
+        if wrong := fault(checkpoint, (EVALUATIONS,)):
+            said = f"{wrong}; the table image_confusion does not have this trial"
+            self._view.say(f"warning: {run['arm']} {run['number']}: {said}")
+            return
+        self._tables.image_confusion.append(confusion_rows(run, checkpoint, result, self._config.class_names))
 
 
 def _reason(failure: Exception | None) -> str:

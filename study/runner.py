@@ -29,6 +29,7 @@ from study.ledger import ArmLedger, open_arms, repair_journal, status
 from study.lock import locked
 from study.teaching import StudyTeacher
 from study.view import View
+from trainers.checkpoint_folder import Checkpoints
 from trainers.config import ConfigError, canonical_json, parse
 
 CONFIG = "study.json"
@@ -150,7 +151,7 @@ def _drive(config: StudyConfig, folder: Path, torn: str | None, only_teacher: bo
     arms.update({name: arm for name, arm in opened.items() if name == TEACHER or not only_teacher})
     if teacher.must_train and arms[TEACHER].finished:
         # the last driver died between the end of the training and the writing of the file
-        teacher.trained(sorted(trial_folder(folder, TEACHER, 0).glob("checkpoint_[0-9]*"))[-1])
+        teacher.trained(Checkpoints(trial_folder(folder, TEACHER, 0)).of(config.teacher_trial().train.iterations))
     written = Tables(folder, arms)
     written.complete(arms)
     written.environment.append([environment()])

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,9 +13,10 @@ from study.ledger import ArmLedger
 from trainers import models
 from trainers import teacher as teachers
 from trainers.checkpoint import read_metrics, read_student
-from trainers.config import TeacherFile, content_hash, plain
+from trainers.config import TeacherFile, TrialConfig, content_hash, plain
 from trainers.evaluation import evaluate
 from trainers.loop import NORMALISATION
+from trainers.models import SegmentationNetwork
 from trainers.models.weights import load_weights
 from trainers.registry import module_of
 
@@ -77,7 +79,13 @@ class StudyTeacher:
         """Keep what the teacher's trial left in its last checkpoint."""
         path = teacher_path(self._config)
         if not path.exists():  # another study may have trained the same one meanwhile
-            export(checkpoint, path)
+            try:
+                export(checkpoint, path)
+            except ValueError as error:
+                raise ValueError(
+                    f"the teacher was trained, but cannot be kept: {error}; train it beside this study, with kdstudy "
+                    "teacher STUDY, and resume"
+                ) from None
         self._use(path, expected=None)
 
     def ready(self, arms: Mapping[str, ArmLedger]) -> TeacherFile | None:
@@ -109,27 +117,35 @@ def teacher_path(config: StudyConfig) -> Path:
     return Path(config.teacher.folder) / f"{content_hash(config.teacher_trial())[:16]}.safetensors"
 
 
+def student(checkpoint: Path) -> tuple[TrialConfig, SegmentationNetwork, teachers.TeacherCard]:
+    """What trained the student of a checkpoint, its network, and what a file of it says.
+
+    Raises:
+        ValueError: where `checkpoint` is none, or is damaged.
+    """
+    config, weights = read_student(checkpoint)
+    names = module_of(config.data).Dataset.class_names
+    network = models.build(config.student, num_classes=len(names))
+    load_weights(network, weights, source=str(checkpoint))
+    card = teachers.TeacherCard(
+        model=config.student,
+        class_names=names,
+        normalisation=NORMALISATION,
+        data=config.data,
+        miou_percent=float(read_metrics(checkpoint)["val/miou_percent"]),
+        trained_by=content_hash(config),
+    )
+    return config, network, card
+
+
 def export(checkpoint: Path, path: Path) -> None:
     """Write the student of a checkpoint as a teacher's file, with what it scores on the first validation images."""
-    config, weights = read_student(checkpoint)
-    metrics = read_metrics(checkpoint)
-    data = module_of(config.data).Dataset(config.data, "val")
-    network = models.build(config.student, num_classes=len(data.class_names))
-    load_weights(network, weights, source=str(checkpoint))
+    config, network, card = student(checkpoint)
     probe = evaluate(
         network,
-        data,
+        module_of(config.data).Dataset(config.data, "val"),
         normalisation=NORMALISATION,
         device=torch.device("cpu"),
         images=teachers.PROBE_IMAGES,
     )
-    card = teachers.TeacherCard(
-        model=config.student,
-        class_names=data.class_names,
-        normalisation=NORMALISATION,
-        data=config.data,
-        miou_percent=float(metrics["val/miou_percent"]),
-        probe_miou_percent=probe.miou_percent,
-        trained_by=content_hash(config),
-    )
-    teachers.save(network, card, path)
+    teachers.save(network, replace(card, probe_miou_percent=probe.miou_percent), path)

@@ -9,24 +9,23 @@ this touches of Ray is internal to it, which is why Ray's version is pinned.
 
 import asyncio
 import contextlib
-import json
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from study.config import ExecutionConfig
 from trainers.checkpoint import read_metrics
+from trainers.checkpoint_folder import KEEP, Checkpoints
 from trainers.config import TrialConfig, parse, plain
+from trainers.worker import CHECKPOINT, InlineContext, attempt, train_rank
 
 FINAL = "final"
 """Key of the report that ends a trial which used its whole budget."""
 ERROR = "error"
 """Key of the report that ends a trial which a retry would not help."""
 OBJECTIVES = {"last": "val/miou_percent", "best": "best/miou_percent"}
-CHECKPOINT = "checkpoint"
-"""Key of a report that holds the path of the checkpoint that came with it."""
 PLACEMENT_GROUPS = "placement_groups.txt"
-KEEP = 2
 
 
 def run_trial(config: dict[str, Any]) -> None:
@@ -38,59 +37,49 @@ def run_trial(config: dict[str, Any]) -> None:
     from ray import tune
 
     run = _run_inline if config["execution"]["engine"] == "inline" else _run_train
-    _report_again(Path(config["folder"]))
-    outcome = run(config)
+    folder = Path(config["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    _report_again(folder)
+    outcome = run(config, folder)
+    checkpoints = Checkpoints(folder)
     if ERROR not in outcome:
-        outcome[FINAL] = True
-    elif CHECKPOINT in outcome:
+        outcome |= {FINAL: True, CHECKPOINT: str(checkpoints.of(outcome["iteration"]))}
+    elif last := next(checkpoints.whole(), None):
         # how far it came, and what that cost
-        outcome = {**read_metrics(Path(outcome[CHECKPOINT])), **outcome}
+        outcome = {**read_metrics(last), **outcome, CHECKPOINT: str(last)}
     tune.report(outcome)
 
 
 def _report_again(folder: Path) -> None:
-    """Tell what the kept checkpoints say: a driver that died may not have heard it, one that did drops it.
+    """Tell what the newest checkpoints say: one that died may not have told it, and who heard it drops it.
 
     A trial is at most two reports ahead of its driver, one on its way and one that waits, and as many are kept.
     """
     from ray import tune
 
-    for checkpoint in sorted(folder.glob("checkpoint_[0-9]*")):
-        # Ray Train may have died while it wrote one
-        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
-            tune.report({**read_metrics(checkpoint), CHECKPOINT: str(checkpoint)})
+    for checkpoint in reversed(list(islice(Checkpoints(folder).whole(), KEEP))):
+        tune.report({**read_metrics(checkpoint), CHECKPOINT: str(checkpoint)})
 
 
-def _run_inline(config: Mapping[str, Any]) -> dict[str, Any]:
+def _run_inline(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     from ray import tune
 
-    from trainers.worker import InlineContext, attempt
-
-    def report(metrics: dict[str, Any]) -> None:
-        tune.report({**metrics, CHECKPOINT: str(context.checkpoints()[-1])})
-
-    context = InlineContext(Path(config["folder"]), report)
-    outcome = attempt(config["trial"], context, config["execution"]["loader_workers"])
-    path = {CHECKPOINT: str(found[-1])} if (found := context.checkpoints()) else {}
-    return {**outcome, **path}
+    return attempt(config["trial"], InlineContext(folder, tune.report), config["execution"]["loader_workers"])
 
 
-def _run_train(config: Mapping[str, Any]) -> dict[str, Any]:
-    folder = Path(config["folder"])
-    folder.mkdir(parents=True, exist_ok=True)
+def _run_train(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     release(folder)
     arguments = train_arguments(
         parse(ExecutionConfig, config["execution"]),
         parse(TrialConfig, config["trial"]),
         folder,
-        callbacks=[_forward_reports()],
+        callbacks=[_forward_reports(folder)],
     )
     try:
         result = _trainer_class(folder)(**arguments).fit()
     finally:
         release(folder)
-    path = {CHECKPOINT: result.checkpoint.path} if result.checkpoint else {}
-    return {**(result.return_value or {}), **path}
+    return dict(result.return_value or {})
 
 
 def train_arguments(
@@ -99,11 +88,15 @@ def train_arguments(
     """What Ray's TorchTrainer needs to run a trial whose checkpoints lie in `folder`, or to go on with it."""
     import ray.train
 
-    from trainers.worker import train_rank
-
+    # earlier versions let Ray Train keep the checkpoints, and it would insist on those that it knew
+    (folder / "checkpoint_manager_snapshot.json").unlink(missing_ok=True)
     return {
         "train_loop_per_worker": train_rank,
-        "train_loop_config": {"config": plain(trial), "loader_workers": execution.loader_workers},
+        "train_loop_config": {
+            "config": plain(trial),
+            "folder": str(folder),
+            "loader_workers": execution.loader_workers,
+        },
         "scaling_config": ray.train.ScalingConfig(
             num_workers=trial.train.workers,
             use_gpu=bool(execution.gpus_per_worker),
@@ -113,7 +106,6 @@ def train_arguments(
             name=folder.name,
             storage_path=str(folder.parent),
             failure_config=ray.train.FailureConfig(max_failures=execution.max_attempts - 1, controller_failure_limit=1),
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=KEEP),
             callbacks=list(callbacks),
         ),
     }
@@ -159,15 +151,18 @@ def _trainer_class(folder: Path) -> Any:
     return InProcessTrainer
 
 
-def _forward_reports() -> Any:
+def _forward_reports(folder: Path) -> Any:
     """Hands rank 0's reports to Tune. Tune ends a stopped trial inside `tune.report`, by SystemExit."""
     from ray import tune
     from ray.train import UserCallback
 
     class ForwardReports(UserCallback):  # type: ignore[misc]
         def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
-            path = {CHECKPOINT: checkpoint.path} if checkpoint else {}
-            tune.report({**metrics[0], **path})
+            tune.report(metrics[0])
+
+        def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+            # a worker may have died between its checkpoint and its report
+            _report_again(folder)
 
     return ForwardReports()
 

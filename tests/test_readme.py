@@ -44,7 +44,7 @@ def test_every_command_of_the_readme_exists(capsys: pytest.CaptureFixture) -> No
     commands = set(re.findall(r"^\| `kdstudy (\w+)", README, re.MULTILINE))
     assert commands == {
         "validate", "run", "resume", "status", "best", "teacher", "position", "train", "evaluate", "data", "profile",
-        "convert",
+        "convert", "export",
     }  # fmt: skip
     for command in commands:
         with pytest.raises(SystemExit, match="0"):

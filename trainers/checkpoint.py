@@ -3,9 +3,10 @@
 Random numbers are no part of it: order, crops and dropout are counted from seeds and the iteration (data/order.py).
 A checkpoint is a folder: `trial.json` (the configuration), `weights.safetensors` (student and methods), `state.pt`
 (optimizers and scaler, loaded with weights_only), `metrics.json` (the last report) and `evaluations.npz` (counts per
-image of the last and the best evaluation).
+image of the last and the best evaluation). How these come onto the disk is `checkpoint_folder`'s business.
 """
 
+import io
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +14,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import load_file
+from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from trainers.config import TrialConfig, canonical_json, parse
+from trainers.checkpoint_folder import EVALUATIONS, METRICS, STATE, TRIAL, WEIGHTS, fault
+from trainers.config import ConfigError, TrialConfig, canonical_json, parse
 from trainers.distiller import Distiller
 
 
@@ -42,11 +45,11 @@ class TrainState:
     evaluations: dict[str, Tensor] = field(default_factory=dict)
     seconds: float = 0.0
 
-    def save(self, folder: Path, config: TrialConfig, image_names: list[str]) -> None:
-        """Write a checkpoint into the empty `folder`."""
-        (folder / "trial.json").write_text(canonical_json(config))
+    def files(self, config: TrialConfig, image_names: list[str]) -> dict[str, bytes]:
+        """The files of a checkpoint by name, as the trial stands now: what trains on does not change them."""
         weights = {name: tensor.contiguous() for name, tensor in self.distiller.state_dict().items()}
-        save_file(weights, folder / "weights.safetensors")
+        counts = {name: tensor.numpy() for name, tensor in self.evaluations.items()}
+        state, evaluations = io.BytesIO(), io.BytesIO()
         torch.save(
             {
                 "optimizer": self.optimizer.state_dict(),
@@ -55,16 +58,21 @@ class TrainState:
                 "iteration": self.iteration,
                 "seconds": self.seconds,
             },
-            folder / "state.pt",
+            state,
         )
-        (folder / "metrics.json").write_text(json.dumps(self.metrics))
-        counts = {name: tensor.numpy() for name, tensor in self.evaluations.items()}
-        np.savez_compressed(folder / "evaluations.npz", allow_pickle=False, images=np.array(image_names), **counts)
+        np.savez_compressed(evaluations, allow_pickle=False, images=np.array(image_names), **counts)
+        return {
+            TRIAL: canonical_json(config).encode(),
+            WEIGHTS: safetensors_bytes(weights),
+            STATE: state.getvalue(),
+            METRICS: json.dumps(self.metrics).encode(),
+            EVALUATIONS: evaluations.getvalue(),
+        }
 
     def load(self, folder: Path) -> None:
         """Continue from a checkpoint of the same trial."""
-        self.distiller.load_state_dict(load_file(folder / "weights.safetensors"))
-        state = torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
+        self.distiller.load_state_dict(load_file(folder / WEIGHTS))
+        state = torch.load(folder / STATE, weights_only=True, map_location="cpu")
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         for name, optimizer in self.opponents.items():
@@ -76,13 +84,13 @@ class TrainState:
 
 def read_metrics(folder: Path) -> dict[str, float | int | str]:
     """The report that came with a checkpoint."""
-    metrics: dict[str, float | int | str] = json.loads((folder / "metrics.json").read_text())
+    metrics: dict[str, float | int | str] = json.loads((folder / METRICS).read_text())
     return metrics
 
 
 def read_evaluations(folder: Path) -> tuple[list[str], dict[str, Tensor]]:
     """Image names, and counts per image [images, C, 3] of the "last" and the "best" evaluation."""
-    with np.load(folder / "evaluations.npz") as stored:
+    with np.load(folder / EVALUATIONS) as stored:
         names = [str(name) for name in stored["images"]]
         counts = {name: torch.from_numpy(stored[name]) for name in stored.files if name != "images"}
     return names, counts
@@ -92,16 +100,16 @@ def read_student(folder: Path) -> tuple[TrialConfig, dict[str, Any]]:
     """The configuration and the student's weights of a checkpoint.
 
     Raises:
-        ValueError: where `folder` is no checkpoint or cannot be read.
+        ValueError: where `folder` is no checkpoint, is damaged or cannot be read.
     """
+    remedy = "name a checkpoint_... folder of a trial"
+    if wrong := fault(folder, (TRIAL, WEIGHTS)):
+        raise ValueError(f"a checkpoint must be a folder with whole files, but {wrong}; {remedy}")
     try:
-        config = parse(TrialConfig, json.loads((folder / "trial.json").read_text()))
-        with safe_open(folder / "weights.safetensors", framework="pt") as file:
+        config = parse(TrialConfig, json.loads((folder / TRIAL).read_text()))
+        with safe_open(folder / WEIGHTS, framework="pt") as file:
             names = [name for name in file.keys() if name.startswith("student.")]  # noqa: SIM118
             weights = {name.removeprefix("student."): file.get_tensor(name) for name in names}
-    except (OSError, SafetensorError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"a checkpoint must be a folder with trial.json and weights.safetensors, but {folder} cannot be "
-            f"read: {error}; name a checkpoint_... folder of a trial"
-        ) from None
+    except ConfigError as error:
+        raise ValueError(f"{folder / TRIAL} must be a trial's configuration, but: {error}; {remedy}") from None
     return config, weights

@@ -5,13 +5,15 @@ keeps the checkpoints is not its business, so the same loop runs in a notebook, 
 process.
 """
 
-import shutil
+import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
 import torch
+
+from trainers.checkpoint_folder import KEEP, WRITING, Checkpoints
 
 Metrics = Mapping[str, float | int | str]
 
@@ -24,7 +26,7 @@ class TrialContext(Protocol):
     device: torch.device
 
     def scratch(self) -> Path:
-        """A new empty folder to write the next checkpoint into."""
+        """Where the next checkpoint is to be written: a folder that is made anew each time."""
         ...
 
     def report(self, metrics: Metrics, checkpoint: Path | None) -> None:
@@ -36,12 +38,15 @@ class TrialContext(Protocol):
         ...
 
     def latest_checkpoint(self) -> AbstractContextManager[Path | None]:
-        """Gives the folder of the last checkpoint, or None where there is none yet."""
+        """Gives the folder of the last checkpoint that is whole, or None where there is none; the same on all ranks.
+
+        Damaged ones that are passed over are told of.
+        """
         ...
 
 
 class LocalContext:
-    """One rank without Ray: the newest `keep` checkpoints lie in `folder`, and reports are kept in `reports`."""
+    """One rank without Ray: the newest `keep` checkpoints and the best one lie in `folder`, reports in `reports`."""
 
     def __init__(
         self,
@@ -50,31 +55,33 @@ class LocalContext:
         device: torch.device | None = None,
         rank: int = 0,
         world_size: int = 1,
-        keep: int = 2,
+        keep: int = KEEP,
     ) -> None:
         self.folder = folder
-        self.rank, self.world_size, self.keep = rank, world_size, keep
+        self.rank, self.world_size = rank, world_size
         self.device = device or torch.device("cpu")
         self.reports: list[dict[str, float | int | str]] = []
+        self._checkpoints = Checkpoints(folder, keep)
 
     def scratch(self) -> Path:
-        folder = self.folder / "checkpoint.writing"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        return folder
+        return self.folder / WRITING
 
     def report(self, metrics: Metrics, checkpoint: Path | None) -> None:
         if checkpoint is not None:
-            # renamed into place: a killed process leaves the last good checkpoint or the new one, never half of one
-            checkpoint.rename(self.folder / f"checkpoint_{int(metrics['iteration']):09d}")
-            for old in self.checkpoints()[: -self.keep]:
-                shutil.rmtree(old)
+            iteration, best = int(metrics["iteration"]), int(metrics["best/iteration"])
+            self._checkpoints.add(checkpoint, iteration=iteration, best=best)
         self.reports.append(dict(metrics))
 
     def checkpoints(self) -> list[Path]:
-        """The folders of all complete checkpoints, oldest first."""
-        return sorted(self.folder.glob("checkpoint_[0-9]*"))
+        """The folders of all checkpoints in place, oldest first."""
+        return self._checkpoints.all()
 
     def latest_checkpoint(self) -> AbstractContextManager[Path | None]:
-        found = self.checkpoints()
-        return nullcontext(found[-1] if found else None)
+        found, message = self._checkpoints.latest()
+        if message:
+            self.warn(message)
+        return nullcontext(found)
+
+    def warn(self, message: str) -> None:
+        """Tell of what went wrong and did not end the trial."""
+        warnings.warn(message, stacklevel=3)

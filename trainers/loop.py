@@ -30,6 +30,7 @@ from trainers.methods import Opponent
 from trainers.objective import Objective
 from trainers.opponents import OpponentTraining
 from trainers.registry import module_of
+from trainers.reports import Reports
 from trainers.teacher import Teacher
 
 CHECK_EVERY = 10
@@ -84,17 +85,26 @@ def train(config: TrialConfig, context: TrialContext, *, loader_workers: int = 0
             state.load(folder)
         else:
             prepare_methods(state.distiller, config, parts.train_data, context, loader_workers=loader_workers)
-    earlier, steps = state.seconds, time.monotonic()
-    first = state.iteration
+    with Reports(context) as reports:
+        _steps(parts, state, reports)
+    return state.metrics
+
+
+def _steps(parts: Parts, state: TrainState, reports: Reports) -> None:
+    """From where the state stands to the end, with an evaluation whenever it is time."""
+    config, earlier = parts.config, state.seconds
+    first, steps = state.iteration, time.monotonic()
     for images, labels in _batches(parts, state.iteration):
         _step(parts, state, images, labels)
+        reports.advance(state.iteration)
         if state.iteration % CHECK_EVERY == 0:
             parts.objective.check_finite()
         if _is_evaluation(state.iteration, config.train):
+            reports.finish()
             step_ms = 1000 * (time.monotonic() - steps) / (state.iteration - first)
-            _report(parts, state, step_ms, earlier)
+            _evaluate(parts, state, step_ms, earlier)
+            reports.begin(state.metrics, _files(parts, state))
             first, steps = state.iteration, time.monotonic()
-    return state.metrics
 
 
 def _is_evaluation(iteration: int, config: TrainConfig) -> bool:
@@ -258,8 +268,8 @@ def _freeze_batch_norm(model: nn.Module) -> None:
             module.eval()
 
 
-def _report(parts: Parts, state: TrainState, step_ms: float, earlier: float) -> None:
-    """Evaluate, report, and leave a checkpoint; all ranks together."""
+def _evaluate(parts: Parts, state: TrainState, step_ms: float, earlier: float) -> None:
+    """Evaluate, and keep in the state what is to be reported; all ranks together."""
     config, context = parts.config, parts.context
     parts.objective.check_finite()
     _share_buffers(state.distiller.student)
@@ -277,13 +287,13 @@ def _report(parts: Parts, state: TrainState, step_ms: float, earlier: float) -> 
     state.evaluations["last"] = evaluation.images
     if state.metrics["best/iteration"] == state.iteration:
         state.evaluations["best"] = evaluation.images
-    if context.rank:
-        context.report(state.metrics, None)
-        return
-    folder = context.scratch()
-    names = [parts.val_data.image_name(i) for i in range(len(parts.val_data))]
-    state.save(folder, config, names)
-    context.report(state.metrics, folder)
+
+
+def _files(parts: Parts, state: TrainState) -> dict[str, bytes] | None:
+    """A checkpoint's files, on the one rank that writes them."""
+    if parts.context.rank:
+        return None
+    return state.files(parts.config, [parts.val_data.image_name(i) for i in range(len(parts.val_data))])
 
 
 def _share_buffers(module: nn.Module) -> None:

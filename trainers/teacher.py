@@ -112,7 +112,7 @@ def read_card(path: Path) -> TeacherCard:
         raise ValueError(f"the card of {path} must be readable, but: {error}; {remedy}") from None
 
 
-def load(path: Path, *, class_names: tuple[str, ...], expected_sha256: str | None = None) -> Teacher:
+def load(path: Path, *, class_names: tuple[str | None, ...], expected_sha256: str | None = None) -> Teacher:
     """Read a teacher for a dataset with these classes.
 
     Raises:

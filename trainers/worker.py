@@ -4,7 +4,7 @@ Failures that a retry would only repeat (data, configuration, divergence, memory
 Ray's retries are for lost machines.
 """
 
-import tempfile
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,60 +17,86 @@ from trainers.context import LocalContext, Metrics, TrialContext
 from trainers.loop import train
 from trainers.objective import DivergedError
 
-
-class RayTrainContext:
-    """One rank of a Ray Train worker group; Ray keeps the checkpoints."""
-
-    def __init__(self) -> None:
-        import ray.train
-        import ray.train.torch
-
-        context = ray.train.get_context()
-        self.rank: int = context.get_world_rank()
-        self.world_size: int = context.get_world_size()
-        self.device: torch.device = ray.train.torch.get_device()
-
-    def scratch(self) -> Path:
-        return Path(tempfile.mkdtemp(prefix="checkpoint"))
-
-    def report(self, metrics: Metrics, checkpoint: Path | None) -> None:
-        import ray.train
-
-        ray.train.report(
-            dict(metrics),
-            checkpoint=None if checkpoint is None else ray.train.Checkpoint(str(checkpoint)),
-            checkpoint_dir_name=f"checkpoint_{metrics['iteration']:09d}",
-            delete_local_checkpoint_after_upload=True,
-        )
-
-    @contextmanager
-    def latest_checkpoint(self) -> Iterator[Path | None]:
-        import ray.train
-
-        checkpoint = ray.train.get_checkpoint()
-        if checkpoint is None:
-            yield None
-            return
-        with checkpoint.as_directory() as folder:
-            yield Path(folder)
+CHECKPOINT = "checkpoint"
+"""Key of a report that holds the path of the checkpoint that came with it."""
+WARNING = "warning"
+"""Key of a report that holds what went wrong before it and did not end the trial."""
 
 
-class InlineContext(LocalContext):
+class RayContext(LocalContext):
+    """A rank under Ray: checkpoints lie in the trial's folder, reports go to Ray with their paths."""
+
+    _warned: str | None = None
+
+    def warn(self, message: str) -> None:
+        super().warn(message)
+        self._warned = message
+
+    def told(self, metrics: Metrics) -> dict[str, Any]:
+        """Metrics with the path of their checkpoint, and with what has been warned of since the last report."""
+        beside = {CHECKPOINT: str(self.checkpoints()[-1]), WARNING: self._warned}
+        self._warned = None
+        return {**metrics, **{key: value for key, value in beside.items() if value is not None}}
+
+
+class InlineContext(RayContext):
     """The one rank of a trial in Tune's own process: reports go to Tune as they come."""
 
     def __init__(self, folder: Path, on_report: Callable[[dict[str, Any]], None]) -> None:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        super().__init__(folder, device=device)
+        super().__init__(folder, device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
         self._on_report = on_report
 
     def report(self, metrics: Metrics, checkpoint: Path | None) -> None:
         super().report(metrics, checkpoint)
-        self._on_report(dict(metrics))
+        self._on_report(self.told(metrics))
+
+
+class RayTrainContext(RayContext):
+    """One rank of a Ray Train worker group.
+
+    Ray Train itself is given no checkpoints: it would copy them once more, keep others than these, and not look whether
+    they are whole.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        import ray.train
+        import ray.train.torch
+
+        context = ray.train.get_context()
+        super().__init__(
+            folder,
+            device=ray.train.torch.get_device(),
+            rank=context.get_world_rank(),
+            world_size=context.get_world_size(),
+        )
+
+    def report(self, metrics: Metrics, checkpoint: Path | None) -> None:
+        import ray.train
+
+        super().report(metrics, checkpoint)
+        ray.train.report(dict(metrics) if self.rank else self.told(metrics))
+
+    @contextmanager
+    def latest_checkpoint(self) -> Iterator[Path | None]:
+        from ray.train.collective import broadcast_from_rank_zero
+
+        if not self.folder.is_dir():
+            raise ValueError(
+                f"every node must see the study's folder, but {socket.gethostname()} has no {self.folder}; put the "
+                "study where all nodes find it under one path (--out on NFS)"
+            )
+        if self.rank:
+            found = broadcast_from_rank_zero(None)
+            yield Path(found) if found else None
+            return
+        with super().latest_checkpoint() as folder:
+            broadcast_from_rank_zero(folder and str(folder))
+            yield folder
 
 
 def train_rank(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The training function of every rank: `arguments` holds "config" (plain) and "loader_workers"."""
-    return attempt(arguments["config"], RayTrainContext(), arguments["loader_workers"])
+    """The training function of every rank: `arguments` holds "config" (plain), "folder" and "loader_workers"."""
+    return attempt(arguments["config"], RayTrainContext(Path(arguments["folder"])), arguments["loader_workers"])
 
 
 def attempt(values: object, context: TrialContext, loader_workers: int) -> dict[str, Any]:

@@ -135,6 +135,22 @@ def test_how_a_trial_ended_is_told_to_ledger_and_table(
     assert (ended.value == 20.0) == (state != "FAIL")
 
 
+def test_a_warning_of_a_trial_is_shown(driver: Driver, capsys: pytest.CaptureFixture[str]) -> None:
+    driver.result(driver.start(), warning="checkpoint_000000006/state.pt is damaged; the trial starts anew")
+    assert "warning: baseline 0: checkpoint_000000006/state.pt is damaged; the trial starts" in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_at_the_end_costs_its_counts_and_nothing_else(
+    driver: Driver, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trial = driver.start()
+    driver.result(trial, final=True, checkpoint=str(tmp_path / "checkpoint_000000002"))
+    driver.recorder.on_trial_complete(0, [], trial)
+    assert "checkpoint_000000002/evaluations.npz cannot be read: No such file" in capsys.readouterr().err
+    (row,) = driver.rows("trials")
+    assert row["state"] == "COMPLETE" and driver.rows("image_confusion") == []
+
+
 def test_what_ray_raised_is_a_reason_without_its_traceback(driver: Driver) -> None:
     trial = driver.start()
     trial.get_error = lambda: RuntimeError(

@@ -101,6 +101,21 @@ def test_one_ray_worker_trains_the_same_weights(trained: Path, tmp_path: Path) -
     assert all(tensor.equal(found[name]) for name, tensor in expected.items())
 
 
+@pytest.mark.ray
+def test_a_ray_worker_passes_over_a_damaged_checkpoint(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "ray")
+    damaged = checkpoints(tmp_path / "ray")[-1] / "weights.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    command = [sys.executable, "-m", "study", "train", str(tmp_path / "tiny.yaml"), "--workers", "1", "--out", "ray"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=ray_environment(), check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "ray" / "damaged_checkpoint_000000012").is_dir()
+    expected, found = (
+        load_file(checkpoints(folder)[-1] / "weights.safetensors") for folder in (trained, tmp_path / "ray")
+    )
+    assert all(tensor.equal(found[name]) for name, tensor in expected.items())
+
+
 def test_workers_that_cannot_share_the_batch_are_refused_before_ray_starts(
     study_file: Writer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import math
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import torch
 from safetensors.torch import load_file
 
 from tests.trainers import small
-from tests.trainers.stops import StoppedError, ending, equal, reproducible, stopped
-from trainers import optim
+from tests.trainers.stops import StoppedError, ending, equal, reproducible, stopped, tensors
+from tests.trainers.test_checkpoint_folder import full_at
+from trainers import optim, reports
 from trainers.checkpoint import TrainState, read_evaluations
+from trainers.checkpoint_folder import MANIFEST
 from trainers.config import OptimizerConfig
 from trainers.context import LocalContext
 from trainers.loop import train
@@ -38,7 +41,8 @@ def undisturbed(distilled: dict[str, Any], tmp_path_factory: pytest.TempPathFact
 
 def test_every_evaluation_is_reported_and_so_is_the_end(undisturbed: LocalContext) -> None:
     assert [report["iteration"] for report in undisturbed.reports] == [3, 6, 7]
-    assert [path.name for path in undisturbed.checkpoints()] == ["checkpoint_000000006", "checkpoint_000000007"]
+    kept = sorted({6, 7, int(undisturbed.reports[-1]["best/iteration"])})
+    assert [path.name for path in undisturbed.checkpoints()] == [f"checkpoint_{number:09d}" for number in kept]
 
 
 def test_every_metric_is_a_plain_finite_number(undisturbed: LocalContext) -> None:
@@ -142,6 +146,7 @@ def test_no_part_of_the_state_can_be_spared(
 def test_the_best_evaluation_and_the_time_outlive_a_stop(tmp_path: Path, distilled: dict[str, Any]) -> None:
     stopped(distilled, tmp_path, at=3)
     (checkpoint,) = LocalContext(tmp_path).checkpoints()
+    (checkpoint / MANIFEST).unlink()
     metrics = json.loads((checkpoint / "metrics.json").read_text())
     (checkpoint / "metrics.json").write_text(json.dumps({**metrics, "best/miou_percent": 99.0}))
     state = torch.load(checkpoint / "state.pt", weights_only=True)
@@ -160,6 +165,82 @@ def test_a_finished_trial_trains_nothing(undisturbed: LocalContext, distilled: d
     assert train(small.trial(distilled), again) == undisturbed.reports[-1]
     assert again.reports == []
     assert equal(ending(undisturbed.folder), before)
+
+
+def test_a_checkpoint_is_of_its_iteration_although_the_training_goes_on(
+    tmp_path: Path, distilled: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(small.trial(distilled), LocalContext(tmp_path / "at once", keep=3))
+    set_rate, write, step, later = optim.set_rate, reports.write, iter(range(100)), threading.Event()
+
+    def counted(*arguments: Any) -> None:
+        if next(step) == 5:  # two steps after the first evaluation
+            later.set()
+        set_rate(*arguments)
+
+    def slow(*arguments: Any) -> None:
+        assert later.wait(60)
+        write(*arguments)
+
+    monkeypatch.setattr(optim, "set_rate", counted)
+    monkeypatch.setattr(reports, "write", slow)
+    train(small.trial(distilled), LocalContext(tmp_path / "later", keep=3))
+    for name in ("weights.safetensors", "evaluations.npz"):
+        contents = [(tmp_path / run / "checkpoint_000000003" / name).read_bytes() for run in ("at once", "later")]
+        assert contents[0] == contents[1]
+    momenta = [
+        tensors(torch.load(tmp_path / run / "checkpoint_000000003" / "state.pt", weights_only=True)["optimizer"])
+        for run in ("at once", "later")
+    ]
+    assert momenta[0] and equal(*momenta)
+
+
+@pytest.mark.parametrize("damaged", [1, 2, 3])
+def test_a_damaged_checkpoint_is_passed_over_and_the_end_has_the_same_bits(
+    tmp_path: Path, undisturbed: LocalContext, distilled: dict[str, Any], damaged: int
+) -> None:
+    train(small.trial(distilled), LocalContext(tmp_path, keep=3))
+    found = LocalContext(tmp_path).checkpoints()
+    assert len(found) == 3
+    for path in found[-damaged:]:
+        weights = path / "weights.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-1])
+    said = (
+        "no checkpoint is left, so the trial starts anew"
+        if damaged == 3
+        else f"goes on from {found[-1 - damaged].name}"
+    )
+    with pytest.warns(UserWarning, match=rf"checkpoint_000000007/weights.safetensors must have .* bytes.*{said}"):
+        metrics = train(small.trial(distilled), LocalContext(tmp_path))
+    assert equal(ending(tmp_path), ending(undisturbed.folder))
+    assert reproducible(metrics) == reproducible(undisturbed.reports[-1])
+
+
+def test_a_checkpoint_of_before_the_manifest_is_gone_on_from(
+    tmp_path: Path, undisturbed: LocalContext, distilled: dict[str, Any]
+) -> None:
+    stopped(distilled, tmp_path, at=6)
+    for path in LocalContext(tmp_path).checkpoints():
+        (path / MANIFEST).unlink()
+    context = LocalContext(tmp_path)
+    train(small.trial(distilled), context)
+    assert [report["iteration"] for report in context.reports] == [7]
+    assert equal(ending(tmp_path), ending(undisturbed.folder))
+
+
+def test_a_full_disk_fails_the_trial_and_leaves_its_last_checkpoint(
+    tmp_path: Path, undisturbed: LocalContext, distilled: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped(distilled, tmp_path, at=3)
+    with monkeypatch.context() as full:
+        full_at(full, "state.pt")
+        outcome = attempt(small.values(distilled), LocalContext(tmp_path), 0)
+    assert list(outcome) == ["error"]
+    assert outcome["error"].startswith("ValueError: a checkpoint of ")
+    assert f"{tmp_path}/checkpoint.writing/state.pt could not be written: No space left on device; " in outcome["error"]
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint_000000003"]
+    train(small.trial(distilled), LocalContext(tmp_path))
+    assert equal(ending(tmp_path), ending(undisturbed.folder))
 
 
 def test_divergence_names_the_term_and_the_iteration(tmp_path: Path, distilled: dict[str, Any]) -> None:
@@ -250,7 +331,7 @@ def test_other_number_formats_give_nearly_the_same_loss(
 def test_a_checkpoint_holds_what_it_says(undisturbed: LocalContext, distilled: dict[str, Any]) -> None:
     last = undisturbed.checkpoints()[-1]
     assert sorted(path.name for path in last.iterdir()) == [
-        "evaluations.npz", "metrics.json", "state.pt", "trial.json", "weights.safetensors",
+        "evaluations.npz", "manifest.json", "metrics.json", "state.pt", "trial.json", "weights.safetensors",
     ]  # fmt: skip
     assert json.loads((last / "metrics.json").read_text()) == undisturbed.reports[-1]
     counts = read_evaluations(last)[1]["last"].numpy()

@@ -1,0 +1,181 @@
+"""`kdstudy export`: the student of a trial alone, as a file that says what it is, with a card of where it comes from.
+
+The file is one of a teacher's kind, so that `kdstudy evaluate` scores it, `trainers.teacher.load` reads it, and
+another study may distil from it.
+"""
+
+import importlib.util
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor, nn
+
+from study import model_card, runner, tables
+from study.config import TEACHER, StudyConfig
+from study.searcher import trial_folder
+from study.teaching import student
+from trainers import teacher as teachers
+from trainers.checkpoint import read_metrics
+from trainers.checkpoint_folder import Checkpoints, fault
+from trainers.config import TrialConfig, identity
+from trainers.data.transforms import Normalisation
+from trainers.difficulty import upsample
+
+STUDENT, CONFIG, CARD, ONNX = "student.safetensors", "config.json", "README.md", "student.onnx"
+"""What an export consists of; the last where asked for."""
+
+
+def export(folder: Path, *, trial: str | None, arm: str | None, out: Path | None, onnx: bool) -> Path:
+    """Write the student of a trial that ended: weights, configuration, card; and an ONNX file where asked.
+
+    Args:
+        folder: the study's.
+        trial: "ARM-N", or "N" in `arm`; None for the best finished one, by the study's objective.
+        arm: where the trial is sought; None for all arms, and for any arm that `trial` names.
+        out: a new folder; DIR/exports/ARM-NNNNN by default.
+        onnx: also a network that takes RGB images of the trial's size and gives logits of that size.
+
+    Returns:
+        The folder that was written.
+
+    Raises:
+        ValueError: no such study or trial, no whole checkpoint of it, or `out` holds something.
+    """
+    config = runner.read(folder)
+    row = _row(config, folder, trial, arm)
+    named = trial_folder(folder, row["arm"], row["trial"])
+    place = (out or folder / "exports" / named.name).absolute()
+    if onnx:
+        _require_onnx()
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise ValueError(f"--out must be a new folder, but {place} is not empty; choose another")
+    checkpoint = _checkpoint(config, Checkpoints(named), row)
+    trained, network, card = student(checkpoint)
+    size = _size(trained) if onnx else None
+    facts = model_card.facts(config, row, read_metrics(checkpoint), trained, _environment(folder, row))
+    usage = model_card.usage(STUDENT, card, onnx=(ONNX, size) if size else None)
+    with _renamed_into(place) as writing:
+        if size:
+            _write_onnx(network, card.normalisation, size, writing / ONNX)
+        _write_network(network, card, trained, writing)
+        (writing / CARD).write_text(f"{facts}\n{usage}")
+    return place
+
+
+@contextmanager
+def _renamed_into(place: Path) -> Iterator[Path]:
+    """A folder that becomes `place` at the end, and is gone where something fails."""
+    writing = place.with_name(f"{place.name}.writing")
+    shutil.rmtree(writing, ignore_errors=True)
+    writing.mkdir(parents=True)
+    try:
+        yield writing
+        writing.replace(place)
+    finally:
+        shutil.rmtree(writing, ignore_errors=True)
+
+
+def _write_network(network: nn.Module, card: teachers.TeacherCard, trained: TrialConfig, place: Path) -> None:
+    teachers.save(network, card, place / STUDENT)
+    about = {"network": identity(card), "trial": identity(trained)}
+    (place / CONFIG).write_text(json.dumps(about, indent=2) + "\n")
+
+
+def _row(config: StudyConfig, folder: Path, trial: str | None, arm: str | None) -> dict[str, Any]:
+    """The trial that is meant, as it stands in the trials table."""
+    place = folder / "tables"
+    ended = tables.read(place, "trials") if place.is_dir() else None
+    if not ended:
+        raise ValueError(f"only a trial that ended can be exported, but none has in {folder}; wait for one")
+    if trial is None:
+        return _best(config, ended, arm)
+    name, _, number = trial.rpartition("-")
+    name = name or arm or (next(iter(config.arms)) if len(config.arms) == 1 else "")
+    if not name or not number.isdigit() or arm not in (None, name):
+        raise ValueError(f"--trial must be ARM-N, or N with --arm ARM, but got {trial!r}; for example rdd-3")
+    found = ended.filter((pc.field("arm") == name) & (pc.field("trial") == int(number))).to_pylist()
+    if not found:
+        arms = ", ".join(sorted(set(ended["arm"].to_pylist())))
+        raise ValueError(f"--trial must be a trial that ended, but {name} {number} is none; there are some of {arms}")
+    return dict(found[0])
+
+
+def _best(config: StudyConfig, ended: pa.Table, arm: str | None) -> dict[str, Any]:
+    here = (pc.field("arm") == arm) if arm else (pc.field("arm") != TEACHER)
+    finished = ended.filter((pc.field("state") == "COMPLETE") & here)
+    if not finished:
+        raise ValueError(
+            f"no trial{f' of {arm}' if arm else ''} has used its whole budget; name one with --trial ARM-N"
+        )
+    order = [(f"{config.objective}_miou_percent", "descending"), ("arm", "ascending"), ("trial", "ascending")]
+    return dict(finished.sort_by(order).slice(0, 1).to_pylist()[0])
+
+
+def _checkpoint(config: StudyConfig, checkpoints: Checkpoints, row: Mapping[str, Any]) -> Path:
+    """That of the evaluation by which the study judges; where it is damaged, the newest whole one, and says so."""
+    wanted = row["best_iteration" if config.objective == "best" else "iterations"]
+    wrong = fault(path := checkpoints.of(wanted or 0))
+    if wrong is None:
+        return path
+    whole = next(checkpoints.whole(), None)
+    if whole is None:
+        raise ValueError(f"a trial must have a whole checkpoint to be exported, but {wrong}; export another trial")
+    print(f"kdstudy: warning: {wrong}; {whole.name} is exported instead", file=sys.stderr)
+    return whole
+
+
+def _environment(folder: Path, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the driver that saw the trial end."""
+    started = tables.read(folder / "tables", "environment").sort_by("started").to_pylist()
+    before = [driver for driver in started if driver["started"] <= row["ended"]]
+    return dict((before or started)[-1])
+
+
+class _Deployed(nn.Module):
+    """RGB values 0..255 [1, 3, H, W] to logits [1, C, H, W]."""
+
+    def __init__(self, network: nn.Module, normalisation: Normalisation) -> None:
+        super().__init__()
+        self.network, self.normalisation = network, normalisation
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(self.normalisation(images))["logits"]
+        return upsample(logits, (images.shape[-2], images.shape[-1]))
+
+
+def _size(trial: TrialConfig) -> tuple[int, int]:
+    """Of the images that the ONNX file takes: the dataset's where the trial sets one, else the crop's."""
+    height, width = getattr(trial.data, "size", None) or trial.augment.crop
+    return height, width
+
+
+def _require_onnx() -> None:
+    for package in ("onnx", "onnxscript"):
+        if importlib.util.find_spec(package) is None:
+            raise ValueError(f"--onnx needs the package {package}, which is not here; pip install 'kdstudy[onnx]'")
+
+
+def _write_onnx(network: nn.Module, normalisation: Normalisation, size: tuple[int, int], path: Path) -> None:
+    images = torch.zeros(1, 3, *size)
+    try:
+        torch.onnx.export(
+            _Deployed(network, normalisation).eval(),
+            (images,),
+            path,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    except torch.onnx.OnnxExporterError as error:
+        told = str(error).partition(". ")[0]  # what follows is advice to who writes exporters
+        raise ValueError(f"PyTorch cannot write this network as ONNX ({told}); leave out --onnx") from None

@@ -1,0 +1,199 @@
+"""Checkpoints on disk: every kind of damage is seen and named, and what is kept is what is promised."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.trainers import small
+from trainers import checkpoint_folder
+from trainers.checkpoint_folder import KEEP, MANIFEST, READERS, WRITING, Checkpoints, fault, write
+from trainers.context import LocalContext
+from trainers.loop import train
+
+FILES = {name: f"what {name} holds".encode() for name in READERS}
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def halved(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def one_byte_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flipped(path: Path, position: int = -1) -> None:
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1
+    path.write_bytes(content)
+
+
+def flipped_at_the_start(path: Path) -> None:
+    flipped(path, 0)
+
+
+DAMAGES = [emptied, halved, one_byte_short, flipped, flipped_at_the_start, Path.unlink]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """With three whole checkpoints, of iterations 2, 4 and 6; 4 was the best."""
+    place(Checkpoints(tmp_path), [2, 4, 6], best=4)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real checkpoint of a trial."""
+    context = LocalContext(tmp_path_factory.mktemp("trial"))
+    train(small.trial({"train/iterations": 1}), context)
+    return context.checkpoints()[-1]
+
+
+def place(checkpoints: Checkpoints, iterations: list[int], *, best: int) -> None:
+    for iteration in iterations:
+        write(checkpoints.folder / WRITING, FILES)
+        checkpoints.add(checkpoints.folder / WRITING, iteration=iteration, best=best)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_named(folder: Path, name: str, damage: Callable[[Path], None]) -> None:
+    path = folder / "checkpoint_000000006" / name
+    assert fault(path.parent) is None
+    damage(path)
+    said = fault(path.parent)
+    assert said is not None and said.startswith(f"{path} ")
+
+
+def test_a_manifest_that_was_cut_or_changed_anywhere_is_seen(tmp_path: Path) -> None:
+    write(tmp_path / "checkpoint", FILES)
+    manifest = tmp_path / "checkpoint" / MANIFEST
+    whole = manifest.read_bytes()
+    for position in range(len(whole)):
+        manifest.write_bytes(whole[:position])
+        assert fault(manifest.parent), f"cut to {position} bytes"
+        manifest.write_bytes(whole)
+        flipped(manifest, position)
+        assert fault(manifest.parent), f"bit flipped in byte {position}"
+    manifest.write_bytes(whole)
+    assert fault(manifest.parent) is None
+
+
+def test_a_checkpoint_of_before_the_manifest_must_be_readable(trained: Path, tmp_path: Path) -> None:
+    for name in READERS:
+        old = tmp_path / name.partition(".")[0]
+        shutil.copytree(trained, old)
+        (old / MANIFEST).unlink()
+        assert fault(old) is None
+        for damage in (Path.unlink, halved, emptied):
+            if (old / name).exists():
+                damage(old / name)
+            else:
+                (old / name).touch()
+            said = fault(old)
+            assert said is not None and said.startswith(f"{old / name} cannot be read: ")
+
+
+@pytest.mark.parametrize(("damaged", "found"), [([6], 4), ([4, 6], 2), ([4], 6)])
+def test_the_newest_whole_checkpoint_is_found_and_newer_ones_are_told_of(
+    tmp_path: Path, damaged: list[int], found: int
+) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=3)
+    place(checkpoints, [2, 4, 6], best=2)
+    for iteration in damaged:
+        halved(checkpoints.of(iteration) / "state.pt")
+    latest, said = checkpoints.latest()
+    assert latest == checkpoints.of(found)
+    passed = [iteration for iteration in damaged if iteration > found]
+    assert (said is None) == (not passed)
+    for iteration in passed:
+        assert said is not None and f"checkpoint_{iteration:09d}/state.pt must have 19 bytes, but has 9" in said
+        assert said.endswith(f"the trial goes on from checkpoint_{found:09d}")
+        assert (tmp_path / f"damaged_checkpoint_{iteration:09d}" / "state.pt").exists()
+    assert checkpoints.latest() == (latest, None)
+    # what comes after is kept although the damaged ones were newer
+    place(checkpoints, [found + 1], best=2)
+    assert checkpoints.latest() == (checkpoints.of(found + 1), None)
+
+
+def test_where_none_is_whole_the_trial_starts_anew_and_says_so(folder: Path) -> None:
+    checkpoints = Checkpoints(folder)
+    for path in checkpoints.all():
+        (path / "trial.json").unlink()
+    latest, said = checkpoints.latest()
+    assert latest is None
+    assert said is not None and said.count("trial.json cannot be read: No such file or directory") == 2
+    assert said.endswith("; no checkpoint is left, so the trial starts anew")
+    assert Checkpoints(folder / "of nobody").latest() == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("best", "kept"),
+    [([2, 2, 2, 2], [2, 6, 8]), ([2, 4, 4, 4], [4, 6, 8]), ([2, 4, 6, 8], [6, 8]), ([2, 2, 6, 6], [6, 8])],
+)
+def test_the_newest_are_kept_and_the_best(tmp_path: Path, best: list[int], kept: list[int]) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    for iteration, best_so_far in zip([2, 4, 6, 8], best, strict=True):
+        place(checkpoints, [iteration], best=best_so_far)
+    assert names(tmp_path) == [f"checkpoint_{iteration:09d}" for iteration in kept]
+    assert KEEP == 2
+
+
+def test_what_a_killed_attempt_was_writing_is_removed(folder: Path) -> None:
+    (folder / WRITING).mkdir()
+    (folder / WRITING / "weights.safetensors").write_bytes(b"half")
+    assert Checkpoints(folder).latest() == (folder / "checkpoint_000000006", None)
+    assert names(folder) == ["checkpoint_000000004", "checkpoint_000000006"]
+
+
+def test_a_checkpoint_may_come_again(folder: Path) -> None:
+    halved(folder / "checkpoint_000000006" / "state.pt")
+    place(Checkpoints(folder), [6], best=4)
+    assert fault(folder / "checkpoint_000000006") is None
+    assert names(folder) == ["checkpoint_000000004", "checkpoint_000000006"]
+
+
+@pytest.mark.parametrize("name", [*READERS, MANIFEST])
+def test_a_full_disk_leaves_what_was_there_and_says_what_is_free(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    before = names(folder)
+    full_at(monkeypatch, name)
+    with pytest.raises(ValueError) as raised:
+        write(folder / WRITING, FILES)
+    said = str(raised.value)
+    assert f"{folder / WRITING / name} could not be written: No space left on device;" in said
+    free = shutil.disk_usage(folder).free
+    assert float(said.partition("device; ")[2].partition(" MB")[0].replace(",", "")) == pytest.approx(
+        free / 1e6, rel=0.2
+    )
+    assert names(folder) == before
+    assert Checkpoints(folder).latest() == (folder / "checkpoint_000000006", None)
+
+
+def full_at(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Writing the file `name` of a checkpoint finds no space: the kernel's own answer, from its full device."""
+    mkdir = Path.mkdir
+
+    def with_full_device(path: Path, *arguments: object, **options: object) -> None:
+        mkdir(path, *arguments, **options)  # type: ignore[arg-type]
+        if path.name == WRITING:
+            (path / name).symlink_to("/dev/full")
+
+    monkeypatch.setattr(checkpoint_folder.Path, "mkdir", with_full_device)
+
+
+def test_what_else_goes_wrong_is_not_called_a_full_disk(folder: Path) -> None:
+    (folder / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        write(folder / "file" / WRITING, FILES)

@@ -1,0 +1,34 @@
+"""What a rank under Ray tells beside its metrics, without Ray."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.trainers import small
+from trainers.context import LocalContext
+from trainers.worker import CHECKPOINT, WARNING, InlineContext, RayTrainContext, attempt
+
+
+def test_every_report_names_its_checkpoint_and_the_first_what_was_passed_over(tmp_path: Path) -> None:
+    values = small.values({"train/evaluate_every": 2})
+    told: list[dict[str, Any]] = []
+    attempt(values, InlineContext(tmp_path, told.append), 0)
+    assert [Path(report[CHECKPOINT]).name for report in told] == [
+        f"checkpoint_{iteration:09d}" for iteration in (2, 4, 6, 7)
+    ]
+    assert not any(WARNING in report for report in told)
+    for path in LocalContext(tmp_path).checkpoints()[-2:]:
+        (path / "metrics.json").unlink()
+    again: list[dict[str, Any]] = []
+    with pytest.warns(UserWarning, match="metrics.json cannot be read"):
+        attempt(values, InlineContext(tmp_path, again.append), 0)
+    assert f"{tmp_path}/checkpoint_000000007/metrics.json cannot be read" in again[0][WARNING]
+    assert len(again) > 1 and not any(WARNING in report for report in again[1:])
+
+
+def test_a_node_that_does_not_see_the_study_is_named(tmp_path: Path) -> None:
+    context = RayTrainContext.__new__(RayTrainContext)  # only Ray Train can make a whole one
+    LocalContext.__init__(context, tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=r"every node must see the study's folder, but .* has no .*elsewhere; put"):
+        context.latest_checkpoint().__enter__()
