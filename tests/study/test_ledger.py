@@ -12,7 +12,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from study.config import StudyConfig
-from study.ledger import JOURNAL, ArmLedger, Asked, open_arms, repair_journal, status
+from study.journal import JOURNAL
+from study.ledger import ArmLedger, Asked, open_arms, status
 
 Reader = Callable[..., StudyConfig]
 END = 12
@@ -212,31 +213,6 @@ def test_the_teacher_is_an_arm_of_one_trial_without_values(config: Reader, tmp_p
     assert not teacher.should_prune(asked.number)
     end(teacher, asked, TrialState.FAIL)
     assert teacher.given_up
-
-
-def test_a_journal_is_readable_wherever_its_last_line_was_cut(config: Reader, tmp_path: Path) -> None:
-    study = config()
-    ledger = opened(study, tmp_path)
-    end(ledger, start(ledger), value=20.0)
-    start(ledger)
-    journal = tmp_path / JOURNAL
-    whole = journal.read_bytes()
-    kept = whole[: whole[:-1].rfind(b"\n") + 1]
-    assert repair_journal(tmp_path) is None
-    for length in range(len(kept) + 1, len(whole)):
-        journal.write_bytes(whole[:length])
-        said = repair_journal(tmp_path)
-        assert said and f"({length - len(kept)} bytes)" in said
-        assert journal.read_bytes() == kept
-        assert (tmp_path / f"{JOURNAL}.torn").read_bytes() == whole[len(kept) : length]
-    again = opened(study, tmp_path)
-    assert again.complete()[0].value == 20.0
-    assert start(again).number == 1
-    json.loads(journal.read_bytes().splitlines()[-1])
-
-
-def test_no_journal_needs_no_repair(tmp_path: Path) -> None:
-    assert repair_journal(tmp_path) is None
 
 
 def test_status_counts_every_state_beside_the_budget(stored: Reader, tmp_path: Path) -> None:

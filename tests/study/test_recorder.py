@@ -17,6 +17,7 @@ from study.config import StudyConfig
 from study.ledger import ArmLedger, open_arms
 from study.recorder import Recorder, Tables, confusion_rows, parameter_types, report_row, trial_row
 from study.searcher import LedgerSearcher
+from study.stopping import Drain
 from study.view import View
 from trainers.config import TeacherFile, TrialConfig, content_hash, parse
 from trainers.context import LocalContext
@@ -55,8 +56,11 @@ class Driver:
         self.config, self.folder = config, folder
         self.arms: dict[str, ArmLedger] = open_arms(config, folder, with_teacher=False)
         self.tables = Tables(folder, self.arms)
-        self.recorder = Recorder(config, self.arms, self.tables, View(self.arms), on_teacher=lambda _: None)
-        self.searcher = LedgerSearcher(config, self.arms, teacher=lambda: TEACHER, folder=folder)
+        self.drain = Drain()
+        self.recorder = Recorder(
+            config, self.arms, self.tables, View(self.arms), on_teacher=lambda _: None, drain=self.drain
+        )
+        self.searcher = LedgerSearcher(config, self.arms, teacher=lambda: TEACHER, folder=folder, drain=self.drain)
 
     def start(self) -> Any:
         run = self.searcher.suggest("any")
