@@ -78,8 +78,8 @@ class Changes:
 def _may_change(path: str, one: StudyConfig, other: StudyConfig) -> bool:
     if path == "execution.gpus_per_worker":
         return _on_gpus(one) == _on_gpus(other)
-    first, *_, last = path.split(".")
-    return first == "execution" or (first == "arms" and last == "trials" and path.count(".") == 2)
+    first, *below = path.split(".")
+    return first == "execution" or (first == "arms" and below[1:] == ["trials"])
 
 
 def _on_gpus(config: StudyConfig) -> bool:

@@ -77,17 +77,19 @@ def _blanks(entries: Sequence[Entry | None], studies: Sequence[str]) -> dict[int
     """What stands for lost creations, each at the last unreadable line before something speaks of it."""
     names: list[str] = []
     trials = 0
-    lost: list[int] = []
+    lost: list[tuple[int, int, int]] = []  # the place, and the numbers that a study and a trial had there
     found: dict[int, bytes] = {}
     for place, entry in enumerate(entries):
         if entry is None:
-            lost.append(place)
+            lost.append((place, len(names), trials))
             continue
         while lost and entry.get("study_id", -1) >= len(names):
-            names.append(_name(entries, len(names), [name for name in studies if name not in names]))
-            found[lost.pop()] = _blank(Operation.CREATE_STUDY, study_name=names[-1])
+            there, number, _ = lost.pop()
+            names.insert(number, _name(entries, number, [name for name in studies if name not in names]))
+            found[there] = _blank(Operation.CREATE_STUDY, study_name=names[number])
         while lost and entry.get("trial_id", -1) >= trials:
-            found[lost.pop()] = _blank(Operation.CREATE_TRIAL, study_id=_study(entries, trials, names))
+            there, _, number = lost.pop()
+            found[there] = _blank(Operation.CREATE_TRIAL, study_id=_study(entries, number, names))
             trials += 1
         if entry["op_code"] == Operation.CREATE_STUDY and entry["study_name"] not in names:
             names.append(entry["study_name"])  # every start of a driver asks for it again
