@@ -23,14 +23,16 @@ from ray.tune.experiment import Trial
 
 from study import tables
 from study.config import TEACHER, StudyConfig
+from study.failures import reason
 from study.journal import RUN
 from study.ledger import ArmLedger
 from study.stopping import DRAIN_S, Drain
 from study.tables import TableWarning, TableWriter
-from study.trial import CHECKPOINT, ERROR, FINAL, OBJECTIVES, release
+from study.trial import CHECKPOINT, ERROR, FINAL, OBJECTIVES, PEAK, release
 from study.view import View
 from trainers.checkpoint import read_evaluations
 from trainers.config import TrialConfig, canonical_json, parse
+from trainers.memory import read_noted_peak
 
 NAMED = {
     "val/miou_percent": "miou_percent",
@@ -176,8 +178,14 @@ class Recorder(Callback):  # type: ignore[misc]
             self._end(trial, TrialState.PRUNED, result, None)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        failure = trial.get_error()
-        self._end(trial, TrialState.FAIL, dict(trial.last_result or {}), _reason(failure))
+        result = dict(trial.last_result or {})
+        noted = read_noted_peak(Path(trial.config["folder"]))
+        peak = max((value for value in (noted, result.get(PEAK)) if value is not None), default=None)
+        starts = 1 + self._restarts[trial.trial_id]
+        # `trial.get_error` looks where Tune copies this file later
+        failure = Path(trial.error_file).read_text() if trial.error_file else ""
+        error = reason(failure, starts=starts, peak_mib=peak)
+        self._end(trial, TrialState.FAIL, {**result, PEAK: peak}, error)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._restarts[trial.trial_id] += 1
@@ -209,13 +217,6 @@ class Recorder(Callback):  # type: ignore[misc]
         if state == TrialState.COMPLETE and run["arm"] == TEACHER:
             self._on_teacher(Path(result[CHECKPOINT]))
         self._view.ended(run["arm"], run["number"], state.name, value, error)
-
-
-def _reason(failure: Exception | None) -> str:
-    """The innermost line of what Ray raised, without its traceback."""
-    cause: BaseException | None = getattr(failure, "cause", None) or failure
-    lines = [line for line in str(cause).strip().splitlines() if line.strip()]
-    return f"{type(cause).__name__}: {lines[-1].strip()}" if lines else type(cause).__name__
 
 
 def report_row(key: Mapping[str, Any], attempt: int, result: Mapping[str, Any]) -> dict[str, Any]:
@@ -257,7 +258,7 @@ def trial_row(
         "ended": datetime.now(UTC).isoformat(),
         "error": error,
         "host": socket.gethostname(),
-        "peak_memory_mib": result.get("memory/peak_mib"),
+        "peak_memory_mib": result.get(PEAK),
         "best_miou_percent": result.get("best/miou_percent"),
         "last_miou_percent": result.get("val/miou_percent"),
         "best_iteration": result.get("best/iteration"),

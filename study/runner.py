@@ -126,7 +126,8 @@ def resume(
             _retry_failed(config, folder, changes.arms, view)
         if _settled(config, folder):
             return True
-        with session.connected(config.execution, address):
+        # Ray takes the signals for itself as it starts
+        with session.connected(config.execution, address), drain.listening():
             return _drive(config, folder, drain, only_teacher)
 
 

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from study.config import ExecutionConfig
+from study.failures import reason
 from trainers.checkpoint import read_metrics
 from trainers.config import TrialConfig, parse, plain
+from trainers.memory import noted_peak, read_noted_peak
 
 FINAL = "final"
 """Key of the report that ends a trial which used its whole budget."""
@@ -25,6 +27,7 @@ ERROR = "error"
 OBJECTIVES = {"last": "val/miou_percent", "best": "best/miou_percent"}
 CHECKPOINT = "checkpoint"
 """Key of a report that holds the path of the checkpoint that came with it."""
+PEAK = "memory/peak_mib"
 PLACEMENT_GROUPS = "placement_groups.txt"
 KEEP = 2
 
@@ -38,8 +41,10 @@ def run_trial(config: dict[str, Any]) -> None:
     from ray import tune
 
     run = _run_inline if config["execution"]["engine"] == "inline" else _run_train
+    Path(config["folder"]).mkdir(parents=True, exist_ok=True)
     _report_again(Path(config["folder"]))
-    outcome = run(config)
+    with noted_peak(Path(config["folder"])) if run is _run_inline else contextlib.nullcontext():
+        outcome = run(config)
     if ERROR not in outcome:
         outcome[FINAL] = True
     elif CHECKPOINT in outcome:
@@ -76,8 +81,9 @@ def _run_inline(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _run_train(config: Mapping[str, Any]) -> dict[str, Any]:
+    import ray.train
+
     folder = Path(config["folder"])
-    folder.mkdir(parents=True, exist_ok=True)
     release(folder)
     arguments = train_arguments(
         parse(ExecutionConfig, config["execution"]),
@@ -87,6 +93,9 @@ def _run_train(config: Mapping[str, Any]) -> dict[str, Any]:
     )
     try:
         result = _trainer_class(folder)(**arguments).fit()
+    except ray.train.WorkerGroupError as error:  # Ray Train has tried it as often as is allowed
+        starts, peak = arguments["run_config"].failure_config.max_failures + 1, read_noted_peak(folder)
+        return {ERROR: reason(str(error), starts=starts, peak_mib=peak), **({PEAK: peak} if peak else {})}
     finally:
         release(folder)
     path = {CHECKPOINT: result.checkpoint.path} if result.checkpoint else {}
@@ -103,7 +112,11 @@ def train_arguments(
 
     return {
         "train_loop_per_worker": train_rank,
-        "train_loop_config": {"config": plain(trial), "loader_workers": execution.loader_workers},
+        "train_loop_config": {
+            "config": plain(trial),
+            "folder": str(folder),
+            "loader_workers": execution.loader_workers,
+        },
         "scaling_config": ray.train.ScalingConfig(
             num_workers=trial.train.workers,
             use_gpu=bool(execution.gpus_per_worker),
