@@ -74,8 +74,10 @@ def given_up_arms(folder: Path) -> list[str]:
 
 def has_ended_trials(folder: Path) -> bool:
     """Whether the tables of a study hold a trial."""
-    place = folder / "tables"
-    return place.exists() and tables.read(place, "trials").num_rows > 0
+    try:
+        return bool(tables.read(folder / "tables", "trials").num_rows)
+    except FileNotFoundError:  # none was written yet, or none can be read
+        return False
 
 
 def read(folder: Path) -> StudyConfig:

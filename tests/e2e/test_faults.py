@@ -11,13 +11,14 @@ import pytest
 from tests.e2e.test_study import (
     INLINE,
     LONG,
+    assert_consistent,
     checkpoints,
     driver,
     eventually,
     kdstudy,
     of_this_study,
     trial_rows,
-)  # fmt: skip
+)
 from tests.study.conftest import tiny, write_study
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
