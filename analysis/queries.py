@@ -29,10 +29,12 @@ def best(folder: Path, *, top: int = 1) -> dict[str, Any]:
     Raises:
         ValueError: no trial has ended yet.
     """
-    place = folder / "tables"
-    trials = tables.read(place, "trials") if place.is_dir() else None
+    try:
+        trials = tables.read(folder / "tables", "trials")
+    except FileNotFoundError as missing:
+        raise ValueError(f"{_none(folder)} ({missing})") from None
     if not trials:
-        raise ValueError(f"a study must have a trial to tell of, but no trial has ended yet in {folder}; wait for one")
+        raise ValueError(_none(folder))
     note = folder / "teacher.json"
     teacher = json.loads(note.read_text()) if note.exists() else None
     names = [name for name in dict.fromkeys(trials["arm"].to_pylist()) if name != "teacher"]
@@ -42,6 +44,10 @@ def best(folder: Path, *, top: int = 1) -> dict[str, Any]:
         "seconds": pc.sum(trials["seconds"]).as_py() or 0.0,
         "arms": [_arm(folder, trials.filter(pc.field("arm") == name), name, top) for name in sorted(names)],
     }
+
+
+def _none(folder: Path) -> str:
+    return f"a study must have a trial to tell of, but no trial has ended yet in {folder}; wait for one"
 
 
 def _arm(folder: Path, trials: pa.Table, name: str, top: int) -> dict[str, Any]:

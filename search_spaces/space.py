@@ -60,8 +60,12 @@ def _file(name: str) -> Path:
     return path
 
 
-def _entries(name: str) -> dict[Any, Any]:
-    """What a space's file says, unread but for its YAML."""
+def read_entries(name: str) -> dict[Any, Any]:
+    """What a space's file says, unread but for its YAML.
+
+    Raises:
+        SpaceError: there is no such file, or it is no mapping.
+    """
     loader = _Loader(_file(name).read_text())
     try:
         entries = loader.get_single_data()
@@ -109,12 +113,13 @@ class Space:
     parameters: Mapping[str, Parameter]
 
     @classmethod
-    def load(cls, *names: str) -> Self:
+    def load(cls, *names: str, kept: Mapping[str, Mapping[str, Any]] | None = None) -> Self:
         """The union of the named spaces.
 
         Args:
             names: files beside this module by their stem (`rdd`), or paths of others. A `when` may
                 name a parameter of another file of the union.
+            kept: what some files said when a study began; these are not read again.
 
         Raises:
             SpaceError: with every fault of every file.
@@ -124,13 +129,13 @@ class Space:
         owner: dict[str, str] = {}
         for name in names:
             try:
-                entries = _entries(name)
+                entries = kept[name] if kept and name in kept else read_entries(name)
             except SpaceError as error:
                 faults += error.faults
                 continue
             twice = [path for path in entries if path in union]
             faults += [f"{path}: stands in {owner[path]} and in {name}; keep one" for path in twice]
-            union |= entries
+            union.update(entries)
             owner |= dict.fromkeys(entries, name)
         return cls.parse(union, faults)
 

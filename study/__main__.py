@@ -9,6 +9,10 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from study.changes import Changes
 
 FAILED, WRONG_INPUT = 1, 2
 
@@ -43,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _takes_arms(_takes_study(add("validate", _validate, "check a study: every fault at once, nothing is started")))
     _takes_cluster(_takes_out(_takes_arms(_takes_study(add("run", _run, "start a study")))))
-    _takes_cluster(_takes_folder(add("resume", _resume, "go on with a study")))
+    _takes_changes(_takes_cluster(_takes_folder(add("resume", _resume, "go on with a study, or extend it"))))
     _takes_json(_takes_folder(add("status", _status, "trials of a study by arm and state, running or not")))
     best = _takes_json(_takes_folder(add("best", _best, "best configurations of every arm, and the teacher")))
     best.add_argument("--top", type=int, default=1, help="configurations per arm")
@@ -115,6 +119,18 @@ def _takes_cluster(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return parser
 
 
+def _takes_changes(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("--trials", type=int, metavar="N", help="raise the budget of every arm to so many trials")
+    parser.add_argument("--retry-failed", action="store_true", help="run failed trials again, with the same values")
+    parser.add_argument(
+        "--arm", action="append", default=[], metavar="ARM", dest="arms", help="whose trials; may be given repeatedly"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="PATH=VALUE", dest="sets", help="execution.* or arms.ARM.trials"
+    )
+    return parser
+
+
 def _takes_network(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("model", nargs="?", metavar="MODEL", help="a network, as in 'deeplabv3(resnet101)'")
     parser.add_argument("--papers", action="store_true", help="the papers' tables beside our counts, instead")
@@ -155,14 +171,22 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _resume(options: argparse.Namespace) -> int:
-    return _go_on(options.folder, options.address)
+    from study.changes import Changes
+
+    changes = Changes(
+        sets=tuple(options.sets),
+        trials=options.trials,
+        retry_failed=options.retry_failed,
+        arms=tuple(options.arms),
+    )
+    return _go_on(options.folder, options.address, changes)
 
 
-def _go_on(folder: Path, address: str) -> int:
+def _go_on(folder: Path, address: str, changes: "Changes | None" = None) -> int:
     from study import runner
 
     try:
-        finished = runner.resume(folder, address)
+        finished = runner.resume(folder, address, changes=changes or runner.AS_IT_STANDS)
     except KeyboardInterrupt:
         finished = False
     if runner.has_ended_trials(folder):
@@ -173,6 +197,7 @@ def _go_on(folder: Path, address: str) -> int:
     given_up = runner.given_up_arms(folder)
     if given_up:
         print(f"given up after execution.max_failed failures: {', '.join(given_up)}", file=sys.stderr)
+        print(f"to run what failed again: kdstudy resume {folder} --retry-failed", file=sys.stderr)
     else:
         print(f"not all trials are done; go on with: kdstudy resume {folder}", file=sys.stderr)
     return FAILED

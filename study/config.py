@@ -6,14 +6,13 @@ teacher. Files are read in `study.loading`; what the types here cannot see is ch
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, MinLen
 from pydantic import StringConstraints
 
-from search_spaces.space import Space
+from search_spaces.space import Space, read_entries
 from trainers.config import (
     AugmentConfig,
     TeacherFile,
@@ -125,6 +124,7 @@ class StudyConfig:
         storage: "journal" for a file in the study's folder, or an RDB URL that Optuna knows.
         objective: what Optuna maximises: the mIoU of the last evaluation, or of the best one (optimistic).
         startup_trials: trials of an arm before TPE takes over from random sampling.
+        spaces: what the files that the arms name said when the study began; filled in by `with_spaces`.
     """
 
     name: Name
@@ -140,6 +140,16 @@ class StudyConfig:
     startup_trials: Annotated[int, Ge(1)] = 5
     pruning: PruningConfig = field(default_factory=PruningConfig)
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
+    spaces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def with_spaces(self) -> "StudyConfig":
+        """The study with the content of every space it searches, so that a change of the files does not reach it.
+
+        Raises:
+            SpaceError: a file is none.
+        """
+        names = sorted({name for arm in self.arms.values() for name in arm.space})
+        return replace(self, spaces={name: self.spaces.get(name) or read_entries(name) for name in names})
 
     def trial(self, arm: str, values: Mapping[str, Any], teacher: TeacherFile | None) -> TrialConfig:
         """The trial of an arm with these searched values by path.
@@ -184,7 +194,7 @@ class StudyConfig:
 
     def space(self, arm: str) -> Space:
         """What an arm searches."""
-        return _space(self.arms[arm].space)
+        return Space.load(*self.arms[arm].space, kept=self.spaces)
 
     def needs_teacher(self, arm: str) -> bool:
         chosen = self.arms[arm]
@@ -218,11 +228,6 @@ class StudyConfig:
     def class_names(self) -> tuple[str, ...]:
         names: tuple[str, ...] = module_of(self.data).Dataset.class_names
         return names
-
-
-@cache
-def _space(names: tuple[str, ...]) -> Space:
-    return Space.load(*names)
 
 
 def _tfe_fractions(config: StudyConfig, arm: str) -> tuple[float, ...]:

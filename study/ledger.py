@@ -1,15 +1,17 @@
 """The ledger: one Optuna study per arm in one storage, the single source of truth about trials and their ends.
 
 Ray executes and may die; the ledger is opened again and nothing is lost: a trial left RUNNING by a dead driver is
-handed out again under its own number, so that it finds its own checkpoint. Rungs of early stopping live in the ledger
-too. Only the process that holds the study's lock writes; others open it to read. This module knows no Ray.
+handed out again under its own number, so that it finds its own checkpoint. A failed trial that is run again is a new
+trial with the same values, and the failed one stays what it was. Rungs of early stopping live in the ledger too. Only
+the process that holds the study's lock writes; others open it to read. This module knows no Ray.
 """
 
 import hashlib
 import json
+import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,24 +25,33 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces.space import Space
+from study.changes import record, refuse_another
 from study.config import TEACHER, StudyConfig
+from study.journal import BEGAN, JOURNAL, RUN, mend
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-JOURNAL = "study.journal"
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+RETRY_OF = "retry_of"
+"""User attribute of a trial that repeats a failed one: the number of that."""
+FRUITLESS = "fruitless"
+"""User attribute of a trial: its starts since its last evaluation that were cut short, and that evaluation."""
 
 Values = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A trial that is to be run: its number, which attempt this is, and its searched values by path."""
+    """A trial that is to be run: its number, which attempt this is, and its searched values by path.
+
+    Where it repeats a failed trial, `retry_of` is the number of that.
+    """
 
     arm: str
     number: int
     attempt: int
     values: Values
+    retry_of: int | None = None
 
 
 def open_storage(config: StudyConfig, folder: Path) -> BaseStorage:
@@ -48,24 +59,6 @@ def open_storage(config: StudyConfig, folder: Path) -> BaseStorage:
     if config.storage == "journal":
         return JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
     return optuna.storages.RDBStorage(config.storage)
-
-
-def repair_journal(folder: Path) -> str | None:
-    """Cut a half-written last line off the journal, keeping it beside; says so, or None if all was well.
-
-    A driver killed while it wrote leaves one; the next line would be glued to it, and the journal be unreadable.
-    """
-    journal = folder / JOURNAL
-    if not journal.exists():
-        return None
-    content = journal.read_bytes()
-    good = content.rfind(b"\n") + 1
-    if good == len(content):
-        return None
-    (folder / f"{JOURNAL}.torn").write_bytes(content[good:])
-    with journal.open("r+b") as file:
-        file.truncate(good)
-    return f"{journal} ended in half a line ({len(content) - good} bytes); it was moved to {JOURNAL}.torn"
 
 
 class ArmLedger:
@@ -102,13 +95,24 @@ class ArmLedger:
 
     @property
     def given_up(self) -> bool:
-        """Whether so many trials failed that no more are started."""
-        return self.count(TrialState.FAIL) >= self.max_failed
+        """Whether so many trials failed that no more are started; one that is run again does not count."""
+        return len(failed(self.study.get_trials(deepcopy=False))) >= self.max_failed
+
+    def _retries(self) -> list[FrozenTrial]:
+        waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        return [trial for trial in waiting if RETRY_OF in trial.user_attrs]
+
+    def retry_failed(self) -> int:
+        """Have every failed trial run again, also beyond the budget; says how many there are."""
+        again = failed(self.study.get_trials(deepcopy=False))
+        for trial in again:
+            self.study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
+        return len(again)
 
     @property
     def exhausted(self) -> bool:
         """Whether no trial is left to start."""
-        if self.orphans:
+        if self.orphans or self._retries():
             return False
         started = self.count(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
         return started >= self.budget or self.given_up
@@ -116,7 +120,8 @@ class ArmLedger:
     @property
     def finished(self) -> bool:
         """Whether the budget is used and nothing runs any more."""
-        return self.count(TrialState.COMPLETE, TrialState.PRUNED) >= self.budget
+        used = self.count(TrialState.COMPLETE, TrialState.PRUNED) >= self.budget
+        return used and not self.count(TrialState.RUNNING) and not self._retries()
 
     @property
     def started_share(self) -> float:
@@ -124,38 +129,59 @@ class ArmLedger:
         return self.count(*ENDED, TrialState.RUNNING) / self.budget
 
     def ask(self) -> Asked | None:
-        """The next trial to run: one that a dead driver left, else a new one; None if there is none."""
+        """The next trial to run: one that a dead driver left, one to repeat, else a new one; None if there is none."""
         while self.orphans:
             asked = self._adopt(self.orphans.pop(0))
             if asked:
                 return asked
+        if retries := self._retries():
+            return self._repeat(retries[0])
         if self.exhausted:
             return None
-        self.study.sampler = self._sampler()
-        trial = self.study.ask()
-        values = self.space.suggest(trial) if self.space else {}
-        return self._start(trial, 1, values)
+        waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        number = waiting[0].number if waiting else len(self.study.get_trials(deepcopy=False))
+        self.study.sampler = self._sampler(number)
+        return self._start(self.study.ask(), 1)
 
     def _adopt(self, orphan: FrozenTrial) -> Asked | None:
         # one that died before it was started has no run noted
-        attempt = json.loads(orphan.user_attrs["run"])["attempt"] + 1 if "run" in orphan.user_attrs else 1
+        attempt = json.loads(orphan.user_attrs[RUN])["attempt"] + 1 if RUN in orphan.user_attrs else 1
+        # one that died before all its values were drawn draws the missing ones now
+        self.study.sampler = self._sampler(orphan.number)
         trial = optuna.Trial(self.study, orphan._trial_id)
-        if attempt > self.max_attempts:
-            error = f"started {self.max_attempts} times (execution.max_attempts) without coming to an end"
+        if attempt > 1 and self._count_fruitless(trial, orphan) >= self.max_attempts:
+            error = f"started {self.max_attempts} times (execution.max_attempts) without a new evaluation"
             trial.set_user_attr("error", error)
             self.study.tell(trial, state=TrialState.FAIL)
             return None
-        # one that died before all its values were drawn draws the missing ones now
+        return self._start(trial, attempt)
+
+    def _count_fruitless(self, trial: optuna.Trial, orphan: FrozenTrial) -> int:
+        """Starts of a trial since its last evaluation, or since it was last stopped on purpose."""
+        before = orphan.user_attrs.get(FRUITLESS, {"starts": 0, "step": None})
+        starts = before["starts"] + 1 if before["step"] == orphan.last_step else 1
+        trial.set_user_attr(FRUITLESS, {"starts": starts, "step": orphan.last_step})
+        return starts
+
+    def leave(self) -> None:
+        """Leave what runs to the next driver, without this start being counted against it."""
+        for number, trial in self._live.items():
+            trial.set_user_attr(FRUITLESS, {"starts": -1, "step": self._frozen(number).last_step})
+
+    def _repeat(self, retry: FrozenTrial) -> Asked:
+        self.study.sampler = self._sampler(retry.number)
+        self.study._storage.set_trial_state_values(retry._trial_id, state=TrialState.RUNNING)
+        return self._start(optuna.Trial(self.study, retry._trial_id), 1)
+
+    def _start(self, trial: optuna.Trial, attempt: int) -> Asked:
         values = self.space.suggest(trial) if self.space else {}
-        return self._start(trial, attempt, values)
-
-    def _start(self, trial: optuna.Trial, attempt: int, values: Values) -> Asked:
         self._live[trial.number] = trial
-        return Asked(arm=self.arm, number=trial.number, attempt=attempt, values=values)
+        repeated = trial.user_attrs.get(RETRY_OF)
+        return Asked(arm=self.arm, number=trial.number, attempt=attempt, values=values, retry_of=repeated)
 
-    def _sampler(self) -> optuna.samplers.BaseSampler:
-        """A sampler seeded by how many trials there are, so that a restart goes on as if there had been none."""
-        key = f"{self._config.seed}/{self.arm}/{len(self.study.get_trials(deepcopy=False))}"
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        """A sampler seeded by the number of the trial, so that a restart goes on as if there had been none."""
+        key = f"{self._config.seed}/{self.arm}/{number}"
         seed = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=4).digest(), "little")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
@@ -188,7 +214,7 @@ class ArmLedger:
 
     def note(self, number: int, run: Mapping[str, Any]) -> None:
         """Keep what a live trial runs with it, for a driver that finds it without this one."""
-        self._live[number].set_user_attr("run", json.dumps(run))
+        self._live[number].set_user_attr(RUN, json.dumps(run))
 
     def complete(self) -> list[FrozenTrial]:
         """The trials that used their whole budget."""
@@ -204,6 +230,12 @@ class ArmLedger:
         return self.space.distributions() if self.space else {}
 
 
+def failed(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The failed ones among an arm's trials that were not run again."""
+    repeated = {trial.user_attrs.get(RETRY_OF) for trial in trials}
+    return [trial for trial in trials if trial.state == TrialState.FAIL and trial.number not in repeated]
+
+
 def _pruner(config: StudyConfig, arm: str) -> BasePruner:
     if arm == TEACHER or config.pruning.reduction_factor == 0:
         return NopPruner()
@@ -215,6 +247,9 @@ def open_arms(config: StudyConfig, folder: Path, *, with_teacher: bool) -> dict[
 
     Args:
         with_teacher: whether the study trains its teacher itself, as an arm with one trial.
+
+    Raises:
+        ConfigError: the ledger's trials belong to a study whose numbers would not compare with this one's.
     """
     storage = open_storage(config, folder)
     arms = {}
@@ -243,22 +278,38 @@ def open_arms(config: StudyConfig, folder: Path, *, with_teacher: bool) -> dict[
 
 
 def _open_study(config: StudyConfig, arm: str, storage: BaseStorage) -> optuna.Study:
-    return optuna.create_study(
+    study = optuna.create_study(
         storage=storage,
         study_name=f"{config.name}/{arm}",
         direction="maximize",
         load_if_exists=True,
     )
+    if BEGAN in study.user_attrs:
+        refuse_another(study.user_attrs[BEGAN]["config"], config, arm)
+    else:
+        study.set_user_attr(BEGAN, {"arm": arm, "config": record(config, arm)})
+    return study
+
+
+def study_names(config: StudyConfig) -> dict[str, str]:
+    """The name of every arm's Optuna study, the teacher's among them, in the order in which they are created."""
+    return {arm: f"{config.name}/{arm}" for arm in (TEACHER, *config.arms)}
 
 
 def states(config: StudyConfig, folder: Path) -> dict[str, list[FrozenTrial]]:
     """All trials of every arm, the teacher's among them, for a reader beside the driver."""
-    storage = open_storage(config, folder)
-    found = {s.study_name: s._study_id for s in storage.get_all_studies()}
-    names = {arm: f"{config.name}/{arm}" for arm in (TEACHER, *config.arms)}
-    return {
-        arm: storage.get_all_trials(found[name], deepcopy=False) if name in found else [] for arm, name in names.items()
-    }
+    names = study_names(config)
+    with tempfile.TemporaryDirectory() as place:
+        if config.storage == "journal" and (folder / JOURNAL).exists():
+            content = (folder / JOURNAL).read_bytes()
+            (Path(place) / JOURNAL).write_bytes(mend(content, list(names.values())).content)
+            folder = Path(place)
+        storage = open_storage(config, folder)
+        found = {s.study_name: s._study_id for s in storage.get_all_studies()}
+        return {
+            arm: storage.get_all_trials(found[name], deepcopy=False) if name in found else []
+            for arm, name in names.items()
+        }
 
 
 def status(config: StudyConfig, folder: Path) -> dict[str, dict[str, int]]:

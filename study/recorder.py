@@ -8,6 +8,7 @@ follows, so that a driver killed in between leaves a row that the next one can c
 import json
 import math
 import socket
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -22,13 +23,17 @@ from ray.tune.experiment import Trial
 
 from study import tables
 from study.config import TEACHER, StudyConfig
+from study.failures import reason
+from study.journal import RUN
 from study.ledger import ArmLedger
-from study.tables import TableWriter
-from study.trial import ERROR, FINAL, OBJECTIVES, release
+from study.stopping import DRAIN_S, Drain
+from study.tables import TableWarning, TableWriter
+from study.trial import ERROR, FINAL, OBJECTIVES, PEAK, release
 from study.view import View
 from trainers.checkpoint import read_evaluations
 from trainers.checkpoint_folder import EVALUATIONS, fault
 from trainers.config import TrialConfig, canonical_json, parse
+from trainers.memory import read_noted_peak
 from trainers.worker import CHECKPOINT, WARNING
 
 NAMED = {
@@ -61,7 +66,11 @@ class Tables:
         for name, arm in arms.items():
             missing = [t for t in arm.ended() if not self.trials.contains((name, t.number))]
             for trial in missing:
-                self.trials.append([_with_times(_row_of(trial))])
+                if row := _row_of(trial):
+                    self.trials.append([_with_times(row)])
+                else:
+                    what = f"{name} {trial.number}: has no row, because the journal lost what it ran"
+                    warnings.warn(what, TableWarning, stacklevel=2)
 
     def close(self) -> None:
         """Seal and compact all tables."""
@@ -69,12 +78,17 @@ class Tables:
             table.close()
 
 
-def _row_of(trial: FrozenTrial) -> dict[str, Any]:
-    """A trial's row as its recorder left it in the ledger, or what can be said of a trial that never came to an end."""
+def _row_of(trial: FrozenTrial) -> dict[str, Any] | None:
+    """A trial's row as its recorder left it in the ledger, or what can be said of a trial that never came to an end.
+
+    None where the ledger does not have what the trial ran.
+    """
     row: dict[str, Any] = json.loads(trial.user_attrs.get("row", "{}"))
     if row.get("state") == trial.state.name:
         return row
-    run = json.loads(trial.user_attrs["run"])
+    if RUN not in trial.user_attrs:
+        return None
+    run = json.loads(trial.user_attrs[RUN])
     result = {"iteration": trial.last_step or 0}
     started = (trial.datetime_start or datetime.now()).astimezone(UTC)
     return trial_row(run, trial.state.name, result, trial.user_attrs.get("error"), started)
@@ -111,9 +125,11 @@ class Recorder(Callback):  # type: ignore[misc]
         view: View,
         *,
         on_teacher: Callable[[Path], None],
+        drain: Drain,
     ) -> None:
         self._config, self._arms, self._tables, self._view = config, arms, tables, view
-        self._on_teacher = on_teacher
+        self._on_teacher, self._drain = on_teacher, drain
+        self._stopping = False
         self._started: dict[str, datetime] = {}
         self._restarts: Counter[str] = Counter()
 
@@ -150,6 +166,10 @@ class Recorder(Callback):  # type: ignore[misc]
         )  # fmt: skip
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        if trial.trial_id in self._drain.left:
+            release(Path(trial.config["folder"]))
+            self._view.left(trial.config["arm"], trial.config["number"])
+            return
         result = dict(trial.last_result or {})
         value = result.get(OBJECTIVES[self._config.objective])
         if ERROR in result:
@@ -162,12 +182,27 @@ class Recorder(Callback):  # type: ignore[misc]
             self._end(trial, TrialState.PRUNED, result, None)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        failure = trial.get_error()
-        self._end(trial, TrialState.FAIL, dict(trial.last_result or {}), _reason(failure))
+        result = dict(trial.last_result or {})
+        noted = read_noted_peak(Path(trial.config["folder"]))
+        peak = max((value for value in (noted, result.get(PEAK)) if value is not None), default=None)
+        starts = 1 + self._restarts[trial.trial_id]
+        # `trial.get_error` looks where Tune copies this file later
+        failure = Path(trial.error_file).read_text() if trial.error_file else ""
+        error = reason(failure, starts=starts, peak_mib=peak)
+        self._end(trial, TrialState.FAIL, {**result, PEAK: peak}, error)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._restarts[trial.trial_id] += 1
         release(Path(trial.config["folder"]))
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        if not self._drain.on:
+            return
+        if not self._stopping:
+            self._stopping = True
+            self._view.say(f"stopping: running trials have {DRAIN_S:.0f} s to come to an evaluation; again to stop now")
+        if self._drain.over or not any(trial.status == Trial.RUNNING for trial in trials):
+            self._drain.end()
 
     def _end(self, trial: Trial, state: TrialState, result: dict[str, Any], error: str | None) -> None:
         run = trial.config
@@ -192,13 +227,6 @@ class Recorder(Callback):  # type: ignore[misc]
             self._view.say(f"warning: {run['arm']} {run['number']}: {said}")
             return
         self._tables.image_confusion.append(confusion_rows(run, checkpoint, result, self._config.class_names))
-
-
-def _reason(failure: Exception | None) -> str:
-    """The innermost line of what Ray raised, without its traceback."""
-    cause: BaseException | None = getattr(failure, "cause", None) or failure
-    lines = [line for line in str(cause).strip().splitlines() if line.strip()]
-    return f"{type(cause).__name__}: {lines[-1].strip()}" if lines else type(cause).__name__
 
 
 def report_row(key: Mapping[str, Any], attempt: int, result: Mapping[str, Any]) -> dict[str, Any]:
@@ -240,10 +268,11 @@ def trial_row(
         "ended": datetime.now(UTC).isoformat(),
         "error": error,
         "host": socket.gethostname(),
-        "peak_memory_mib": result.get("memory/peak_mib"),
+        "peak_memory_mib": result.get(PEAK),
         "best_miou_percent": result.get("best/miou_percent"),
         "last_miou_percent": result.get("val/miou_percent"),
         "best_iteration": result.get("best/iteration"),
+        "retry_of": run.get("retry_of"),
         **{f"param/{path}": value for path, value in run["values"].items()},
     }
 

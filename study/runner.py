@@ -6,54 +6,59 @@ trained stands in the trials' checkpoints, and a start that finds both simply go
 
 import json
 import os
-import platform
-import shlex
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
-
-import psutil
 
 from study import session, tables
+from study.changes import Changes, differences
 from study.config import TEACHER, StudyConfig
-from study.ledger import ArmLedger, open_arms, repair_journal, status
+from study.environment import environment
+from study.journal import repair_journal
+from study.ledger import ArmLedger, failed, open_arms, states, status, study_names
 from study.lock import locked
+from study.stopping import Drain
 from study.teaching import StudyTeacher
 from study.view import View
 from trainers.checkpoint_folder import Checkpoints
-from trainers.config import ConfigError, canonical_json, parse
+from trainers.config import ConfigError, canonical_json, parse, plain
 
 CONFIG = "study.json"
+AS_IT_STANDS = Changes()
 
 
 def create(config: StudyConfig, folder: Path) -> None:
-    """Make a study's folder.
+    """Make a study's folder, with the content of every file that the study searches.
 
     Raises:
         ValueError: the folder holds a study already, or something else.
     """
-    held = folder / CONFIG
-    if held.exists():
-        same = held.read_text() == canonical_json(config)
-        remedy = f"go on with it: kdstudy resume {folder}" if same else "choose another --out"
-        raise ValueError(
-            f"--out must be a new folder, but {folder} holds {'this' if same else 'another'} study already; {remedy}"
-        )
+    config = config.with_spaces()
+    if (folder / CONFIG).exists():
+        other = differences(plain(read(folder)), plain(config))
+        held = f"another study already, which differs in {', '.join(other)}" if other else "this study already"
+        remedy = "choose another --out" if other else f"go on with it: kdstudy resume {folder}"
+        raise ValueError(f"--out must be a new folder, but {folder} holds {held}; {remedy}")
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"--out must be a new folder, but {folder} holds other files; choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
-    writing = held.with_suffix(".writing")
-    writing.write_text(canonical_json(config))
-    writing.replace(held)
+    _write(folder / CONFIG, canonical_json(config))
+
+
+def _write(path: Path, text: str) -> None:
+    writing = path.with_suffix(".writing")
+    with writing.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    writing.replace(path)
+
+
+def _rewrite(config: StudyConfig, folder: Path) -> None:
+    """Put a changed configuration in the place of the study's, which is kept as the next of study.1.json, ..."""
+    kept = len(list(folder.glob("study.[0-9]*.json")))
+    _write(folder / f"study.{kept + 1}.json", (folder / CONFIG).read_text())
+    _write(folder / CONFIG, canonical_json(config))
 
 
 def discard_unstarted(folder: Path) -> None:
@@ -65,13 +70,15 @@ def discard_unstarted(folder: Path) -> None:
 def given_up_arms(folder: Path) -> list[str]:
     """The arms of which so many trials failed that no more are started."""
     config = read(folder)
-    return [arm for arm, counts in status(config, folder).items() if counts["FAIL"] >= config.max_failed(arm)]
+    return [arm for arm, trials in states(config, folder).items() if len(failed(trials)) >= config.max_failed(arm)]
 
 
 def has_ended_trials(folder: Path) -> bool:
     """Whether the tables of a study hold a trial."""
-    place = folder / "tables"
-    return place.exists() and tables.read(place, "trials").num_rows > 0
+    try:
+        return bool(tables.read(folder / "tables", "trials").num_rows)
+    except FileNotFoundError:  # none was written yet, or none can be read
+        return False
 
 
 def read(folder: Path) -> StudyConfig:
@@ -91,29 +98,55 @@ def read(folder: Path) -> StudyConfig:
         raise ValueError(f"{held} must be what kdstudy wrote there, but: {error}; restore it") from None
 
 
-def resume(folder: Path, address: str = "local", *, only_teacher: bool = False) -> bool:
+def resume(
+    folder: Path, address: str = "local", *, only_teacher: bool = False, changes: Changes = AS_IT_STANDS
+) -> bool:
     """Start, or go on with, the study in `folder` until every arm's budget is used.
 
     Args:
         folder: the study's.
         address: of the Ray cluster: "local", "auto" or host:port.
         only_teacher: train the teacher and nothing else.
+        changes: of the study, made first.
 
     Returns:
         Whether it came to its end; False where it was interrupted or an arm was given up.
 
     Raises:
-        ValueError: no study there, another driver at work, a cluster that is too small, a teacher that does not fit.
+        ValueError: no study there, another driver at work, a cluster that is too small, a teacher that does not fit, a
+            change after which trials would not compare.
     """
     session.refuse_client(address)
     folder = folder.absolute()
-    config = read(folder)
-    with locked(folder):
-        torn = repair_journal(folder)
+    read(folder)
+    drain = Drain()
+    with locked(folder), drain.listening():
+        view = View({})
+        config = _changed(changes, folder)
+        for line in repair_journal(folder, list(study_names(config).values())):
+            view.say(f"warning: {line}")
+        if changes.retry_failed:
+            _retry_failed(config, folder, changes.arms, view)
         if _settled(config, folder):
             return True
-        with _stoppable(), session.connected(config.execution, address):
-            return _drive(config, folder, torn, only_teacher)
+        # Ray takes the signals for itself as it starts
+        with session.connected(config.execution, address), drain.listening():
+            return _drive(config, folder, drain, only_teacher)
+
+
+def _changed(changes: Changes, folder: Path) -> StudyConfig:
+    config = read(folder)
+    changed = changes.apply(config)
+    if changed != config:
+        _rewrite(changed, folder)
+    return changed
+
+
+def _retry_failed(config: StudyConfig, folder: Path, names: tuple[str, ...], view: View) -> None:
+    arms = open_arms(config, folder, with_teacher=TEACHER in status(config, folder))
+    again = {name: arm.retry_failed() for name, arm in arms.items() if name in (names or arms)}
+    told = ", ".join(f"{count} of {name}" for name, count in again.items() if count)
+    view.say(f"failed trials to run again: {told or 'none'}")
 
 
 def _settled(config: StudyConfig, folder: Path) -> bool:
@@ -124,25 +157,25 @@ def _settled(config: StudyConfig, folder: Path) -> bool:
     from study.recorder import Tables
 
     arms = open_arms(config, folder, with_teacher=TEACHER in counts)
+    if not all(arm.finished for arm in arms.values()):
+        return False
     written = Tables(folder, arms)
     written.complete(arms)
     written.close()
     return True
 
 
-def _drive(config: StudyConfig, folder: Path, torn: str | None, only_teacher: bool) -> bool:
+def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) -> bool:
     # imported here because they import Ray, which must read its settings first
     from ray import tune
 
     from study.recorder import Recorder, Tables
     from study.scheduler import LedgerScheduler
-    from study.searcher import LedgerSearcher, trial_folder
+    from study.searcher import LedgerSearcher
     from study.trial import run_trial
 
     arms: dict[str, ArmLedger] = {}
     view = View(arms)
-    if torn:
-        view.say(f"warning: {torn}")
     together = session.concurrency(config.execution, config.workers)
     teacher = StudyTeacher(config, folder, view.say)
     if only_teacher and not teacher.must_train:
@@ -151,16 +184,17 @@ def _drive(config: StudyConfig, folder: Path, torn: str | None, only_teacher: bo
     arms.update({name: arm for name, arm in opened.items() if name == TEACHER or not only_teacher})
     if teacher.must_train and arms[TEACHER].finished:
         # the last driver died between the end of the training and the writing of the file
-        teacher.trained(Checkpoints(trial_folder(folder, TEACHER, 0)).of(config.teacher_trial().train.iterations))
+        checkpoints = Checkpoints(_teacher_folder(folder, arms[TEACHER]))
+        teacher.trained(checkpoints.of(config.teacher_trial().train.iterations))
     written = Tables(folder, arms)
     written.complete(arms)
     written.environment.append([environment()])
-    recorder = Recorder(config, arms, written, view, on_teacher=teacher.trained)
+    recorder = Recorder(config, arms, written, view, on_teacher=teacher.trained, drain=drain)
     tuner = tune.Tuner(
         tune.with_resources(run_trial, session.trial_resources(config.execution)),
         tune_config=tune.TuneConfig(
-            search_alg=LedgerSearcher(config, arms, teacher=lambda: teacher.ready(arms), folder=folder),
-            scheduler=LedgerScheduler(arms, config.objective),
+            search_alg=LedgerSearcher(config, arms, teacher=lambda: teacher.ready(arms), folder=folder, drain=drain),
+            scheduler=LedgerScheduler(arms, config.objective, drain),
             num_samples=-1,
             max_concurrent_trials=together,
             # starting a process that has Ray and PyTorch costs more than a short trial
@@ -176,8 +210,10 @@ def _drive(config: StudyConfig, folder: Path, torn: str | None, only_teacher: bo
         ),
     )
     try:
-        with view:
+        with view, drain.looping():
             tuner.fit()
+        for arm in arms.values():
+            arm.leave()
     finally:
         written.complete(arms)
         written.close()
@@ -186,46 +222,7 @@ def _drive(config: StudyConfig, folder: Path, torn: str | None, only_teacher: bo
     return all(arm.finished for arm in arms.values())
 
 
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Let SIGTERM stop a study as Ctrl-C does: trials end where they are and go on from there on resume."""
+def _teacher_folder(folder: Path, arm: ArmLedger) -> Path:
+    from study.searcher import trial_folder
 
-    def interrupt(_signal: int, _frame: object) -> None:
-        signal.raise_signal(signal.SIGINT)
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def environment() -> dict[str, Any]:
-    """The row of the environment table for this start of the driver."""
-    import torch
-
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return {
-        "session": f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}",
-        "started": datetime.now(UTC),
-        "host": socket.gethostname(),
-        "command": shlex.join(sys.argv),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": list(_packages().items()),
-        "devices": gpus or [platform.processor() or platform.machine()],
-        "cpus": len(os.sched_getaffinity(0)),
-        "memory_mib": psutil.virtual_memory().total / 2**20,
-        "git_commit": _git_commit(),
-    }
-
-
-def _packages() -> Mapping[str, str]:
-    return {d.metadata["Name"]: d.version for d in distributions() if d.metadata["Name"]}
-
-
-def _git_commit() -> str | None:
-    """The commit of this program's own checkout, None where it was installed without one."""
-    here = Path(__file__).parent
-    asked = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return asked.stdout.strip() or None
+    return trial_folder(folder, TEACHER, arm.complete()[-1].number)

@@ -7,6 +7,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from study.ledger import ArmLedger
+from study.stopping import Drain
 from study.trial import ERROR, FINAL, OBJECTIVES
 
 
@@ -16,11 +17,12 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
     Args:
         arms: the ledger of every arm.
         objective: "last" or "best": which mIoU the rungs compare.
+        drain: whether the driver is being stopped; then trials are, at their next evaluation.
     """
 
-    def __init__(self, arms: Mapping[str, ArmLedger], objective: str) -> None:
+    def __init__(self, arms: Mapping[str, ArmLedger], objective: str, drain: Drain) -> None:
         super().__init__()
-        self._arms, self._metric = arms, OBJECTIVES[objective]
+        self._arms, self._metric, self._drain = arms, OBJECTIVES[objective], drain
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Tune asks this before it tells its callbacks."""
@@ -28,8 +30,12 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
             return str(TrialScheduler.CONTINUE)
         arm, number = self._arms[trial.config["arm"]], trial.config["number"]
         arm.report(number, int(result["iteration"]), float(result[self._metric]))
-        may_stop = trial.config["prunable"] and result["iteration"] < trial.config["budget"]
-        if may_stop and arm.should_prune(number):
+        if result["iteration"] >= trial.config["budget"]:
+            return str(TrialScheduler.CONTINUE)
+        if trial.config["prunable"] and arm.should_prune(number):
+            return str(TrialScheduler.STOP)
+        if self._drain.on:
+            self._drain.left.add(trial.trial_id)
             return str(TrialScheduler.STOP)
         return str(TrialScheduler.CONTINUE)
 

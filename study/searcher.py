@@ -13,6 +13,7 @@ from ray.tune.search import Searcher
 
 from study.config import TEACHER, StudyConfig, prunable
 from study.ledger import ArmLedger, Asked
+from study.stopping import Drain
 from trainers.config import TeacherFile, TrialConfig, content_hash, plain
 
 
@@ -24,6 +25,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         arms: the ledger of every arm, the teacher's among them where the study trains it.
         teacher: gives the teacher's file, None while there is none yet.
         folder: where the trials' own folders are made.
+        drain: whether the driver is being stopped; then nothing is left to hand out.
     """
 
     def __init__(
@@ -33,13 +35,16 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         *,
         teacher: Callable[[], TeacherFile | None],
         folder: Path,
+        drain: Drain,
     ) -> None:
         super().__init__(metric="val/miou_percent", mode="max")
         self._config, self._arms, self._folder = config, arms, folder
-        self._teacher = teacher
+        self._teacher, self._drain = teacher, drain
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """A trial's configuration; None while all that is left waits; FINISHED when nothing is left."""
+        if self._drain.on:
+            return str(Searcher.FINISHED)
         open_arms = [arm for arm in self._arms.values() if not arm.exhausted]
         ready = [arm for arm in open_arms if self._ready(arm.arm)]
         # an arm whose orphans were all given up may have nothing after all
@@ -65,6 +70,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
             "arm": asked.arm,
             "number": asked.number,
             "attempt": asked.attempt,
+            "retry_of": asked.retry_of,
             "values": asked.values,
             "trial": plain(trial),
             "hash": content_hash(trial),

@@ -20,6 +20,10 @@ SETTINGS = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # a trial that fails before its first evaluation has no metric to report; Tune would end the study for that
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # the driver handles Ctrl-C: study/stopping.py
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
     # a stopped trial's process is reused once its workers are gone
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "10",
 }

@@ -79,18 +79,30 @@ def _load_part(path: Path, columns: Sequence[str] | None) -> pa.Table:
 
 
 def load_live(path: Path, columns: Sequence[str] | None = None) -> tuple[pa.Table, int]:
-    """All whole batches of a stream, and the number of bytes that follow them."""
+    """All whole batches of a stream, and the number of bytes that are none."""
     stream = pa.BufferReader(path.read_bytes())
     reader = pa.ipc.open_stream(stream)
     names = _selection(path, reader.schema, columns)
-    batches, whole = [], stream.tell()
+    batches, whole, broken = [], stream.tell(), 0
     try:
         for batch in reader:
-            batches.append(batch)
+            if _is_sound(batch):
+                batches.append(batch)
+            else:
+                broken += stream.tell() - whole
             whole = stream.tell()
     except (pa.ArrowException, OSError):
         pass  # counted below, as is a tail of zeros, which reads as the end of a stream
-    return pa.Table.from_batches(batches, reader.schema).select(names), stream.size() - whole
+    return pa.Table.from_batches(batches, reader.schema).select(names), broken + stream.size() - whole
+
+
+def _is_sound(batch: pa.RecordBatch) -> bool:
+    """Whether a batch can be read to its last value, and none of its texts is cut."""
+    try:
+        batch.validate(full=True)
+    except pa.ArrowException:
+        return False
+    return True
 
 
 def scan(
@@ -118,7 +130,7 @@ def scan(
             if file.live:
                 found.tables[file], torn = load_live(file.path, columns)
                 if torn:
-                    what = f"passed over its last {torn} bytes, no whole batch"
+                    what = f"passed over {torn} bytes, no whole batch"
                     found.damage[file] = f"{file.path}: {what}"
             else:
                 parts[file] = parts[file] if file in parts else _load_part(file.path, columns)

@@ -39,7 +39,8 @@ def _schema(table: str, key: str, *groups: list[pa.Field]) -> pa.Schema:
 def trials_schema(parameters: Mapping[str, pa.DataType]) -> pa.Schema:
     """One row per ended trial: what was asked, how it ended, what it cost.
 
-    `state` is COMPLETE, PRUNED or FAIL; `trial` is Optuna's number; `config` is canonical JSON.
+    `state` is COMPLETE, PRUNED or FAIL; `trial` is Optuna's number; `config` is canonical JSON;
+    `retry_of` is the failed trial that this one repeats.
 
     Args:
         parameters: the type of each searched parameter by its path; its column is `param/<path>`,
@@ -57,7 +58,7 @@ def trials_schema(parameters: Mapping[str, pa.DataType]) -> pa.Schema:
         _fields(_TIME, "started ended"),
         _fields(_TEXT, "error host", nullable=True),
         _fields(_REAL, "peak_memory_mib best_miou_percent last_miou_percent", nullable=True),
-        _fields(_INT, "best_iteration", nullable=True),
+        _fields(_INT, "best_iteration retry_of", nullable=True),
         [pa.field(f"param/{path}", kind) for path, kind in parameters.items()],
     )
 

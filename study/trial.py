@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from study.config import ExecutionConfig
+from study.failures import reason
 from trainers.checkpoint import read_metrics
 from trainers.checkpoint_folder import KEEP, Checkpoints
 from trainers.config import TrialConfig, parse, plain
+from trainers.memory import noted_peak, read_noted_peak
 from trainers.worker import CHECKPOINT, InlineContext, attempt, train_rank
 
 FINAL = "final"
@@ -25,6 +27,7 @@ FINAL = "final"
 ERROR = "error"
 """Key of the report that ends a trial which a retry would not help."""
 OBJECTIVES = {"last": "val/miou_percent", "best": "best/miou_percent"}
+PEAK = "memory/peak_mib"
 PLACEMENT_GROUPS = "placement_groups.txt"
 
 
@@ -40,7 +43,8 @@ def run_trial(config: dict[str, Any]) -> None:
     folder = Path(config["folder"])
     folder.mkdir(parents=True, exist_ok=True)
     _report_again(folder)
-    outcome = run(config, folder)
+    with noted_peak(folder) if run is _run_inline else contextlib.nullcontext():
+        outcome = run(config, folder)
     checkpoints = Checkpoints(folder)
     if ERROR not in outcome:
         outcome |= {FINAL: True, CHECKPOINT: str(checkpoints.of(outcome["iteration"]))}
@@ -68,6 +72,8 @@ def _run_inline(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _run_train(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    import ray.train
+
     release(folder)
     arguments = train_arguments(
         parse(ExecutionConfig, config["execution"]),
@@ -77,6 +83,9 @@ def _run_train(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     )
     try:
         result = _trainer_class(folder)(**arguments).fit()
+    except ray.train.WorkerGroupError as error:  # Ray Train has tried it as often as is allowed
+        starts, peak = arguments["run_config"].failure_config.max_failures + 1, read_noted_peak(folder)
+        return {ERROR: reason(str(error), starts=starts, peak_mib=peak), **({PEAK: peak} if peak else {})}
     finally:
         release(folder)
     return dict(result.return_value or {})

@@ -33,11 +33,11 @@ class View:
         self._arms = arms
         self.console = console or Console(stderr=True)
         self._running: dict[tuple[str, int], _Running] = {}
-        self._began = time.monotonic()
-        self._done_before = self._done()
+        self._began, self._done_before = time.monotonic(), 0
         self._live = Live(get_renderable=self._render, console=self.console, refresh_per_second=1)
 
     def __enter__(self) -> "View":
+        self._began, self._done_before = time.monotonic(), self._done()
         if self.console.is_terminal:
             self._live.start()
         return self
@@ -65,6 +65,11 @@ class View:
             self.say(f"{arm} {number}: FAIL, {error}")
         else:
             self._event(f"{arm} {number}: {state} at iteration {run.iteration}{score}{self._left()}")
+
+    def left(self, arm: str, number: int) -> None:
+        """A trial was stopped to go on under the next driver."""
+        run = self._running.pop((arm, number), _Running())
+        self._event(f"{arm} {number}: stopped at iteration {run.iteration}, to go on from there")
 
     def _event(self, line: str) -> None:
         if not self.console.is_terminal:

@@ -1,9 +1,8 @@
 """Train one trial: plain PyTorch, with or without a process group, with no idea of Ray or of a study."""
 
 import math
-import resource
 import time
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from trainers.data.transforms import Normalisation, TrainingSamples
 from trainers.distiller import Distiller
 from trainers.evaluation import Evaluation, evaluate
 from trainers.lessons import prepare_methods
+from trainers.memory import forget_peak, peak_mib
 from trainers.methods import Opponent
 from trainers.objective import Objective
 from trainers.opponents import OpponentTraining
@@ -78,7 +78,7 @@ def train(config: TrialConfig, context: TrialContext, *, loader_workers: int = 0
     """
     torch.set_num_threads(config.train.threads)
     cv2.setNumThreads(0)
-    _forget_peak()
+    forget_peak()
     parts, state = _prepare(config, context, loader_workers)
     with context.latest_checkpoint() as folder:
         if folder is not None:
@@ -324,20 +324,5 @@ def _metrics(parts: Parts, state: TrainState, evaluation: Evaluation, step_ms: f
         "train/learning_rate": rate,
         "time/step_ms": step_ms,
         "time/trial_seconds": state.seconds,
-        "memory/peak_mib": _peak_mib(parts.context.device),
+        "memory/peak_mib": peak_mib(parts.context.device),
     }
-
-
-def _forget_peak() -> None:
-    """Start the peak of this process's memory anew: a process may train one trial after the other."""
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    with suppress(OSError):  # not on every kind of system
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak_mib(device: torch.device) -> float:
-    """Peak memory of this rank: allocated on the GPU, or resident in the process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

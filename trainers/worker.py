@@ -15,6 +15,7 @@ import torch
 from trainers.config import TrialConfig, parse
 from trainers.context import LocalContext, Metrics, TrialContext
 from trainers.loop import train
+from trainers.memory import noted_peak, peak_mib
 from trainers.objective import DivergedError
 
 CHECKPOINT = "checkpoint"
@@ -96,18 +97,28 @@ class RayTrainContext(RayContext):
 
 def train_rank(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The training function of every rank: `arguments` holds "config" (plain), "folder" and "loader_workers"."""
-    return attempt(arguments["config"], RayTrainContext(Path(arguments["folder"])), arguments["loader_workers"])
+    folder = Path(arguments["folder"])
+    context = RayTrainContext(folder)
+    with noted_peak(folder, context.rank):
+        return attempt(arguments["config"], context, arguments["loader_workers"])
 
 
 def attempt(values: object, context: TrialContext, loader_workers: int) -> dict[str, Any]:
     """Train and return the last metrics, or what went wrong under "error"."""
     try:
         return dict(train(parse(TrialConfig, values), context, loader_workers=loader_workers))
-    except (ValueError, DivergedError, torch.OutOfMemoryError, MemoryError) as error:
+    except (ValueError, DivergedError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _lacks_memory(error):
+            raise
         # alone on one of several ranks, the others would wait for it for ever: let Ray end them all
         if context.world_size > 1 and not isinstance(error, DivergedError):
             raise
-        return {"error": _told(error)}
+        return {"error": _told(error), "memory/peak_mib": peak_mib(context.device)}
+
+
+def _lacks_memory(error: RuntimeError) -> bool:
+    """Whether an allocation failed: on the CPU PyTorch has no exception of its own for that."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _told(error: Exception) -> str:

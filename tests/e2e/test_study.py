@@ -194,18 +194,29 @@ def test_a_diverging_trial_is_a_row_and_the_others_go_on(tmp_path: Path) -> None
     arms = {
         "baseline": {"trials": 1, "space": "optimizer"},
         "wild": {"trials": 1, "space": "kd", "methods": {"kd": {}}, "fixed": {"train/optimizer/lr": 1e30}},
+        # breaks before its first evaluation
+        "wilder": {
+            "trials": 1,
+            "space": "kd",
+            "methods": {"kd": {}},
+            "fixed": {"train/optimizer/lr": 1e30, "train/evaluate_every": 12},
+        },
     }
     # the first evaluation comes before the loss breaks, and leaves a checkpoint
     changes = {"execution": {**INLINE, "max_failed": 1}, "arms": arms, "train__evaluate_every": 1}
     study = write_study(tmp_path, tiny(**changes))
     done = kdstudy("run", study, "--out", "run", cwd=tmp_path)
     assert done.returncode == 1, done.stderr
-    assert "given up after execution.max_failed failures: wild" in done.stderr and "Traceback" not in done.stderr
+    assert (
+        "given up after execution.max_failed failures: wild, wilder" in done.stderr and "Traceback" not in done.stderr
+    )
     rows = {row["arm"]: row for row in trial_rows(tmp_path / "run")}
     assert rows["baseline"]["state"] == rows["teacher"]["state"] == "COMPLETE"
     assert rows["wild"]["state"] == "FAIL"
     assert rows["wild"]["error"].startswith("DivergedError: every term must stay finite, but ")
     assert rows["wild"]["iterations"] == 1
+    assert (rows["wilder"]["state"], rows["wilder"]["iterations"]) == ("FAIL", 0)
+    assert rows["wilder"]["error"].startswith("DivergedError: ") and rows["wilder"]["peak_memory_mib"] > 0
 
 
 def test_stopped_and_killed_a_study_still_comes_to_its_end(place: Path, finished: Path, tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from study.config import StudyConfig
-from study.ledger import JOURNAL, ArmLedger, Asked, open_arms, repair_journal, status
+from study.journal import JOURNAL
+from study.ledger import ArmLedger, Asked, open_arms, status
+from trainers.config import ConfigError
 
 Reader = Callable[..., StudyConfig]
 END = 12
@@ -214,31 +216,6 @@ def test_the_teacher_is_an_arm_of_one_trial_without_values(config: Reader, tmp_p
     assert teacher.given_up
 
 
-def test_a_journal_is_readable_wherever_its_last_line_was_cut(config: Reader, tmp_path: Path) -> None:
-    study = config()
-    ledger = opened(study, tmp_path)
-    end(ledger, start(ledger), value=20.0)
-    start(ledger)
-    journal = tmp_path / JOURNAL
-    whole = journal.read_bytes()
-    kept = whole[: whole[:-1].rfind(b"\n") + 1]
-    assert repair_journal(tmp_path) is None
-    for length in range(len(kept) + 1, len(whole)):
-        journal.write_bytes(whole[:length])
-        said = repair_journal(tmp_path)
-        assert said and f"({length - len(kept)} bytes)" in said
-        assert journal.read_bytes() == kept
-        assert (tmp_path / f"{JOURNAL}.torn").read_bytes() == whole[len(kept) : length]
-    again = opened(study, tmp_path)
-    assert again.complete()[0].value == 20.0
-    assert start(again).number == 1
-    json.loads(journal.read_bytes().splitlines()[-1])
-
-
-def test_no_journal_needs_no_repair(tmp_path: Path) -> None:
-    assert repair_journal(tmp_path) is None
-
-
 def test_status_counts_every_state_beside_the_budget(stored: Reader, tmp_path: Path) -> None:
     config = stored()
     arms = open_arms(config, tmp_path, with_teacher=True)
@@ -262,3 +239,80 @@ def test_any_reader_of_optuna_can_open_the_journal(config: Reader, tmp_path: Pat
     assert set(optuna.get_all_study_names(storage)) == {"tiny/baseline", "tiny/rdd"}
     study = optuna.load_study(study_name="tiny/rdd", storage=storage)
     assert (study.best_value, study.best_params) == (20.0, asked.values)
+
+
+def test_a_raised_budget_goes_on_as_if_it_had_always_been_so(config: Reader, tmp_path: Path) -> None:
+    """What is drawn after the extension is what a study of that budget would have drawn."""
+
+    def run(folder: Path, *budgets: int) -> list[dict[str, Any]]:
+        folder.mkdir()
+        for budget in budgets:
+            ledger = opened(config(arms__rdd__trials=budget, startup_trials=3), folder)
+            assert not ledger.finished
+            while asked := ledger.ask():
+                end(ledger, asked, value=score(asked))
+            assert ledger.finished
+        return [trial.params for trial in ledger.complete()]
+
+    assert run(tmp_path / "extended", 2, 6) == run(tmp_path / "at once", 6)
+
+
+def test_failed_trials_run_again_once_beyond_the_budget(stored: Reader, tmp_path: Path) -> None:
+    config = stored(arms__rdd__trials=1, execution={"max_failed": 2})
+    ledger = opened(config, tmp_path)
+    lost = [start(ledger) for _ in range(1)]
+    end(ledger, lost[0], TrialState.FAIL)
+    lost.append(start(ledger))
+    end(ledger, lost[1], TrialState.FAIL)
+    assert ledger.given_up and ledger.ask() is None
+    assert ledger.retry_failed() == 2
+    assert (ledger.retry_failed(), ledger.given_up, ledger.finished) == (0, False, False)
+    # what waits to be repeated survives the driver, and so does what runs
+    first = start(opened(config, tmp_path))
+    ledger = opened(config, tmp_path)
+    again = [start(ledger), start(ledger)]
+    assert (again[0].number, again[0].attempt) == (first.number, 2)
+    assert [(a.retry_of, a.values) for a in again] == [(0, lost[0].values), (1, lost[1].values)]
+    end(ledger, again[0], value=20.0)
+    assert not ledger.finished
+    end(ledger, again[1], TrialState.FAIL)
+    assert ledger.finished and ledger.ask() is None
+    # the failed rows stay; what failed again may be asked for again
+    assert ledger.count(TrialState.FAIL) == 3 and ledger.retry_failed() == 1
+
+
+def test_only_starts_that_came_to_no_evaluation_count_against_a_trial(config: Reader, tmp_path: Path) -> None:
+    study = config(execution={"max_attempts": 2})
+    for attempt in range(1, 8):
+        ledger = opened(study, tmp_path)
+        asked = start(ledger)
+        assert (asked.number, asked.attempt) == (0, attempt)
+        if attempt < 5:
+            ledger.report(0, 2 * attempt, 10.0)
+        elif attempt == 5:
+            ledger.leave()  # the driver was stopped on purpose
+    assert start(opened(study, tmp_path)).number == 1, "killed twice in a row without an evaluation"
+
+
+@pytest.mark.parametrize(
+    ("changes", "fields"),
+    [
+        ({"train__batch": 8, "seed": 2}, ["seed", "train.batch"]),
+        ({"arms__rdd__methods": {"kd": {"temperature": 2.0}}}, ["arms.rdd.methods.kd.temperature"]),
+        ({"arms__rdd__methods": {"kd": {}, "at": {}}}, ["arms.rdd.methods.at"]),
+        ({"execution": {"gpus_per_worker": 1}}, ["execution.gpus_per_worker"]),
+        ({"arms__rdd__trials": 9, "execution": {"engine": "inline"}, "data__val_images": 8}, []),
+    ],
+)
+def test_trials_that_would_not_compare_are_refused_by_field(
+    stored: Reader, tmp_path: Path, changes: dict[str, Any], fields: list[str]
+) -> None:
+    """Whoever edited the file: the ledger knows what its trials were."""
+    start(opened(stored(), tmp_path))
+    if not fields:
+        assert opened(stored(**changes), tmp_path).orphans
+        return
+    with pytest.raises(ConfigError) as caught:
+        opened(stored(**changes), tmp_path)
+    assert [fault.partition(": ")[0] for fault in caught.value.faults] == fields
+    assert all("put it back, or start another study" in fault for fault in caught.value.faults)

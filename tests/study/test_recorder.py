@@ -12,11 +12,13 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
-from study import recorder, tables
+from study import recorder, stopping, tables
 from study.config import StudyConfig
 from study.ledger import ArmLedger, open_arms
 from study.recorder import Recorder, Tables, confusion_rows, parameter_types, report_row, trial_row
+from study.scheduler import LedgerScheduler
 from study.searcher import LedgerSearcher
+from study.stopping import Drain
 from study.view import View
 from trainers.config import TeacherFile, TrialConfig, content_hash, parse
 from trainers.context import LocalContext
@@ -55,8 +57,11 @@ class Driver:
         self.config, self.folder = config, folder
         self.arms: dict[str, ArmLedger] = open_arms(config, folder, with_teacher=False)
         self.tables = Tables(folder, self.arms)
-        self.recorder = Recorder(config, self.arms, self.tables, View(self.arms), on_teacher=lambda _: None)
-        self.searcher = LedgerSearcher(config, self.arms, teacher=lambda: TEACHER, folder=folder)
+        self.drain = Drain()
+        self.recorder = Recorder(
+            config, self.arms, self.tables, View(self.arms), on_teacher=lambda _: None, drain=self.drain
+        )
+        self.searcher = LedgerSearcher(config, self.arms, teacher=lambda: TEACHER, folder=folder, drain=self.drain)
 
     def start(self) -> Any:
         run = self.searcher.suggest("any")
@@ -151,16 +156,73 @@ def test_a_damaged_checkpoint_at_the_end_costs_its_counts_and_nothing_else(
     assert row["state"] == "COMPLETE" and driver.rows("image_confusion") == []
 
 
-def test_what_ray_raised_is_a_reason_without_its_traceback(driver: Driver) -> None:
+STARVED = "Task was killed due to the node running low on memory.\nMemory on the node was 9 GB / 9 GB"
+KILLED = "causes include: (1) the process was killed by the OOM killer due to high memory usage, (2)"
+
+
+@pytest.mark.parametrize(
+    ("raised", "error"),
+    [
+        ("Traceback:\n  File x\nActorDied: the node is gone\n", "ActorDied: the node is gone"),
+        (STARVED, "OutOfMemory: Ray ended its process at the last of 2 starts because the machine ran low on memory; "),
+        (KILLED, "Killed: its process was killed at the last of 2 starts, which is what a system does that has no "),
+        ("", "no reason is known"),
+    ],
+)
+def test_what_ray_raised_is_a_reason_and_a_peak_of_memory(
+    driver: Driver, tmp_path: Path, raised: str, error: str
+) -> None:
     trial = driver.start()
-    trial.get_error = lambda: RuntimeError(
-        "Traceback (most recent call last):\n  File x\nActorDied: the node is gone\n"
-    )
+    trial.error_file = str(tmp_path / "error.txt")
+    Path(trial.error_file).write_text(f"Failure # 1 (occurred)\nKeyError: 'other'\nFailure # 2 (occurred)\n{raised}")
     driver.recorder.on_trial_recover(0, [], trial)
+    folder = Path(trial.config["folder"])
+    folder.mkdir(parents=True)
+    for rank, peak in enumerate(("900", "1234", "")):  # one was killed as it wrote
+        (folder / f"peak_mib-{rank}").write_text(peak)
     driver.recorder.on_trial_error(0, [], trial)
     (row,) = driver.rows("trials")
-    assert (row["state"], row["error"]) == ("FAIL", "RuntimeError: ActorDied: the node is gone")
-    assert (row["attempts"], row["iterations"]) == (2, 0)
+    assert row["state"] == "FAIL" and row["error"].startswith(error)
+    assert (row["attempts"], row["iterations"], row["peak_memory_mib"]) == (2, 0, 1234.0)
+    assert ("its peak memory was 1234 MiB" in row["error"]) == (raised in (STARVED, KILLED))
+
+
+def test_a_stopped_driver_leaves_its_trials_at_their_next_evaluation(driver: Driver) -> None:
+    trial, late = driver.start(), driver.start()
+    scheduler = LedgerScheduler(driver.arms, "last", driver.drain)
+    trial.last_result = report(iteration=2)
+    assert scheduler.on_trial_result(None, trial, trial.last_result) == "CONTINUE"
+    driver.drain.begin()
+    assert driver.searcher.suggest("any") == "FINISHED"
+    trial.last_result = report(iteration=4)
+    assert scheduler.on_trial_result(None, trial, trial.last_result) == "STOP"
+    driver.recorder.on_trial_complete(0, [], trial)
+    # one that has used its budget ends as ever
+    late.last_result = report(iteration=12, final=True)
+    assert scheduler.on_trial_result(None, late, report(iteration=12)) == "CONTINUE"
+    driver.recorder.on_trial_complete(0, [], late)
+    assert [(row["arm"], row["state"]) for row in driver.rows("trials")] == [(late.config["arm"], "COMPLETE")]
+    for arm in driver.arms.values():
+        arm.leave()
+    again = open_arms(driver.config, driver.folder, with_teacher=False)[trial.config["arm"]].ask()
+    assert again is not None and (again.number, again.attempt) == (0, 2)
+
+
+def test_the_loop_ends_when_nothing_runs_or_time_is_over(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = []
+    monkeypatch.setattr(Drain, "end", staticmethod(lambda: ended.append(1)))
+    running, done = SimpleNamespace(status="RUNNING"), SimpleNamespace(status="TERMINATED")
+    driver.recorder.on_step_end(0, [done])
+    assert not ended, "nobody asked for it"
+    driver.drain.begin()
+    driver.recorder.on_step_end(0, [running, done])
+    assert not ended
+    driver.recorder.on_step_end(0, [done])
+    assert len(ended) == 1
+    monkeypatch.setattr(stopping, "DRAIN_S", -1.0)
+    driver.drain.begin()
+    driver.recorder.on_step_end(0, [running])
+    assert len(ended) == 2
 
 
 def test_the_configuration_in_a_row_is_the_trial(driver: Driver) -> None:

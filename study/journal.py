@@ -1,0 +1,171 @@
+"""The journal's file: what a dying driver or a failing disk leaves in it is named and passed over.
+
+The journal is Optuna's: a line is an operation in JSON, and studies and trials are numbered by the order of their
+creation. So a line that cannot be read may be left out, unless it created something: then all that was created later
+would change its number. Later lines that speak of what was never created tell so, and a blank stands for the lost line.
+A driver mends the file and keeps the former one beside it; a reader, who has no lock, mends a copy.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from optuna.distributions import json_to_distribution
+from optuna.storages.journal._storage import JournalOperation as Operation
+from optuna.study import StudyDirection
+
+JOURNAL = "study.journal"
+BEGAN, RUN = "began", "run"
+"""User attributes, of a study and of a trial, that name the arm."""
+
+_FIELDS = {
+    Operation.CREATE_STUDY: {"study_name", "directions"},
+    Operation.DELETE_STUDY: {"study_id"},
+    Operation.SET_STUDY_USER_ATTR: {"study_id", "user_attr"},
+    Operation.SET_STUDY_SYSTEM_ATTR: {"study_id", "system_attr"},
+    Operation.CREATE_TRIAL: {"study_id", "datetime_start"},
+    Operation.SET_TRIAL_PARAM: {"trial_id", "param_name", "param_value_internal", "distribution"},
+    Operation.SET_TRIAL_STATE_VALUES: {"trial_id", "state", "values"},
+    Operation.SET_TRIAL_INTERMEDIATE_VALUE: {"trial_id", "step", "intermediate_value"},
+    Operation.SET_TRIAL_USER_ATTR: {"trial_id", "user_attr"},
+    Operation.SET_TRIAL_SYSTEM_ATTR: {"trial_id", "system_attr"},
+}
+
+Entry = dict[str, Any]
+
+
+class Mended(NamedTuple):
+    """A journal that Optuna can read, and the lines of the former one that nobody can, counted from 1."""
+
+    content: bytes
+    unreadable: list[int]
+
+
+def _entry(line: bytes) -> Entry | None:
+    try:
+        entry = json.loads(line)
+        fields = _FIELDS[entry["op_code"]] | {"worker_id"}
+        if "distribution" in entry:
+            json_to_distribution(entry["distribution"])
+    except (ValueError, TypeError, KeyError):
+        return None
+    return entry if fields <= entry.keys() and line.endswith(b"\n") else None
+
+
+def mend(content: bytes, studies: Sequence[str]) -> Mended:
+    """Leave out what is no entry, or put a blank in its place where it created something.
+
+    Args:
+        content: of a journal.
+        studies: the names that its Optuna studies may have, each ending in its arm.
+    """
+    lines = content.splitlines(keepends=True)
+    entries = [_entry(line) for line in lines]
+    unreadable = [place for place, entry in enumerate(entries) if entry is None]
+    if not unreadable:
+        return Mended(content, [])
+    blanks = _blanks(entries, studies)
+    kept = (blanks.get(place, b"") if entry is None else lines[place] for place, entry in enumerate(entries))
+    return Mended(b"".join(kept), [place + 1 for place in unreadable])
+
+
+def _blanks(entries: Sequence[Entry | None], studies: Sequence[str]) -> dict[int, bytes]:
+    """What stands for lost creations, each at the last unreadable line before something speaks of it."""
+    names: list[str] = []
+    trials = 0
+    lost: list[tuple[int, int, int]] = []  # the place, and the numbers that a study and a trial had there
+    found: dict[int, bytes] = {}
+    for place, entry in enumerate(entries):
+        if entry is None:
+            lost.append((place, len(names), trials))
+            continue
+        while lost and entry.get("study_id", -1) >= len(names):
+            there, number, _ = lost.pop()
+            names.insert(number, _name(entries, number, [name for name in studies if name not in names]))
+            found[there] = _blank(Operation.CREATE_STUDY, study_name=names[number])
+        while lost and entry.get("trial_id", -1) >= trials:
+            there, _, number = lost.pop()
+            found[there] = _blank(Operation.CREATE_TRIAL, study_id=_study(entries, number, names))
+            trials += 1
+        if entry["op_code"] == Operation.CREATE_STUDY and entry["study_name"] not in names:
+            names.append(entry["study_name"])  # every start of a driver asks for it again
+        trials += entry["op_code"] == Operation.CREATE_TRIAL
+    return found
+
+
+def _blank(operation: Operation, **fields: Any) -> bytes:
+    time = datetime.now().isoformat(timespec="microseconds")
+    shared = {"directions": [StudyDirection.MAXIMIZE.value], "datetime_start": time}
+    kept = {name: value for name, value in shared.items() if name in _FIELDS[operation]}
+    return json.dumps({"op_code": operation, "worker_id": "mended", **kept, **fields}).encode() + b"\n"
+
+
+def _name(entries: Sequence[Entry | None], study: int, free: Sequence[str]) -> str:
+    """The name of a study, by the arm that a later entry calls it."""
+    for entry in entries:
+        if entry and entry.get("study_id") == study and BEGAN in entry.get("user_attr", {}):
+            arm = entry["user_attr"][BEGAN]["arm"]
+            return next((name for name in free if name.rpartition("/")[2] == arm), arm)
+    return next(iter(free), f"lost-{study}")
+
+
+def _study(entries: Sequence[Entry | None], trial: int, names: Sequence[str]) -> int:
+    """The study of a trial, by the arm in which a later entry runs it."""
+    arms = [name.rpartition("/")[2] for name in names]
+    for entry in entries:
+        if entry and entry.get("trial_id") == trial and RUN in entry.get("user_attr", {}):
+            arm = json.loads(entry["user_attr"][RUN])["arm"]
+            if arm in arms:
+                return arms.index(arm)
+    return len(arms) - 1
+
+
+def repair_journal(folder: Path, studies: Sequence[str] = ()) -> list[str]:
+    """Make the journal of a study readable again; only for the driver, before it opens it.
+
+    Half a last line is cut off: the next line would be glued to it. Whatever is taken away is kept beside the journal.
+
+    Args:
+        folder: the study's.
+        studies: the names that its Optuna studies may have.
+
+    Returns:
+        What was done, a line each.
+    """
+    journal = folder / JOURNAL
+    if not journal.exists():
+        return []
+    # a dead driver's; Optuna would wait for half a minute before it breaks it
+    (folder / f"{JOURNAL}.lock").unlink(missing_ok=True)
+    content = journal.read_bytes()
+    good = content.rfind(b"\n") + 1
+    said = []
+    if good != len(content):
+        (folder / f"{JOURNAL}.torn").write_bytes(content[good:])
+        with journal.open("r+b") as file:
+            file.truncate(good)
+        said.append(f"{journal} ended in half a line ({len(content) - good} bytes); it was moved to {JOURNAL}.torn")
+    mended = mend(content[:good], studies)
+    if mended.unreadable:
+        shutil.copyfile(journal, folder / f"{JOURNAL}.damaged")
+        _replace(journal, mended.content)
+        said.append(f"{journal}: {_named(mended.unreadable)}; passed over, and the file kept as {JOURNAL}.damaged")
+    return said
+
+
+def _named(lines: Sequence[int]) -> str:
+    shown = ", ".join(map(str, lines[:5])) + (f" and {len(lines) - 5} more" if len(lines) > 5 else "")
+    return f"line {shown} cannot be read" if len(lines) == 1 else f"lines {shown} cannot be read"
+
+
+def _replace(path: Path, content: bytes) -> None:
+    writing = path.with_name(f"{path.name}.writing")
+    with writing.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    writing.replace(path)
