@@ -75,7 +75,7 @@ class Distiller(nn.Module):
         student: Taps = self.student(images)
         task = self.weighting.terms(student, teacher, labels, iteration=iteration)
         terms = {f"task/{name}": mean for name, mean in task.items()}
-        compared = on_the_grid_of(teacher, student) if teacher else student
+        compared = on_the_grid_of(teacher, student) if teacher and self.methods else student
         for name, method in self.methods.items():
             assert teacher is not None and isinstance(method, DistillationMethod)
             found = method.terms(compared, teacher, labels)

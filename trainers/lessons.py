@@ -11,14 +11,12 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from trainers import teacher as teachers
 from trainers.config import TrialConfig, identity
 from trainers.context import TrialContext
 from trainers.data import SegmentationDataset
-from trainers.data.order import CountedBatches
-from trainers.data.transforms import TrainingSamples
+from trainers.data.transforms import training_batches
 from trainers.distiller import Distiller
 from trainers.methods import DistillationMethod, Lessons
 from trainers.models import Taps
@@ -40,16 +38,18 @@ def prepare_methods(
     Raises:
         ValueError: on rank 0, where a method cannot learn.
     """
-    if not distiller.methods:
+    methods = [method for method in distiller.methods.values() if isinstance(method, DistillationMethod)]
+    pupils = [method for method in methods if method.has_to_prepare]
+    if not pupils:
         return
     if context.rank == 0:
         lessons = lessons_of(config, data, context.device, loader_workers=loader_workers)
-        for method in distiller.methods.values():
-            assert isinstance(method, DistillationMethod)
+        for method in pupils:
             method.prepare(lessons)
     if context.world_size > 1:
-        for tensor in distiller.methods.state_dict().values():
-            dist.broadcast(tensor, 0)
+        for method in pupils:
+            for tensor in method.state_dict().values():
+                dist.broadcast(tensor, 0)
 
 
 def lessons_of(
@@ -74,7 +74,8 @@ def lessons_of(
         return network()(images.to(device))  # type: ignore[no-any-return]
 
     def batches(iterations: int, batch: int) -> Iterable[tuple[Tensor, Tensor]]:
-        return _loader(config, data, iterations, batch, loader_workers)
+        seed = config.data_seed
+        return training_batches(data, config.augment, batch=batch, seed=seed, stop=iterations, workers=loader_workers)
 
     decisive = {
         "teacher": expected or teachers.sha256(path),
@@ -83,13 +84,3 @@ def lessons_of(
         "data_seed": config.data_seed,
     }
     return Lessons(teacher=teacher, batches=batches, identity=decisive, teacher_file=path, device=device)
-
-
-def _loader(
-    config: TrialConfig, data: SegmentationDataset, iterations: int, batch: int, workers: int
-) -> DataLoader[tuple[Tensor, Tensor]]:
-    order = CountedBatches(
-        length=len(data), batch=batch, seed=config.data_seed, start=0, stop=iterations, rank=0, ranks=1
-    )
-    samples = TrainingSamples(data, config.augment, seed=config.data_seed)
-    return DataLoader(samples, batch_sampler=order, num_workers=workers)

@@ -20,8 +20,8 @@ from trainers.checkpoint import TrainState
 from trainers.config import TrainConfig, TrialConfig
 from trainers.context import TrialContext
 from trainers.data import SegmentationDataset
-from trainers.data.order import CountedBatches, generator
-from trainers.data.transforms import Normalisation, TrainingSamples
+from trainers.data.order import generator
+from trainers.data.transforms import Normalisation, training_batches
 from trainers.distiller import Distiller
 from trainers.evaluation import Evaluation, evaluate
 from trainers.lessons import prepare_methods
@@ -210,19 +210,16 @@ def _autocast(config: TrainConfig, device: torch.device) -> AbstractContextManag
 
 def _batches(parts: Parts, start: int) -> DataLoader[tuple[Tensor, Tensor]]:
     config, context = parts.config, parts.context
-    sampler = CountedBatches(
-        length=len(parts.train_data),
+    return training_batches(
+        parts.train_data,
+        config.augment,
         batch=config.train.batch,
         seed=config.data_seed,
         start=start,
         stop=config.train.iterations,
         rank=context.rank,
         ranks=context.world_size,
-    )
-    return DataLoader(
-        TrainingSamples(parts.train_data, config.augment, seed=config.data_seed),
-        batch_sampler=sampler,
-        num_workers=parts.loader_workers,
+        workers=parts.loader_workers,
         pin_memory=context.device.type == "cuda",
     )
 

@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from trainers.config import AugmentConfig
 from trainers.data import IGNORE, Array, SegmentationDataset
 from trainers.data.jitter import jittered
-from trainers.data.order import generator
+from trainers.data.order import CountedBatches, generator
 
 PADDING = (124, 116, 104)
 """The RGB value around an image that is smaller than the crop: near ImageNet's mean, so near 0 once normalised."""
@@ -108,6 +108,25 @@ class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
             self._room -= image.nbytes + label.nbytes
             self._cache[index] = image, label
         return image, label
+
+
+def training_batches(
+    data: SegmentationDataset,
+    augment: AugmentConfig,
+    *,
+    batch: int,
+    seed: int,
+    stop: int,
+    start: int = 0,
+    rank: int = 0,
+    ranks: int = 1,
+    workers: int = 0,
+    pin_memory: bool = False,
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    """One rank's counted batches of the iterations `start` to `stop`, read by so many processes."""
+    order = CountedBatches(length=len(data), batch=batch, seed=seed, start=start, stop=stop, rank=rank, ranks=ranks)
+    samples = TrainingSamples(data, augment, seed=seed)
+    return DataLoader(samples, batch_sampler=order, num_workers=workers, pin_memory=pin_memory)
 
 
 class WholeImages(Dataset[tuple[Tensor, Tensor]]):

@@ -4,9 +4,11 @@ Upsampled logits are the largest tensors of a training step: interpolate + cross
 of them per head. Here they are made a block of rows at a time, in the forward and again in the
 backward pass, and none is kept; that is no slower, for memory not touched is time saved. They are
 made by matrix products, which a CPU does at a third of the cost of interpolate and its gradient.
-The maximum softmax probability then costs nothing: it is 1 / sum exp(x - max x).
+The maximum softmax probability then costs nothing: it is 1 / sum exp(x - max x). All of it is done
+to the base 2, whose powers a CPU takes twice as fast.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -21,6 +23,7 @@ from trainers.means import Mean, in_full_precision
 Denominator = Literal["all", "valid", "kept"]
 Confidence = Literal["max", "target"]
 
+LN2 = math.log(2)
 CPU_BLOCK, BLOCK = 250_000, 2**25
 """Upsampled scores held at a time: 1 MB in float32 on a CPU, the fastest of 0.06 to 10 million, and 128 MB on devices
 that want large pieces of work."""
@@ -54,14 +57,14 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
             peak = scores.amax(dim=1, keepdim=True)
             scores -= peak
             target = scores.gather(1, index[:, :, rows]).squeeze(1)
-            normaliser = scores.exp_().sum(dim=1)
+            normaliser = scores.exp2_().sum(dim=1)
             torch.reciprocal(normaliser, out=max_probability[:, rows])
-            normaliser.log_()
+            normaliser.log2_()
             torch.sub(normaliser, target, out=cross_entropy[:, rows])
             torch.add(normaliser, peak.squeeze(1), out=log_normaliser[:, rows])
         ctx.save_for_backward(logits, labels, log_normaliser)
         ctx.mark_non_differentiable(max_probability)
-        return cross_entropy.masked_fill_(ignored, 0), max_probability
+        return cross_entropy.mul_(LN2).masked_fill_(ignored, 0), max_probability
 
     @staticmethod
     @once_differentiable
@@ -77,7 +80,7 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
         for rows in upsampling.blocks:
             upstream = gradient[:, :, rows]
             # softmax * upstream, less upstream at the label
-            probabilities = upsampling.rows(wide, rows).sub_(log_normaliser[:, None, rows]).exp_()
+            probabilities = upsampling.rows(wide, rows).sub_(log_normaliser[:, None, rows]).exp2_()
             full = probabilities.mul_(upstream)
             full.scatter_add_(1, index[:, :, rows], -upstream)
             upsampling.add_rows(total, rows, full)
@@ -102,8 +105,8 @@ class _Upsampling:
         """Slices of the labels' rows, so few that their upsampled scores stay near the cache."""
 
     def widened(self, logits: Tensor) -> Tensor:
-        """[B, C, h, W]."""
-        return logits @ self._across.mT
+        """Logits to the base 2, [B, C, h, W]."""
+        return (logits / LN2) @ self._across.mT
 
     def narrowed(self, gradient: Tensor) -> Tensor:
         return gradient @ self._across
@@ -153,7 +156,7 @@ def max_probability(logits: Tensor, labels: Tensor) -> Tensor:
     for rows in upsampling.blocks:
         scores = upsampling.rows(wide, rows)
         scores -= scores.amax(dim=1, keepdim=True)
-        torch.reciprocal(scores.exp_().sum(dim=1), out=largest[:, rows])
+        torch.reciprocal(scores.exp2_().sum(dim=1), out=largest[:, rows])
     return largest
 
 

@@ -145,10 +145,16 @@ class DistillationMethod(nn.Module, ABC, Generic[ConfigT]):
             labels: int64 [B, H, W] at full resolution, IGNORE where unlabelled.
         """
 
-    def prepare(self, lessons: Lessons) -> None:
-        """Learn what has to be known before the first step of a trial; most methods have nothing to.
+    @property
+    def has_to_prepare(self) -> bool:
+        """Whether `prepare` has something to learn; most methods have nothing."""
+        return False
 
-        Called on rank 0 alone, for a trial without a checkpoint; the other ranks get the state that it leaves.
+    def prepare(self, lessons: Lessons) -> None:
+        """Learn what has to be known before the first step of a trial.
+
+        Called where `has_to_prepare`, on rank 0 alone, for a trial without a checkpoint; the other ranks get the state
+        that it leaves.
 
         Raises:
             ValueError: what it needs cannot be learned, or does not fit.

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import torch
-import torch.nn.functional as F
 from annotated_types import Ge
 from torch import Tensor
 
 from trainers.means import Mean, in_full_precision
-from trainers.methods import DistillationMethod, check_one_grid
+from trainers.methods import DistillationMethod, check_one_grid, unit
 from trainers.models import Taps
 
 Form = Literal["squared_mean", "norm"]
@@ -51,7 +50,7 @@ class Config:
 @in_full_precision
 def unit_attention(maps: Tensor) -> Tensor:
     """Mean square over the channels of [B, C, h, w] as vectors [B, N] of length 1; maps of zeros stay zeros."""
-    return F.normalize(maps.square().mean(1).flatten(1), dim=1)
+    return unit(maps.square().mean(1).flatten(1), dim=1)
 
 
 @in_full_precision

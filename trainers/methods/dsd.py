@@ -15,7 +15,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 
 from trainers.means import Mean, in_full_precision
-from trainers.methods import DistillationMethod, check_one_shape
+from trainers.methods import DistillationMethod, check_one_shape, unit
 from trainers.methods.at import unit_attention
 from trainers.models import Taps
 
@@ -89,9 +89,7 @@ def _unit_residuals(maps: Sequence[Tensor]) -> Tensor:
     """[B, pairs, N]; in full precision under autocast too, which leaves sums and elementwise arithmetic alone."""
     attention = torch.stack([unit_attention(layer) for layer in maps], dim=1)
     earlier, later = torch.triu_indices(len(maps), len(maps), offset=1, device=attention.device)
-    residuals = attention[:, later] - attention[:, earlier]
-    length: Tensor = torch.linalg.vector_norm(residuals, dim=2, keepdim=True)
-    return residuals / length.masked_fill(length == 0, 1)
+    return unit(attention[:, later] - attention[:, earlier], dim=2)
 
 
 @in_full_precision

@@ -144,6 +144,11 @@ class Method(DistillationMethod[Config]):
             self.network = PositionNetwork(theirs, self.config.pretraining).freeze()
             self.adapter = nn.Identity() if ours == theirs else nn.Conv2d(ours, theirs, 1)
 
+    @property
+    def has_to_prepare(self) -> bool:
+        """Where the position term has weight."""
+        return self.network is not None
+
     def prepare(self, lessons: Lessons) -> None:
         """Read or train the position network of the teacher."""
         if self.network is not None:
