@@ -1,6 +1,5 @@
 """Questions to a study's tables, each answered with plain values. They may be asked while the study runs."""
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -8,9 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from study import tables
-
-PARAMETER = "param/"
+from analysis.studies import PARAMETER, TEACHER, Study, open_study
 
 
 def best(folder: Path, *, top: int = 1) -> dict[str, Any]:
@@ -29,53 +26,43 @@ def best(folder: Path, *, top: int = 1) -> dict[str, Any]:
     Raises:
         ValueError: no trial has ended yet.
     """
-    try:
-        trials = tables.read(folder / "tables", "trials")
-    except FileNotFoundError as missing:
-        raise ValueError(f"{_none(folder)} ({missing})") from None
-    if not trials:
-        raise ValueError(_none(folder))
-    note = folder / "teacher.json"
-    teacher = json.loads(note.read_text()) if note.exists() else None
-    names = [name for name in dict.fromkeys(trials["arm"].to_pylist()) if name != "teacher"]
+    study = open_study(folder)
+    ended = study.ended
+    arms = sorted(set(ended["arm"].to_pylist()) - {TEACHER})
     return {
         "folder": str(folder),
-        "teacher": teacher and {key: teacher[key] for key in ("miou_percent", "path")},
-        "seconds": pc.sum(trials["seconds"]).as_py() or 0.0,
-        "arms": [_arm(folder, trials.filter(pc.field("arm") == name), name, top) for name in sorted(names)],
+        "teacher": study.teacher and {key: study.teacher[key] for key in ("miou_percent", "path")},
+        "seconds": pc.sum(ended["seconds"]).as_py() or 0.0,
+        "arms": [_arm(study, ended.filter(pc.field("arm") == name), name, top) for name in arms],
     }
 
 
-def _none(folder: Path) -> str:
-    return f"a study must have a trial to tell of, but no trial has ended yet in {folder}; wait for one"
-
-
-def _arm(folder: Path, trials: pa.Table, name: str, top: int) -> dict[str, Any]:
+def _arm(study: Study, trials: pa.Table, name: str, top: int) -> dict[str, Any]:
     complete = trials.filter(pc.field("state") == "COMPLETE")
     ranked = complete.sort_by([("last_miou_percent", "descending"), ("trial", "ascending")])
     return {
         "arm": name,
         "states": dict(Counter(trials["state"].to_pylist())),
-        "best": [_trial(folder, row) for row in ranked.slice(0, top).to_pylist()],
+        "best": [_trial(study, row) for row in ranked.slice(0, top).to_pylist()],
     }
 
 
-def _trial(folder: Path, row: dict[str, Any]) -> dict[str, Any]:
+def _trial(study: Study, row: dict[str, Any]) -> dict[str, Any]:
     kept = ("trial", "last_miou_percent", "best_miou_percent", "best_iteration", "iterations", "seconds", "config_hash")
     searched = {n.removeprefix(PARAMETER): v for n, v in row.items() if n.startswith(PARAMETER) and v is not None}
     return {
         **{name: row[name] for name in kept},
         "parameters": searched,
-        "class_iou_percent": _class_iou(folder, row),
+        "class_iou_percent": _class_iou(study, row),
     }
 
 
-def _class_iou(folder: Path, row: dict[str, Any]) -> dict[str, float | None]:
+def _class_iou(study: Study, row: dict[str, Any]) -> dict[str, float | None]:
     """IoU of each class at the trial's last evaluation."""
-    ious = tables.read(folder / "tables", "class_iou")
-    mine = ious.filter(
+    mine = (
         (pc.field("arm") == row["arm"])
         & (pc.field("trial") == row["trial"])
         & (pc.field("iteration") == row["iterations"])
     )
-    return dict(zip(mine["class"].to_pylist(), mine["iou_percent"].to_pylist(), strict=True))
+    ious = study.table("class_iou", where=mine)
+    return dict(zip(ious["class"].to_pylist(), ious["iou_percent"].to_pylist(), strict=True))

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analysis.commands import add_commands
+
 if TYPE_CHECKING:
     from study.changes import Changes
 
@@ -49,8 +51,6 @@ def _parser() -> argparse.ArgumentParser:
     _takes_cluster(_takes_out(_takes_arms(_takes_study(add("run", _run, "start a study")))))
     _takes_changes(_takes_cluster(_takes_folder(add("resume", _resume, "go on with a study, or extend it"))))
     _takes_json(_takes_folder(add("status", _status, "trials of a study by arm and state, running or not")))
-    best = _takes_json(_takes_folder(add("best", _best, "best configurations of every arm, and the teacher")))
-    best.add_argument("--top", type=int, default=1, help="configurations per arm")
     _takes_cluster(_takes_out(_takes_study(add("teacher", _teacher, "train, or find, the teacher of a study"))))
     position = _takes_study(add("position", _position, "train, or find, what IDD reads positions with"))
     position.add_argument("--arm", help="arm of the study, at its spaces' defaults; all that need it by default")
@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--model", required=True, help="the network that was saved, as in 'deeplabv3(resnet101)'")
     convert.add_argument("--out", required=True, type=Path, metavar="FILE", help="the .safetensors file to write")
     convert.add_argument("--dataset", help="what it was trained on, for its class names")
+    add_commands(add)
     return parser
 
 
@@ -190,7 +191,10 @@ def _go_on(folder: Path, address: str, changes: "Changes | None" = None) -> int:
     except KeyboardInterrupt:
         finished = False
     if runner.has_ended_trials(folder):
-        _print_best(folder, top=1)
+        from analysis.leaderboard import show
+        from analysis.queries import best
+
+        show(best(folder))
     if finished:
         print(f"written to {folder}", file=sys.stderr)
         return 0
@@ -214,26 +218,6 @@ def _status(options: argparse.Namespace) -> int:
     for arm, counts in found.items():
         print(f"{arm}: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
     return 0
-
-
-def _best(options: argparse.Namespace) -> int:
-    from study import runner
-
-    runner.read(options.folder)
-    if options.json:
-        from analysis.queries import best
-
-        print(json.dumps(best(options.folder, top=options.top)))
-    else:
-        _print_best(options.folder, top=options.top)
-    return 0
-
-
-def _print_best(folder: Path, top: int) -> None:
-    from analysis.leaderboard import show
-    from analysis.queries import best
-
-    show(best(folder, top=top))
 
 
 def _teacher(options: argparse.Namespace) -> int:

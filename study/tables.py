@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from study.table_files import SCHEMA_VERSION as SCHEMA_VERSION
 from study.table_files import TableFile, concat, list_files, load_live, merge, settle, steady_scan
@@ -112,13 +113,14 @@ ENVIRONMENT = _schema(
 """One row per start of the driver."""
 
 
-def read(folder: Path, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+def read(folder: Path, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
     """The rows of a table as they were appended; also while a study runs, and after a kill.
 
     Args:
         folder: the folder of all tables of a study.
         name: the table.
         columns: which columns, in which order; all where None.
+        where: which rows, over `columns`; all where None.
 
     Raises:
         FileNotFoundError: there is no such table, or no file of it can be read.
@@ -136,6 +138,8 @@ def read(folder: Path, name: str, columns: Sequence[str] | None = None) -> pa.Ta
     if not found.tables:
         raise FileNotFoundError(f"table {name!r} in {folder} has no readable file")
     table = concat(found.tables.values())
+    if where is not None:
+        table = table.filter(where)
     if columns is None:
         return table
     if unknown := [column for column in columns if column not in table.column_names]:

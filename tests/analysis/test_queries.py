@@ -13,6 +13,8 @@ from analysis.leaderboard import show
 from analysis.queries import best
 from study.tables import CLASS_IOU, TableWriter, trials_schema
 
+CONFIG = {"name": "small", "data": {"name": "camvid"}}
+
 NOON = datetime(2024, 5, 17, 12, tzinfo=UTC)
 PARAMETERS = {"train/optimizer/lr": pa.float64(), "task/combine": pa.string()}
 
@@ -47,6 +49,7 @@ def study(tmp_path: Path) -> Path:
         for number, iteration, iou in ((1, 2, 1.0), (1, 4, 40.0), (3, 4, 41.0), (0, 4, 42.0)):
             key = {"arm": "kd", "trial": number, "iteration": iteration}
             writer.append([{**key, "class": "sky", "iou_percent": iou}, {**key, "class": "sign"}])
+    (tmp_path / "study.json").write_text(json.dumps(CONFIG))
     return tmp_path
 
 
@@ -89,12 +92,19 @@ def test_the_teacher_is_what_its_note_says(study: Path) -> None:
     assert json.loads(json.dumps(answer)) == answer
 
 
+def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"holds no study\.json"):
+        best(tmp_path)
+
+
 def test_a_study_without_tables_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text(json.dumps(CONFIG))
     with pytest.raises(ValueError, match="no trial has ended"):
         best(tmp_path)
 
 
 def test_a_study_whose_trials_all_run_has_no_best_yet(tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text(json.dumps(CONFIG))
     with TableWriter(tmp_path / "tables", trials_schema({})), pytest.raises(ValueError, match="no trial has ended"):
         best(tmp_path)
 

@@ -1,0 +1,112 @@
+"""A study as analysis sees it: its configuration as plain values and its tables, whatever state it is in.
+
+Nothing here decides what is good. A study may be running, finished or killed, and may have been written by an older
+kdstudy: a column that its tables lack is there, empty.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from study import tables
+
+PARAMETER = "param/"
+"""What the columns of searched parameters begin with."""
+TEACHER = "teacher"
+"""The arm whose one trial trained the teacher."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """One study's folder.
+
+    Attributes:
+        folder: where it lies.
+        config: `study.json`, as plain values.
+    """
+
+    folder: Path
+    config: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.config["name"])
+
+    @property
+    def dataset(self) -> str:
+        return str(self.config["data"]["name"])
+
+    @property
+    def objective(self) -> str:
+        """The column of `trials` that the search maximised."""
+        return f"{self.config.get('objective', 'last')}_miou_percent"
+
+    @cached_property
+    def teacher(self) -> Mapping[str, Any] | None:
+        """{"miou_percent": or None, "path"}, or None where no arm needed one so far."""
+        note = self.folder / "teacher.json"
+        return json.loads(note.read_text()) if note.exists() else None
+
+    @cached_property
+    def trials(self) -> pa.Table:
+        """Every ended trial but the teacher's, in the columns of `tables.trials_schema`."""
+        return self.ended.filter(pc.field("arm") != TEACHER)
+
+    @cached_property
+    def ended(self) -> pa.Table:
+        """Every ended trial, the teacher's too."""
+        try:
+            return _complete(tables.read(self.folder / "tables", "trials"), tables.trials_schema({}))
+        except FileNotFoundError as missing:
+            raise ValueError(f"{_none(self.folder)} ({missing})") from None
+
+    def table(self, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
+        """Rows of a table; only those for which `where` holds. See `tables.read`."""
+        return tables.read(self.folder / "tables", name, columns, where)
+
+
+def open_study(folder: Path) -> Study:
+    """The study in a folder.
+
+    Raises:
+        ValueError: there is none, or no trial of it has ended.
+    """
+    held = folder / "study.json"
+    if not held.is_file():
+        raise ValueError(f"DIR must be a study's folder, but {folder} holds no study.json; start one with kdstudy run")
+    study = Study(folder, json.loads(held.read_text()))
+    if not study.ended.num_rows:
+        raise ValueError(_none(folder))
+    return study
+
+
+def open_studies(folders: Sequence[Path]) -> list[Study]:
+    """Studies to look at together.
+
+    Raises:
+        ValueError: one is none, or they are of different datasets.
+    """
+    studies = [open_study(folder) for folder in folders]
+    by_dataset = {study.dataset: study.folder for study in studies}
+    if len(by_dataset) > 1:
+        told = ", ".join(f"{name} ({folder})" for name, folder in by_dataset.items())
+        raise ValueError(f"studies must be of one dataset to be compared, but got {told}; look at them one by one")
+    return studies
+
+
+def _none(folder: Path) -> str:
+    return f"a study must have a trial to tell of, but no trial has ended yet in {folder}; wait for one"
+
+
+def _complete(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with every column of the schema, null where it has none."""
+    for field in schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    return table
