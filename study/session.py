@@ -6,10 +6,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from study.config import ExecutionConfig
 from study.room import DRIVER, PLENTY
+from study.submission import submitted
 
 SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -39,7 +41,7 @@ def refuse_client(address: str) -> None:
         raise ValueError(
             f"--address must be auto, local or host:port, but got {address}, Ray's client protocol, which would run "
             "the driver without its ledger; submit it to the cluster instead: "
-            "ray job submit --working-dir . -- kdstudy run STUDY"
+            "ray job submit --working-dir . -- python -m study run STUDY --out /shared/STUDY"
         )
     host, _, port = address.rpartition(":")
     if address not in ("auto", "local") and not (host and port.isdigit()):
@@ -87,12 +89,15 @@ def _start(ray: Any, scratch: str) -> None:
 
 def _join(ray: Any, address: str) -> None:
     settings = {name: os.environ[name] for name in (*SETTINGS, "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S")}
+    packages = [str(Path(__file__).parents[1] / name) for name in ("search_spaces", "study", "trainers")]
+    # every node runs this driver's own code, whatever is installed there; a submitted job has been sent with it
+    code = {} if submitted() else {"py_modules": packages}
     try:
         ray.init(
             address=address,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            runtime_env={"env_vars": settings},
+            runtime_env={"env_vars": settings, **code},
         )
     except ConnectionError as error:
         raise ValueError(
