@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.commands import add_commands
+from study.submission import default_address, refuse_copies
 
 if TYPE_CHECKING:
     from study.changes import Changes
+    from study.config import StudyConfig
 
 FAILED, WRONG_INPUT = 1, 2
 
@@ -86,6 +88,16 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--model", required=True, help="the network that was saved, as in 'deeplabv3(resnet101)'")
     convert.add_argument("--out", required=True, type=Path, metavar="FILE", help="the .safetensors file to write")
     convert.add_argument("--dataset", help="what it was trained on, for its class names")
+    cluster = add("cluster", _cluster, "print a file that starts a study on a cluster: KubeRay, ray up or Slurm")
+    cluster.add_argument("kind", choices=("kuberay", "ray-up", "slurm"))
+    cluster.add_argument("study", metavar="STUDY", help="a preset's name, or a YAML file at a path that the nodes have")
+    cluster.add_argument("--storage", required=True, metavar="PATH", help="the folder that all nodes see there")
+    cluster.add_argument("--image", default="kdstudy:latest", help="of the containers, for kuberay")
+    cluster.add_argument("--node", action="append", default=[], metavar="HOST", dest="nodes", help="for ray-up")
+    cluster.add_argument("--user", default="ray", help="who logs in there, for ray-up")
+    cluster.add_argument("--workers", type=int, default=1, metavar="N", help="nodes that train; 1 by default")
+    cluster.add_argument("--cpus", type=int, default=8, metavar="N", help="of each of them; 8 by default")
+    cluster.add_argument("--gpus", type=int, default=1, metavar="N", help="of each of them; 1 by default")
     add_commands(add)
     return parser
 
@@ -116,7 +128,8 @@ def _takes_folder(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 
 def _takes_cluster(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    parser.add_argument("--address", default="local", help="Ray cluster: local (default), auto or host:port")
+    default = default_address()
+    parser.add_argument("--address", default=default, help=f"Ray cluster: auto, local or host:port; here {default}")
     return parser
 
 
@@ -161,6 +174,7 @@ def _run(options: argparse.Namespace) -> int:
 
     session.refuse_client(options.address)
     config = load(options.study, options.sets, options.arms)
+    _refuse_copies(options.out, config)
     folder = (options.out or Path("runs") / config.name).absolute()
     runner.create(config, folder)
     try:
@@ -169,6 +183,11 @@ def _run(options: argparse.Namespace) -> int:
         # what was wrong shows before the first trial; the folder is free again once it is mended
         runner.discard_unstarted(folder)
         raise
+
+
+def _refuse_copies(out: Path | None, config: "StudyConfig") -> None:
+    kept = {"teacher.folder": Path(config.teacher.folder)} if config.any_needs_teacher else {}
+    refuse_copies({"--out": out, **kept})
 
 
 def _resume(options: argparse.Namespace) -> int:
@@ -229,6 +248,7 @@ def _teacher(options: argparse.Namespace) -> int:
     config = load(options.study, options.sets)
     if not config.any_needs_teacher:
         raise ValueError(f"a teacher is for arms that distil, but no arm of {config.name} does; add `methods` to one")
+    _refuse_copies(options.out, config)
     folder = (options.out or Path("runs") / f"{config.name}-teacher").absolute()
     if not (folder / runner.CONFIG).exists():
         runner.create(config, folder)
@@ -311,6 +331,15 @@ def _profile(options: argparse.Namespace) -> int:
         profiling.print_papers(as_json=options.json)
     else:
         profiling.print_profile(options.model, size=options.size, num_classes=options.classes, as_json=options.json)
+    return 0
+
+
+def _cluster(options: argparse.Namespace) -> int:
+    from study.templates import ClusterConfig, render
+    from trainers.config import parse
+
+    names = ("study", "storage", "image", "nodes", "user", "workers", "cpus", "gpus")
+    print(render(options.kind, parse(ClusterConfig, {name: getattr(options, name) for name in names})), end="")
     return 0
 
 

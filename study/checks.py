@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from search_spaces.space import Space, SpaceError
-from study.config import TEACHER, StudyConfig
+from study.config import TEACHER, ExecutionConfig, StudyConfig
 from trainers import models
 from trainers.config import ConfigError, TeacherFile, TrainConfig, TrialConfig
 from trainers.distiller import Distiller
@@ -22,6 +22,7 @@ from trainers.teacher import read_card
 def faults(config: StudyConfig) -> Iterable[str]:
     """Faults of a configuration that its types cannot see, one line each."""
     yield from _check_data(config)
+    yield from _check_execution(config.execution)
     wrong = list(_check_weightings(config))
     if wrong:
         yield from wrong  # which arms need a teacher is not known then
@@ -32,8 +33,8 @@ def faults(config: StudyConfig) -> Iterable[str]:
     except ValueError as error:
         yield f"teacher: {error}"
     yield from _check_teacher(config)
-    for name in config.arms:
-        yield from _check_arm(config, name, channels)
+    of_arms = [fault for name in config.arms for fault in _check_arm(config, name, channels)]
+    yield from of_arms or _check_workers(config)
 
 
 def _check_weightings(config: StudyConfig) -> Iterable[str]:
@@ -51,6 +52,35 @@ def _check_data(config: StudyConfig) -> Iterable[str]:
         except ValueError as error:
             yield f"data: {error}"
             return
+
+
+def _check_execution(execution: ExecutionConfig) -> Iterable[str]:
+    gpus = execution.gpus_per_worker
+    if gpus > 1 and gpus != int(gpus):
+        yield (
+            f"execution.gpus_per_worker: above 1 it must be a whole number, but got {gpus:g}; give {int(gpus)} or "
+            f"{int(gpus) + 1}"
+        )
+    if execution.accelerator_type is not None and not gpus:
+        yield (
+            f"execution.accelerator_type: {execution.accelerator_type} is a GPU, but got gpus_per_worker=0; set "
+            "execution.gpus_per_worker, or leave accelerator_type out"
+        )
+
+
+def _check_workers(config: StudyConfig) -> Iterable[str]:
+    """What trials of several workers need that others do not."""
+    workers, execution = config.workers, config.execution
+    if workers == 1:
+        return
+    if execution.engine == "inline":
+        yield f"execution.engine: inline trials have one worker, but got train.workers={workers}; set engine: train"
+    if 0 < execution.gpus_per_worker < 1:
+        yield (
+            "execution.gpus_per_worker: a share of a GPU is for trials of one worker, because NCCL refuses two ranks "
+            f"on one GPU, but got {execution.gpus_per_worker:g} and train.workers={workers}; give each worker 1 GPU, "
+            "or set train.workers to 1"
+        )
 
 
 def _check_teacher(config: StudyConfig) -> Iterable[str]:
@@ -116,8 +146,6 @@ def _check_arm(config: StudyConfig, name: str, channels: Mapping[str, int] | Non
             space.check(values)
         except SpaceError as error:
             yield from (f"{where}.enqueue.{position}: {fault}" for fault in error.faults)
-    if config.execution.engine == "inline" and config.train.workers > 1:
-        yield f"execution.engine: inline trials have one worker, but got train.workers={config.train.workers}"
 
 
 def _check_paths(config: StudyConfig, name: str, space: Space) -> Iterable[str]:

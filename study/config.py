@@ -27,6 +27,7 @@ from trainers.registry import OneOf, SomeOf, implementations, module_of
 TEACHER = "teacher"
 """Name of the arm whose one trial trains the teacher; no arm of a file may have it."""
 
+Placement = Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
 
 
@@ -90,19 +91,24 @@ class ExecutionConfig:
     Attributes:
         engine: "train" runs each trial as a Ray Train worker group; "inline" runs one-worker trials in the process of
             the trial itself, which starts at once.
-        concurrent: trials at a time; None for as many as the cluster has room for.
+        concurrent: trials at a time at most; they are never more than the cluster has room for at the moment.
         cpus_per_worker: CPUs each worker reserves.
-        gpus_per_worker: GPUs each worker reserves, may be a fraction.
+        gpus_per_worker: GPUs each worker reserves; a share of one for trials of one worker, else a whole number.
+        accelerator_type: only nodes with this GPU take workers, by Ray's name of it: A100, H100, T4, ...
+        placement: of a trial's workers on nodes: PACK and SPREAD where possible, STRICT_PACK on one node,
+            STRICT_SPREAD each on its own.
         loader_workers: processes per worker that read and augment images.
         max_attempts: how often a trial may be started after machines were lost.
         max_failed: failed trials of one arm after which the study gives that arm up.
-        start_timeout_s: seconds after which a trial that cannot be placed fails.
+        start_timeout_s: seconds after which a trial whose workers find no place asks for one anew.
     """
 
     engine: Literal["train", "inline"] = "train"
     concurrent: Annotated[int, Ge(1)] | None = None
     cpus_per_worker: Annotated[float, Gt(0)] = 1
     gpus_per_worker: Annotated[float, Ge(0)] = 0
+    accelerator_type: str | None = None
+    placement: Placement = "PACK"
     loader_workers: Annotated[int, Ge(0)] = 0
     max_attempts: Annotated[int, Ge(1)] = 3
     max_failed: Annotated[int, Ge(1)] = 5
@@ -112,6 +118,13 @@ class ExecutionConfig:
     def worker_resources(self) -> dict[str, float]:
         """What one worker reserves, as Ray names it."""
         return {"CPU": self.cpus_per_worker, **({"GPU": self.gpus_per_worker} if self.gpus_per_worker else {})}
+
+    @property
+    def node_resources(self) -> dict[str, float]:
+        """What a node must have for a worker: its share, and something of the accelerator that is asked for."""
+        if self.accelerator_type is None:
+            return self.worker_resources
+        return {**self.worker_resources, f"accelerator_type:{self.accelerator_type}": 0.001}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,11 +231,17 @@ class StudyConfig:
         tfe = round(longest * self.train.iterations)
         return max(self.pruning.grace_iterations, tfe + self.train.evaluate_every)
 
+    def workers_of(self, arm: str) -> int:
+        """Workers of an arm's trials."""
+        if arm == TEACHER and self.teacher.train is not None:
+            return self.teacher.train.workers
+        return int(self.arms[arm].fixed.get("train/workers", self.train.workers))
+
     @property
     def workers(self) -> int:
         """Workers of the largest trial."""
         taught = self.any_needs_teacher and self.teacher.file is None and self.teacher.train is not None
-        return max(self.train.workers, self.teacher.train.workers if taught and self.teacher.train else 1)
+        return max(self.workers_of(arm) for arm in (*self.arms, *([TEACHER] if taught else [])))
 
     @property
     def class_names(self) -> tuple[str, ...]:

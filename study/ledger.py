@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -54,6 +54,20 @@ class Asked:
     retry_of: int | None = None
 
 
+class _Standing(NamedTuple):
+    """Trials by state, those that wait to be run again, and how many failed for good."""
+
+    counts: Counter[TrialState]
+    retries: list[FrozenTrial]
+    failed: int
+
+    @classmethod
+    def of(cls, trials: Sequence[FrozenTrial]) -> "_Standing":
+        waiting = (trial for trial in trials if trial.state == TrialState.WAITING)
+        retries = [trial for trial in waiting if RETRY_OF in trial.user_attrs]
+        return cls(Counter(trial.state for trial in trials), retries, len(failed(trials)))
+
+
 def open_storage(config: StudyConfig, folder: Path) -> BaseStorage:
     """The storage of a study: its journal file, or the database that the configuration names."""
     if config.storage == "journal":
@@ -84,29 +98,37 @@ class ArmLedger:
         self._config = config
         self._live: dict[int, optuna.Trial] = {}
         self._pruner = _pruner(config, arm)
+        self._stands: _Standing | None = None
         self.orphans = self._running()
 
     def _running(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
+    def _standing(self) -> _Standing:
+        """How the trials stand; counted anew only after one began or ended, because it is asked at every report."""
+        if self._stands is None:
+            self._stands = _Standing.of(self.study.get_trials(deepcopy=False))
+        return self._stands
+
     def count(self, *states: TrialState) -> int:
         """Trials in any of these states."""
-        return len(self.study.get_trials(deepcopy=False, states=states))
+        counts = self._standing().counts
+        return sum(counts[state] for state in states)
 
     @property
     def given_up(self) -> bool:
         """Whether so many trials failed that no more are started; one that is run again does not count."""
-        return len(failed(self.study.get_trials(deepcopy=False))) >= self.max_failed
+        return self._standing().failed >= self.max_failed
 
     def _retries(self) -> list[FrozenTrial]:
-        waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        return [trial for trial in waiting if RETRY_OF in trial.user_attrs]
+        return self._standing().retries
 
     def retry_failed(self) -> int:
         """Have every failed trial run again, also beyond the budget; says how many there are."""
         again = failed(self.study.get_trials(deepcopy=False))
         for trial in again:
             self.study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
+        self._stands = None
         return len(again)
 
     @property
@@ -153,6 +175,7 @@ class ArmLedger:
             error = f"started {self.max_attempts} times (execution.max_attempts) without a new evaluation"
             trial.set_user_attr("error", error)
             self.study.tell(trial, state=TrialState.FAIL)
+            self._stands = None
             return None
         return self._start(trial, attempt)
 
@@ -174,6 +197,7 @@ class ArmLedger:
         return self._start(optuna.Trial(self.study, retry._trial_id), 1)
 
     def _start(self, trial: optuna.Trial, attempt: int) -> Asked:
+        self._stands = None
         values = self.space.suggest(trial) if self.space else {}
         self._live[trial.number] = trial
         repeated = trial.user_attrs.get(RETRY_OF)
@@ -211,6 +235,7 @@ class ArmLedger:
         trial = self._live.pop(number)
         trial.set_user_attr("row", json.dumps(row))
         self.study.tell(trial, value if state == TrialState.COMPLETE else None, state=state)
+        self._stands = None
 
     def note(self, number: int, run: Mapping[str, Any]) -> None:
         """Keep what a live trial runs with it, for a driver that finds it without this one."""

@@ -17,6 +17,7 @@ from study.environment import environment
 from study.journal import repair_journal
 from study.ledger import ArmLedger, failed, open_arms, states, status, study_names
 from study.lock import locked
+from study.room import PLENTY, Room
 from study.stopping import Drain
 from study.teaching import StudyTeacher
 from study.view import View
@@ -176,7 +177,8 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
 
     arms: dict[str, ArmLedger] = {}
     view = View(arms)
-    together = session.concurrency(config.execution, config.workers)
+    room = Room(config.execution, tell=view.room)
+    room.check(config.workers)
     teacher = StudyTeacher(config, folder, view.say)
     if only_teacher and not teacher.must_train:
         return True
@@ -191,12 +193,15 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
     written.environment.append([environment()])
     recorder = Recorder(config, arms, written, view, on_teacher=teacher.trained, drain=drain)
     tuner = tune.Tuner(
-        tune.with_resources(run_trial, session.trial_resources(config.execution)),
+        tune.with_resources(run_trial, room.trial_resources),
         tune_config=tune.TuneConfig(
-            search_alg=LedgerSearcher(config, arms, teacher=lambda: teacher.ready(arms), folder=folder, drain=drain),
+            search_alg=LedgerSearcher(
+                config, arms, teacher=lambda: teacher.ready(arms), room=room, folder=folder, drain=drain
+            ),
             scheduler=LedgerScheduler(arms, config.objective, drain),
             num_samples=-1,
-            max_concurrent_trials=together,
+            # the searcher knows how many the cluster has room for
+            max_concurrent_trials=PLENTY,
             # starting a process that has Ray and PyTorch costs more than a short trial
             reuse_actors=True,
             trial_dirname_creator=lambda trial: str(trial.trial_id),

@@ -13,6 +13,7 @@ from ray.tune.search import Searcher
 
 from study.config import TEACHER, StudyConfig, prunable
 from study.ledger import ArmLedger, Asked
+from study.room import Room
 from study.stopping import Drain
 from trainers.config import TeacherFile, TrialConfig, content_hash, plain
 
@@ -24,6 +25,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         config: the study.
         arms: the ledger of every arm, the teacher's among them where the study trains it.
         teacher: gives the teacher's file, None while there is none yet.
+        room: what the cluster can hold.
         folder: where the trials' own folders are made.
         drain: whether the driver is being stopped; then nothing is left to hand out.
     """
@@ -34,26 +36,40 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         arms: Mapping[str, ArmLedger],
         *,
         teacher: Callable[[], TeacherFile | None],
+        room: Room,
         folder: Path,
         drain: Drain,
     ) -> None:
         super().__init__(metric="val/miou_percent", mode="max")
-        self._config, self._arms, self._folder = config, arms, folder
+        self._config, self._arms, self._room, self._folder = config, arms, room, folder
         self._teacher, self._drain = teacher, drain
+        self._least = min(config.workers_of(arm) for arm in arms)
+
+    def set_max_concurrency(self, max_concurrent: int) -> bool:
+        """Tune asks whether the searcher itself limits how many trials run; Tune's limit never changes."""
+        return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """A trial's configuration; None while all that is left waits; FINISHED when nothing is left."""
+        """A trial's configuration; None while all that is left waits; FINISHED when nothing is left, for good."""
         if self._drain.on:
             return str(Searcher.FINISHED)
+        # asked at every event of every trial, so first what costs nothing; what is left may be nothing
+        if not self._room.fits(self._least) and not self._room.empty:
+            return None
         open_arms = [arm for arm in self._arms.values() if not arm.exhausted]
         ready = [arm for arm in open_arms if self._ready(arm.arm)]
         # an arm whose orphans were all given up may have nothing after all
         for arm in sorted(ready, key=lambda arm: (arm.arm != TEACHER, arm.started_share)):
+            workers = self._config.workers_of(arm.arm)
+            if not self._room.fits(workers):
+                return None
             asked = arm.ask()
             if asked:
+                self._room.enter(trial_id, workers)
                 return self._run(asked)
         waiting = [arm for arm in open_arms if arm not in ready and not self._teacher_lost()]
-        return None if waiting else str(Searcher.FINISHED)
+        # what runs may fail, and is replaced then
+        return None if waiting or not self._room.empty else str(Searcher.FINISHED)
 
     def _ready(self, arm: str) -> bool:
         if arm == TEACHER or not self._config.needs_teacher(arm):
@@ -83,7 +99,8 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         return run
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing: the recorder ends trials in the ledger."""
+        """Make room for the next; the recorder ends trials in the ledger."""
+        self._room.leave(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the ledger is on disk."""

@@ -1,4 +1,4 @@
-"""Ray as a study needs it: its settings, a cluster to join or to start, and whether a trial fits on it."""
+"""Ray as a study needs it: its settings, and a cluster to join or to start."""
 
 import logging
 import os
@@ -6,9 +6,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from study.config import ExecutionConfig
+from study.room import DRIVER, PLENTY
+from study.submission import submitted
 
 SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -29,10 +32,6 @@ SETTINGS = {
 }
 """Read by Ray in the driver, in trials and in workers; a value set outside wins."""
 
-DRIVER = "trial_driver"
-"""The resource that the process of a trial takes, so that it never takes a CPU from its own workers."""
-HEAD = "node:__internal_head__"
-PLENTY = 10_000
 STORE_BYTES = 150_000_000
 
 
@@ -42,7 +41,7 @@ def refuse_client(address: str) -> None:
         raise ValueError(
             f"--address must be auto, local or host:port, but got {address}, Ray's client protocol, which would run "
             "the driver without its ledger; submit it to the cluster instead: "
-            "ray job submit --working-dir . -- kdstudy run STUDY"
+            "ray job submit --working-dir . -- python -m study run STUDY --out /shared/STUDY"
         )
     host, _, port = address.rpartition(":")
     if address not in ("auto", "local") and not (host and port.isdigit()):
@@ -90,47 +89,18 @@ def _start(ray: Any, scratch: str) -> None:
 
 def _join(ray: Any, address: str) -> None:
     settings = {name: os.environ[name] for name in (*SETTINGS, "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S")}
+    packages = [str(Path(__file__).parents[1] / name) for name in ("search_spaces", "study", "trainers")]
+    # every node runs this driver's own code, whatever is installed there; a submitted job has been sent with it
+    code = {} if submitted() else {"py_modules": packages}
     try:
         ray.init(
             address=address,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            runtime_env={"env_vars": settings},
+            runtime_env={"env_vars": settings, **code},
         )
     except ConnectionError as error:
         raise ValueError(
             f"--address must be a running Ray cluster, but {address} is none: {error}; start one with `ray start "
             "--head`, or use --address local"
         ) from None
-
-
-def trial_resources(execution: ExecutionConfig) -> dict[str, float]:
-    """What Tune reserves for a trial's own process; Ray Train reserves its workers' share itself."""
-    import ray
-
-    # drivers stay on the head node of a cluster that has no resource for them
-    driver = {DRIVER: 1.0} if DRIVER in ray.cluster_resources() else {HEAD: 0.001}
-    if execution.engine == "train":
-        return driver
-    return {**execution.worker_resources, **driver}
-
-
-def concurrency(execution: ExecutionConfig, workers: int) -> int:
-    """How many trials of so many workers run at a time.
-
-    Raises:
-        ValueError: not one trial fits on the cluster.
-    """
-    import ray
-
-    cluster = ray.cluster_resources()
-    room = int(cluster.get("CPU", 0) / (workers * execution.cpus_per_worker))
-    if execution.gpus_per_worker:
-        room = min(room, int(cluster.get("GPU", 0) / (workers * execution.gpus_per_worker)))
-    if room < 1:
-        raise ValueError(
-            f"a trial must fit on the cluster, but needs {workers} workers with {execution.cpus_per_worker:g} CPUs and "
-            f"{execution.gpus_per_worker:g} GPUs each, and there are {cluster.get('CPU', 0):g} CPUs and "
-            f"{cluster.get('GPU', 0):g} GPUs; lower train.workers or execution.cpus_per_worker, or add nodes"
-        )
-    return min(room, execution.concurrent or room)

@@ -10,6 +10,7 @@ from study import session
 from study.config import TEACHER, ExecutionConfig, StudyConfig
 from study.datasets import dataset_config
 from study.loading import load, read_yaml, with_settings
+from study.room import Room
 from study.teaching import teacher_path
 from study.trial import train_arguments
 from trainers import models
@@ -94,7 +95,7 @@ def arm_trial(config: StudyConfig, arm: str) -> TrialConfig:
 
 def _with_ray(execution: ExecutionConfig, trial: TrialConfig, folder: Path) -> Mapping[str, Any]:
     with session.connected(execution, "local"):
-        session.concurrency(execution, trial.train.workers)
+        Room(execution).check(trial.train.workers)
         from ray.train.torch import TorchTrainer
 
         return dict(TorchTrainer(**train_arguments(execution, trial, folder)).fit().return_value or {})

@@ -110,6 +110,8 @@ def train_arguments(
             num_workers=trial.train.workers,
             use_gpu=bool(execution.gpus_per_worker),
             resources_per_worker=execution.worker_resources,
+            accelerator_type=execution.accelerator_type,
+            placement_strategy=execution.placement,
         ),
         "run_config": ray.train.RunConfig(
             name=folder.name,
@@ -127,7 +129,9 @@ def _trainer_class(folder: Path) -> Any:
     from ray.train.v2._internal.callbacks.placement_group_callback import (
         PlacementGroupCleanerCallback,
     )
+    from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
     from ray.train.v2._internal.execution.controller import TrainController
+    from ray.train.v2._internal.execution.failure_handling import DefaultFailurePolicy, FailureDecision
     from ray.train.v2._internal.execution.worker_group import WorkerGroup
 
     class NotedWorkerGroup(WorkerGroup):  # type: ignore[misc]
@@ -140,6 +144,13 @@ def _trainer_class(folder: Path) -> Any:
     class NotedController(TrainController):  # type: ignore[misc]
         worker_group_cls = NotedWorkerGroup
 
+    class PatientPolicy(DefaultFailurePolicy):  # type: ignore[misc]
+        def make_decision(self, training_failed_error: Any) -> Any:
+            # a node was lost, or others took the place; that a trial fits at all was seen before the first one
+            if isinstance(getattr(training_failed_error, "controller_failure", None), WorkerGroupStartupTimeoutError):
+                return FailureDecision.RETRY
+            return super().make_decision(training_failed_error)
+
     class InProcessTrainer(TorchTrainer):  # type: ignore[misc]
         def _create_default_callbacks(self) -> list[Any]:
             unneeded = (DatasetsCallback, PlacementGroupCleanerCallback)
@@ -147,7 +158,8 @@ def _trainer_class(folder: Path) -> Any:
             return [callback for callback in found if not isinstance(callback, unneeded)]
 
         def _initialize_and_run_controller(self, **arguments: Any) -> Any:
-            controller = NotedController(**arguments)
+            policy = PatientPolicy(self.run_config.failure_config)
+            controller = NotedController(**{**arguments, "failure_policy": policy})
             try:
                 asyncio.run(controller.run())
             finally:

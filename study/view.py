@@ -1,8 +1,10 @@
 """What a person sees while a study runs: one live table on a terminal, one line per event elsewhere."""
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from optuna.trial import TrialState
 from rich.console import Console, Group, RenderableType
@@ -11,6 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from study.ledger import ArmLedger
+
+SHOWN = 20
+"""Running trials that have a line of their own."""
 
 
 @dataclass
@@ -34,6 +39,7 @@ class View:
         self.console = console or Console(stderr=True)
         self._running: dict[tuple[str, int], _Running] = {}
         self._began, self._done_before = time.monotonic(), 0
+        self._room = ""
         self._live = Live(get_renderable=self._render, console=self.console, refresh_per_second=1)
 
     def __enter__(self) -> "View":
@@ -71,6 +77,11 @@ class View:
         run = self._running.pop((arm, number), _Running())
         self._event(f"{arm} {number}: stopped at iteration {run.iteration}, to go on from there")
 
+    def room(self, line: str) -> None:
+        """The cluster has room for other trials than before."""
+        self._room = line
+        self.say(line)
+
     def _event(self, line: str) -> None:
         if not self.console.is_terminal:
             self.say(line)
@@ -92,13 +103,14 @@ class View:
         table = Table(box=None, pad_edge=False)
         for column in ("arm", "done", "stopped early", "failed", "running", "best mIoU %"):
             table.add_column(column, justify="left" if column == "arm" else "right")
+        running = Counter(arm for arm, _ in self._running)
         for name, arm in self._arms.items():
             table.add_row(
                 name,
                 f"{arm.count(TrialState.COMPLETE, TrialState.PRUNED)}/{arm.budget}",
                 str(arm.count(TrialState.PRUNED)),
                 str(arm.count(TrialState.FAIL)),
-                str(sum(running == name for running, _ in self._running)),
+                str(running[name]),
                 _best(arm),
             )
         lines = [
@@ -107,9 +119,12 @@ class View:
                 + (f"mIoU {run.miou:.2f}, " if run.miou is not None else "")
                 + f"{time.monotonic() - run.since:.0f} s"
             )
-            for (arm, number), run in self._running.items()
+            for (arm, number), run in islice(self._running.items(), SHOWN)
         ]
-        return Group(table, *lines, Text(f"{time.monotonic() - self._began:.0f} s{self._left()}"))
+        if (more := len(self._running) - SHOWN) > 0:
+            lines.append(Text(f"and {more} more"))
+        seconds = f"{time.monotonic() - self._began:.0f} s{self._left()}"
+        return Group(table, *lines, *([Text(self._room)] if self._room else []), Text(seconds))
 
 
 def _best(arm: ArmLedger) -> str:

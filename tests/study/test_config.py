@@ -126,7 +126,29 @@ FAULTS: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "inline trials of two workers": (
         {"train__workers": 2, "execution": {"engine": "inline"}},
-        ["execution.engine: inline trials have one worker, but got train.workers=2"],
+        ["execution.engine: inline trials have one worker, but got train.workers=2; set engine: train"],
+    ),
+    "shares of GPUs": (
+        {"train__workers": 2, "execution": {"gpus_per_worker": 0.5}},
+        [
+            "execution.gpus_per_worker: a share of a GPU is for trials of one worker, because NCCL refuses two ranks "
+            "on one GPU, but got 0.5 and train.workers=2; give each worker 1 GPU, or set train.workers to 1"
+        ],
+    ),
+    "a placement that Ray does not know": (
+        {"execution": {"placement": "NEAR"}},
+        ["execution.placement: input should be 'PACK', 'SPREAD', 'STRICT_PACK' or 'STRICT_SPREAD', but got 'NEAR'"],
+    ),
+    "GPUs that are none": (
+        {"execution": {"gpus_per_worker": 1.5}},
+        ["execution.gpus_per_worker: above 1 it must be a whole number, but got 1.5; give 1 or 2"],
+    ),
+    "a kind of GPU for trials without one": (
+        {"execution": {"accelerator_type": "A100"}},
+        [
+            "execution.accelerator_type: A100 is a GPU, but got gpus_per_worker=0; set execution.gpus_per_worker, or "
+            "leave accelerator_type out"
+        ],
     ),
     "a batch that workers cannot share": (
         {"train__workers": 4, "train__batch": 10, "arms": {"only": {"trials": 1, "space": "optimizer"}}},

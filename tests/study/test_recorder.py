@@ -16,6 +16,7 @@ from study import recorder, stopping, tables
 from study.config import StudyConfig
 from study.ledger import ArmLedger, open_arms
 from study.recorder import Recorder, Tables, confusion_rows, parameter_types, report_row, trial_row
+from study.room import HEAD, Room
 from study.scheduler import LedgerScheduler
 from study.searcher import LedgerSearcher
 from study.stopping import Drain
@@ -61,10 +62,15 @@ class Driver:
         self.recorder = Recorder(
             config, self.arms, self.tables, View(self.arms), on_teacher=lambda _: None, drain=self.drain
         )
-        self.searcher = LedgerSearcher(config, self.arms, teacher=lambda: TEACHER, folder=folder, drain=self.drain)
+        room = Room(config.execution, nodes=lambda: [{"CPU": 64, HEAD: 1}])
+        self.searcher = LedgerSearcher(
+            config, self.arms, teacher=lambda: TEACHER, room=room, folder=folder, drain=self.drain
+        )
+        self.asked = 0
 
     def start(self) -> Any:
-        run = self.searcher.suggest("any")
+        self.asked += 1
+        run = self.searcher.suggest(str(self.asked))
         assert isinstance(run, dict)
         trial = SimpleNamespace(trial_id=f"{run['arm']}-{run['number']}", config=run, last_result=None)
         self.recorder.on_trial_start(0, [], trial)

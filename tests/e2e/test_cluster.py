@@ -1,0 +1,98 @@
+"""A study on a cluster of two real nodes: submitted as a job, joined by address, with a node that goes and returns."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from study import tables
+from study.trial import PLACEMENT_GROUPS
+from tests.e2e.clusters import LocalCluster, local_cluster
+from tests.e2e.test_study import assert_consistent, checkpoints, eventually, trial_rows
+from tests.study.conftest import tiny, write_study
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+
+SMALL: dict[str, Any] = {
+    "data": {"name": "streets", "size": [32, 48], "train_images": 8, "val_images": 4},
+    "augment": {"crop": [32, 48]},
+    "train__iterations": 4,
+    "pruning": {"reduction_factor": 0},
+    "arms": {"baseline": {"trials": 4, "space": "optimizer"}},
+}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    with local_cluster() as found:
+        found.add()
+        yield found
+    assert not found.processes(), "processes of the cluster are left"
+
+
+def overlapping(rows: list[dict[str, Any]]) -> int:
+    """The most trials that ran at one time."""
+    return max(sum(row["started"] <= one["started"] < row["ended"] for row in rows) for one in rows)
+
+
+def test_a_submitted_study_runs_on_both_nodes_with_the_packages_of_its_folder(
+    cluster: LocalCluster, tmp_path: Path
+) -> None:
+    study = write_study(tmp_path, tiny(execution={"engine": "inline"}, **SMALL))
+    run = [sys.executable, "-m", "study", "run", str(study)]
+    submit = ["job", "submit", "--address", cluster.dashboard, "--working-dir", ".", "--", *run]
+    # a submitted job's folder is a copy, so what it leaves must lie elsewhere
+    lost = cluster.ray(*submit)
+    assert lost.returncode != 0 and "--out must be an absolute path on storage that all nodes see" in lost.stdout
+    done = cluster.ray(*submit, "--out", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = trial_rows(tmp_path / "run")
+    assert [row["state"] for row in rows] == ["COMPLETE"] * 4
+    # each node has one CPU, so two at a time are one on each
+    assert overlapping(rows) == 2
+    # the copy of the repository that was sent is no checkout, and nodes are started without any path to one
+    (environment,) = tables.read(tmp_path / "run" / "tables", "environment").to_pylist()
+    assert environment["git_commit"] is None
+    assert_consistent(tmp_path / "run")
+
+
+def test_without_the_token_nobody_is_let_in(cluster: LocalCluster) -> None:
+    jobs = f"{cluster.dashboard}/api/jobs/"
+    with pytest.raises(HTTPError, match="401"):
+        urlopen(jobs)
+    token = Path(cluster.environment["RAY_AUTH_TOKEN_PATH"]).read_text()
+    with urlopen(Request(jobs, headers={"Authorization": f"Bearer {token}"})) as answer:
+        assert answer.status == 200
+
+
+def test_a_node_that_goes_and_returns_is_waited_for(cluster: LocalCluster, tmp_path: Path) -> None:
+    """The trials' own processes stay on the head node, which is too small for their workers; those wait for a node."""
+    changes = {**SMALL, "train__iterations": 40, "arms": {"baseline": {"trials": 2, "space": "optimizer"}}}
+    execution = {"engine": "train", "start_timeout_s": 10, "cpus_per_worker": 2}
+    study = write_study(tmp_path, tiny(execution=execution, **changes))
+    node = cluster.add(cpus=2)
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "study", "run", str(study), "--out", str(folder), "--address", cluster.address]
+    said = (tmp_path / "said.txt").open("w+")
+    driver = subprocess.Popen(command, stderr=said, text=True, cwd=tmp_path, env=cluster.driver_environment)
+    eventually(lambda: checkpoints(folder), seconds=240, what="no report")
+    cluster.lose(node)
+
+    def told() -> str:
+        return (tmp_path / "said.txt").read_text()
+
+    eventually(lambda: "waiting for room: 1 of 1" in told(), seconds=120, what="it does not say that it waits")
+    # longer than a worker group is given to start
+    asked = folder / "trials" / "baseline-00000" / PLACEMENT_GROUPS
+    eventually(lambda: len(asked.read_text().split()) > 2, seconds=120, what="it did not ask for a place anew")
+    assert driver.poll() is None, told()
+    cluster.add(cpus=2)
+    assert driver.wait(timeout=400) == 0, told()
+    rows = trial_rows(folder)
+    assert [(row["state"], row["iterations"]) for row in rows] == [("COMPLETE", 40)] * 2
+    assert_consistent(folder)
