@@ -13,6 +13,8 @@ import torch
 from search_spaces.space import Space, SpaceError
 from study.config import TEACHER, StudyConfig
 from trainers import models
+from trainers.addresses import is_url
+from trainers.checkpoint_store import refuse_url
 from trainers.config import ConfigError, TeacherFile, TrainConfig, TrialConfig
 from trainers.distiller import Distiller
 from trainers.registry import module_of, nearest
@@ -22,6 +24,7 @@ from trainers.teacher import read_card
 def faults(config: StudyConfig) -> Iterable[str]:
     """Faults of a configuration that its types cannot see, one line each."""
     yield from _check_data(config)
+    yield from _check_checkpoints(config)
     wrong = list(_check_weightings(config))
     if wrong:
         yield from wrong  # which arms need a teacher is not known then
@@ -51,6 +54,15 @@ def _check_data(config: StudyConfig) -> Iterable[str]:
         except ValueError as error:
             yield f"data: {error}"
             return
+
+
+def _check_checkpoints(config: StudyConfig) -> Iterable[str]:
+    place = config.execution.checkpoints
+    if place is not None and is_url(place):
+        try:
+            refuse_url(place)
+        except ValueError as error:
+            yield f"execution.checkpoints: {error}"
 
 
 def _check_teacher(config: StudyConfig) -> Iterable[str]:
