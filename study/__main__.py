@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from analysis.commands import add_commands
 from study.submission import default_address, refuse_copies
+from trainers.addresses import shown
 
 if TYPE_CHECKING:
     from study.changes import Changes
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
+        _refuse_urls(options)
         return command(options)
     except ValueError as error:
         for line in str(error).splitlines():
@@ -38,6 +40,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("kdstudy: stopped", file=sys.stderr)
         return FAILED
+
+
+def _refuse_urls(options: argparse.Namespace) -> None:
+    """Raise ValueError where a URL stands for a folder or a file: a path has lost one of its slashes."""
+    for name, value in vars(options).items():
+        scheme, colon, rest = str(value).partition(":/")
+        if isinstance(value, Path) and colon and scheme.isalnum():
+            raise ValueError(
+                f"{name} must be on a local disk or NFS, but got {shown(f'{scheme}://{rest}')}: a study's ledger, lock "
+                "and tables need files that can be locked and renamed; name a folder, and put the trials' checkpoints "
+                f"there: --set execution.checkpoints={scheme}://..."
+            )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--arm", help="arm of the study, at its spaces' defaults; the first by default")
     train.add_argument("--workers", type=int, default=0, help="Ray Train workers; 0 (default) runs without Ray")
     evaluate = _takes_json(add("evaluate", _evaluate, "score a checkpoint or a teacher's file"))
-    evaluate.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    evaluate.add_argument("checkpoint", metavar="CHECKPOINT", help="its folder or URL, or a teacher's file")
     evaluate.add_argument("--dataset", required=True)
     evaluate.add_argument("--root", default="", help="the dataset's folder")
     evaluate.add_argument("--split", default="val", choices=("train", "val", "test"))

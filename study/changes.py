@@ -12,12 +12,16 @@ from typing import Any
 from study.checks import faults
 from study.config import TEACHER, StudyConfig
 from study.loading import with_settings
+from trainers.addresses import shown
 from trainers.config import ConfigError, canonical_json, identity, leaf, parse, plain
 from trainers.registry import nearest
 
+CHECKPOINTS = "execution.checkpoints"
+INCOMPARABLE = "new trials could not be compared with the old ones"
 REASONS = {
     "name": "its trials are kept under this name",
     "storage": "its trials are kept there",
+    CHECKPOINTS: "its trials' checkpoints lie there",
     "execution": "trials on GPUs and on CPUs do not give the same numbers",
 }
 """Why a field stays, where the reason is not that trials would not compare."""
@@ -78,6 +82,8 @@ class Changes:
 def _may_change(path: str, one: StudyConfig, other: StudyConfig) -> bool:
     if path == "execution.gpus_per_worker":
         return _on_gpus(one) == _on_gpus(other)
+    if path == CHECKPOINTS:
+        return False
     first, *below = path.split(".")
     return first == "execution" or (first == "arms" and below[1:] == ["trials"])
 
@@ -88,7 +94,9 @@ def _on_gpus(config: StudyConfig) -> bool:
 
 def _refusal(path: str, one: StudyConfig, other: StudyConfig) -> str:
     values = [_value(plain(config), path) for config in (one, other)]
-    reason = REASONS.get(path.partition(".")[0], "new trials could not be compared with the old ones")
+    if path == CHECKPOINTS:
+        values = [value and shown(value) for value in values]
+    reason = REASONS.get(path) or REASONS.get(path.partition(".")[0], INCOMPARABLE)
     return (
         f"{path}: must stay {values[0]!r} while a study lasts, but got {values[1]!r}: {reason}; put it back, or start "
         "another study"

@@ -13,6 +13,8 @@ import torch
 from search_spaces.space import Space, SpaceError
 from study.config import TEACHER, ExecutionConfig, StudyConfig
 from trainers import models
+from trainers.addresses import is_url
+from trainers.checkpoint_store import refuse_url
 from trainers.config import ConfigError, TeacherFile, TrainConfig, TrialConfig
 from trainers.distiller import Distiller
 from trainers.registry import module_of, nearest
@@ -23,6 +25,7 @@ def faults(config: StudyConfig) -> Iterable[str]:
     """Faults of a configuration that its types cannot see, one line each."""
     yield from _check_data(config)
     yield from _check_execution(config.execution)
+    yield from _check_checkpoints(config)
     wrong = list(_check_weightings(config))
     if wrong:
         yield from wrong  # which arms need a teacher is not known then
@@ -81,6 +84,15 @@ def _check_workers(config: StudyConfig) -> Iterable[str]:
             f"on one GPU, but got {execution.gpus_per_worker:g} and train.workers={workers}; give each worker 1 GPU, "
             "or set train.workers to 1"
         )
+
+
+def _check_checkpoints(config: StudyConfig) -> Iterable[str]:
+    place = config.execution.checkpoints
+    if place is not None and is_url(place):
+        try:
+            refuse_url(place)
+        except ValueError as error:
+            yield f"execution.checkpoints: {error}"
 
 
 def _check_teacher(config: StudyConfig) -> Iterable[str]:

@@ -13,6 +13,7 @@ from annotated_types import Ge, Gt, MinLen
 from pydantic import StringConstraints
 
 from search_spaces.space import Space, read_entries
+from trainers.addresses import joined
 from trainers.config import (
     AugmentConfig,
     TeacherFile,
@@ -101,6 +102,9 @@ class ExecutionConfig:
         max_attempts: how often a trial may be started after machines were lost.
         max_failed: failed trials of one arm after which the study gives that arm up.
         start_timeout_s: seconds after which a trial whose workers find no place asks for one anew.
+        checkpoints: a folder that all nodes see under one path, or a URL that pyarrow.fs knows, such as
+            s3://bucket/prefix, below which the study's trials keep their checkpoints; None for the study's own folder.
+            Credentials come from the environment.
     """
 
     engine: Literal["train", "inline"] = "train"
@@ -113,6 +117,7 @@ class ExecutionConfig:
     max_attempts: Annotated[int, Ge(1)] = 3
     max_failed: Annotated[int, Ge(1)] = 5
     start_timeout_s: Annotated[float, Gt(0)] = 60
+    checkpoints: str | None = field(default=None, metadata={"location": True})
 
     @property
     def worker_resources(self) -> dict[str, float]:
@@ -219,6 +224,12 @@ class StudyConfig:
     def max_failed(self, arm: str) -> int:
         """Failed trials after which no more of an arm are started: the teacher has one try."""
         return 1 if arm == TEACHER else self.execution.max_failed
+
+    @property
+    def checkpoints(self) -> str | None:
+        """The folder or URL of all its trials' checkpoints; None where they lie in the study's folder."""
+        place = self.execution.checkpoints
+        return joined(place, self.name) if place else None
 
     @property
     def any_needs_teacher(self) -> bool:

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from study import model_card, runner, tables
 from study.config import TEACHER, StudyConfig
-from study.searcher import trial_folder
+from study.searcher import trial_checkpoints, trial_folder
 from study.teaching import student
 from trainers import teacher as teachers
 from trainers.checkpoint import read_metrics
-from trainers.checkpoint_folder import Checkpoints, fault
+from trainers.checkpoints import Checkpoints, checkpoints_at, damage
 from trainers.config import TrialConfig, identity
 from trainers.data.transforms import Normalisation
 from trainers.difficulty import upsample
@@ -51,13 +51,13 @@ def export(folder: Path, *, trial: str | None, arm: str | None, out: Path | None
     """
     config = runner.read(folder)
     row = _row(config, folder, trial, arm)
-    named = trial_folder(folder, row["arm"], row["trial"])
-    place = (out or folder / "exports" / named.name).absolute()
+    place = (out or folder / "exports" / trial_folder(folder, row["arm"], row["trial"]).name).absolute()
     if onnx:
         _require_onnx()
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise ValueError(f"--out must be a new folder, but {place} is not empty; choose another")
-    checkpoint = _checkpoint(config, Checkpoints(named), row)
+    kept = checkpoints_at(trial_checkpoints(config, folder, row["arm"], row["trial"]))
+    checkpoint = _checkpoint(config, kept, row)
     trained, network, card = student(checkpoint)
     size = _size(trained) if onnx else None
     facts = model_card.facts(config, row, read_metrics(checkpoint), trained, _environment(folder, row))
@@ -119,16 +119,16 @@ def _best(config: StudyConfig, ended: pa.Table, arm: str | None) -> dict[str, An
     return dict(finished.sort_by(order).slice(0, 1).to_pylist()[0])
 
 
-def _checkpoint(config: StudyConfig, checkpoints: Checkpoints, row: Mapping[str, Any]) -> Path:
-    """That of the evaluation by which the study judges; where it is damaged, the newest whole one, and says so."""
+def _checkpoint(config: StudyConfig, checkpoints: Checkpoints, row: Mapping[str, Any]) -> str:
+    """Of the evaluation by which the study judges; where that one is damaged, the newest whole one, and says so."""
     wanted = row["best_iteration" if config.objective == "best" else "iterations"]
-    wrong = fault(path := checkpoints.of(wanted or 0))
+    wrong = damage(address := checkpoints.of(wanted or 0))
     if wrong is None:
-        return path
+        return address
     whole = next(checkpoints.whole(), None)
     if whole is None:
         raise ValueError(f"a trial must have a whole checkpoint to be exported, but {wrong}; export another trial")
-    print(f"kdstudy: warning: {wrong}; {whole.name} is exported instead", file=sys.stderr)
+    print(f"kdstudy: warning: {wrong}; {whole} is exported instead", file=sys.stderr)
     return whole
 
 

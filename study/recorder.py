@@ -31,7 +31,8 @@ from study.tables import TableWarning, TableWriter
 from study.trial import ERROR, FINAL, OBJECTIVES, PEAK, release
 from study.view import View
 from trainers.checkpoint import read_evaluations
-from trainers.checkpoint_folder import EVALUATIONS, fault
+from trainers.checkpoint_store import UnreachableError
+from trainers.checkpoints import DamagedError
 from trainers.config import TrialConfig, canonical_json, parse
 from trainers.memory import read_noted_peak
 from trainers.worker import CHECKPOINT, WARNING
@@ -124,7 +125,7 @@ class Recorder(Callback):  # type: ignore[misc]
         tables: Tables,
         view: View,
         *,
-        on_teacher: Callable[[Path], None],
+        on_teacher: Callable[[str], None],
         drain: Drain,
     ) -> None:
         self._config, self._arms, self._tables, self._view = config, arms, tables, view
@@ -215,18 +216,20 @@ class Recorder(Callback):  # type: ignore[misc]
         arm.tell(run["number"], state, value, row)
         self._tables.trials.append([_with_times(row)])
         if CHECKPOINT in result:
-            self._keep_counts(run, Path(result[CHECKPOINT]), result)
+            self._keep_counts(run, result[CHECKPOINT], result)
         if state == TrialState.COMPLETE and run["arm"] == TEACHER:
-            self._on_teacher(Path(result[CHECKPOINT]))
+            self._on_teacher(result[CHECKPOINT])
         self._view.ended(run["arm"], run["number"], state.name, value, error)
 
-    def _keep_counts(self, run: Mapping[str, Any], checkpoint: Path, result: Mapping[str, Any]) -> None:
-        """What each image counted, from the trial's last checkpoint, where that is not damaged."""
-        if wrong := fault(checkpoint, (EVALUATIONS,)):
+    def _keep_counts(self, run: Mapping[str, Any], checkpoint: str, result: Mapping[str, Any]) -> None:
+        """What each image counted, from the trial's last checkpoint, where that can be read."""
+        try:
+            rows = confusion_rows(run, checkpoint, result, self._config.class_names)
+        except (DamagedError, UnreachableError) as wrong:
             said = f"{wrong}; the table image_confusion does not have this trial"
             self._view.say(f"warning: {run['arm']} {run['number']}: {said}")
             return
-        self._tables.image_confusion.append(confusion_rows(run, checkpoint, result, self._config.class_names))
+        self._tables.image_confusion.append(rows)
 
 
 def report_row(key: Mapping[str, Any], attempt: int, result: Mapping[str, Any]) -> dict[str, Any]:
@@ -284,7 +287,7 @@ def _with_times(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def confusion_rows(
     run: Mapping[str, Any],
-    checkpoint: Path,
+    checkpoint: str | Path,
     result: Mapping[str, Any],
     class_names: tuple[str, ...],
 ) -> list[dict[str, Any]]:

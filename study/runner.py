@@ -21,7 +21,7 @@ from study.room import PLENTY, Room
 from study.stopping import Drain
 from study.teaching import StudyTeacher
 from study.view import View
-from trainers.checkpoint_folder import Checkpoints
+from trainers.checkpoints import checkpoints_at, refuse_taken
 from trainers.config import ConfigError, canonical_json, parse, plain
 
 CONFIG = "study.json"
@@ -32,7 +32,7 @@ def create(config: StudyConfig, folder: Path) -> None:
     """Make a study's folder, with the content of every file that the study searches.
 
     Raises:
-        ValueError: the folder holds a study already, or something else.
+        ValueError: the folder holds a study already, or something else; so does the place of its checkpoints.
     """
     config = config.with_spaces()
     if (folder / CONFIG).exists():
@@ -42,6 +42,8 @@ def create(config: StudyConfig, folder: Path) -> None:
         raise ValueError(f"--out must be a new folder, but {folder} holds {held}; {remedy}")
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"--out must be a new folder, but {folder} holds other files; choose another --out")
+    if config.checkpoints:
+        refuse_taken(config.checkpoints)
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / CONFIG, canonical_json(config))
 
@@ -186,8 +188,7 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
     arms.update({name: arm for name, arm in opened.items() if name == TEACHER or not only_teacher})
     if teacher.must_train and arms[TEACHER].finished:
         # the last driver died between the end of the training and the writing of the file
-        checkpoints = Checkpoints(_teacher_folder(folder, arms[TEACHER]))
-        teacher.trained(checkpoints.of(config.teacher_trial().train.iterations))
+        teacher.trained(_teacher_checkpoint(config, folder, arms[TEACHER]))
     written = Tables(folder, arms)
     written.complete(arms)
     written.environment.append([environment()])
@@ -227,7 +228,9 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
     return all(arm.finished for arm in arms.values())
 
 
-def _teacher_folder(folder: Path, arm: ArmLedger) -> Path:
-    from study.searcher import trial_folder
+def _teacher_checkpoint(config: StudyConfig, folder: Path, arm: ArmLedger) -> str:
+    """The address of the teacher's last one."""
+    from study.searcher import trial_checkpoints
 
-    return trial_folder(folder, TEACHER, arm.complete()[-1].number)
+    kept = checkpoints_at(trial_checkpoints(config, folder, TEACHER, arm.complete()[-1].number))
+    return kept.of(config.teacher_trial().train.iterations)

@@ -15,6 +15,7 @@ from study.config import TEACHER, StudyConfig, prunable
 from study.ledger import ArmLedger, Asked
 from study.room import Room
 from study.stopping import Drain
+from trainers.addresses import joined
 from trainers.config import TeacherFile, TrialConfig, content_hash, plain
 
 
@@ -94,6 +95,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
             "prunable": asked.arm != TEACHER and prunable(trial),
             "execution": plain(self._config.execution),
             "folder": str(trial_folder(self._folder, asked.arm, asked.number)),
+            "checkpoints": trial_checkpoints(self._config, self._folder, asked.arm, asked.number),
         }
         self._arms[asked.arm].note(asked.number, run)
         return run
@@ -122,5 +124,11 @@ def trial_config(config: StudyConfig, asked: Asked, teacher: TeacherFile | None)
 
 
 def trial_folder(folder: Path, arm: str, number: int) -> Path:
-    """Where a trial's checkpoints lie; named after the ledger's number, so that every attempt finds them."""
+    """What a trial has of the study's folder; named after the ledger's number, so that every attempt finds it."""
     return folder / "trials" / f"{arm}-{number:05d}"
+
+
+def trial_checkpoints(config: StudyConfig, folder: Path, arm: str, number: int) -> str:
+    """The folder or URL where a trial's checkpoints lie."""
+    own = trial_folder(folder, arm, number)
+    return joined(place, own.name) if (place := config.checkpoints) else str(own)

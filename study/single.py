@@ -98,11 +98,12 @@ def _with_ray(execution: ExecutionConfig, trial: TrialConfig, folder: Path) -> M
         Room(execution).check(trial.train.workers)
         from ray.train.torch import TorchTrainer
 
-        return dict(TorchTrainer(**train_arguments(execution, trial, folder)).fit().return_value or {})
+        arguments = train_arguments(execution, trial, folder, place=str(folder))
+        return dict(TorchTrainer(**arguments).fit().return_value or {})
 
 
 def evaluate(
-    checkpoint: Path,
+    checkpoint: str | Path,
     *,
     dataset: str,
     root: str,
@@ -113,7 +114,7 @@ def evaluate(
     """Score a trial's checkpoint folder or a teacher's file on a split, and write its predictions where asked.
 
     Args:
-        checkpoint: a `checkpoint_...` folder, or a teacher's .safetensors file.
+        checkpoint: a `checkpoint_...` folder or its URL, or a teacher's .safetensors file.
         dataset: name of a dataset; where the trial used the same one, at the size that it used.
         root: the dataset's folder.
         split: without published labels nothing is scored.
@@ -127,9 +128,9 @@ def evaluate(
     Raises:
         ValueError: wrong input.
     """
-    if checkpoint.is_file():
-        data = _dataset(dataset, root, split, teachers.read_card(checkpoint).data)
-        teacher = teachers.load(checkpoint, class_names=data.class_names)
+    if (file := Path(checkpoint)).is_file():
+        data = _dataset(dataset, root, split, teachers.read_card(file).data)
+        teacher = teachers.load(file, class_names=data.class_names)
         network, normalisation = teacher.network, teacher.card.normalisation
     else:
         trial, weights = read_student(checkpoint)

@@ -75,7 +75,7 @@ class StudyTeacher:
         score = teacher.card.miou_percent
         self._say(f"teacher: {'mIoU not measured' if score is None else f'{score:.2f} mIoU'}, {path}")
 
-    def trained(self, checkpoint: Path) -> None:
+    def trained(self, checkpoint: str | Path) -> None:
         """Keep what the teacher's trial left in its last checkpoint."""
         path = teacher_path(self._config)
         if not path.exists():  # another study may have trained the same one meanwhile
@@ -117,7 +117,7 @@ def teacher_path(config: StudyConfig) -> Path:
     return Path(config.teacher.folder) / f"{content_hash(config.teacher_trial())[:16]}.safetensors"
 
 
-def student(checkpoint: Path) -> tuple[TrialConfig, SegmentationNetwork, teachers.TeacherCard]:
+def student(checkpoint: str | Path) -> tuple[TrialConfig, SegmentationNetwork, teachers.TeacherCard]:
     """What trained the student of a checkpoint, its network, and what a file of it says.
 
     Raises:
@@ -138,7 +138,7 @@ def student(checkpoint: Path) -> tuple[TrialConfig, SegmentationNetwork, teacher
     return config, network, card
 
 
-def export(checkpoint: Path, path: Path) -> None:
+def export(checkpoint: str | Path, path: Path) -> None:
     """Write the student of a checkpoint as a teacher's file, with what it scores on the first validation images."""
     config, network, card = student(checkpoint)
     probe = evaluate(

@@ -17,7 +17,9 @@ from typing import Any
 from study.config import ExecutionConfig
 from study.failures import reason
 from trainers.checkpoint import read_metrics
-from trainers.checkpoint_folder import KEEP, Checkpoints
+from trainers.checkpoint_folder import METRICS
+from trainers.checkpoint_store import UnreachableError
+from trainers.checkpoints import KEEP, checkpoints_at
 from trainers.config import TrialConfig, parse, plain
 from trainers.memory import noted_peak, read_noted_peak
 from trainers.worker import CHECKPOINT, InlineContext, attempt, train_rank
@@ -42,33 +44,44 @@ def run_trial(config: dict[str, Any]) -> None:
     run = _run_inline if config["execution"]["engine"] == "inline" else _run_train
     folder = Path(config["folder"])
     folder.mkdir(parents=True, exist_ok=True)
-    _report_again(folder)
-    with noted_peak(folder) if run is _run_inline else contextlib.nullcontext():
-        outcome = run(config, folder)
-    checkpoints = Checkpoints(folder)
-    if ERROR not in outcome:
-        outcome |= {FINAL: True, CHECKPOINT: str(checkpoints.of(outcome["iteration"]))}
-    elif last := next(checkpoints.whole(), None):
-        # how far it came, and what that cost
-        outcome = {**read_metrics(last), **outcome, CHECKPOINT: str(last)}
+    try:
+        _report_again(config["checkpoints"])
+        with noted_peak(folder) if run is _run_inline else contextlib.nullcontext():
+            outcome = run(config, folder)
+    except UnreachableError as error:
+        outcome = {ERROR: f"{type(error).__name__}: {error}"}
+    if ERROR in outcome:
+        outcome = {**_last_told(config["checkpoints"]), **outcome}
+    else:
+        outcome |= {FINAL: True, CHECKPOINT: checkpoints_at(config["checkpoints"]).of(outcome["iteration"])}
     tune.report(outcome)
 
 
-def _report_again(folder: Path) -> None:
+def _report_again(place: str) -> None:
     """Tell what the newest checkpoints say: one that died may not have told it, and who heard it drops it.
 
     A trial is at most two reports ahead of its driver, one on its way and one that waits, and as many are kept.
     """
     from ray import tune
 
-    for checkpoint in reversed(list(islice(Checkpoints(folder).whole(), KEEP))):
-        tune.report({**read_metrics(checkpoint), CHECKPOINT: str(checkpoint)})
+    # whether weights are whole is for who goes on from them
+    for checkpoint in reversed(list(islice(checkpoints_at(place).whole((METRICS,)), KEEP))):
+        tune.report({**read_metrics(checkpoint), CHECKPOINT: checkpoint})
+
+
+def _last_told(place: str) -> dict[str, Any]:
+    """How far a trial came that failed, and what that cost."""
+    with contextlib.suppress(UnreachableError):
+        for last in checkpoints_at(place).whole((METRICS,)):
+            return {**read_metrics(last), CHECKPOINT: last}
+    return {}
 
 
 def _run_inline(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     from ray import tune
 
-    return attempt(config["trial"], InlineContext(folder, tune.report), config["execution"]["loader_workers"])
+    context = InlineContext(folder, tune.report, place=config["checkpoints"])
+    return attempt(config["trial"], context, config["execution"]["loader_workers"])
 
 
 def _run_train(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -79,7 +92,8 @@ def _run_train(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         parse(ExecutionConfig, config["execution"]),
         parse(TrialConfig, config["trial"]),
         folder,
-        callbacks=[_forward_reports(folder)],
+        place=config["checkpoints"],
+        callbacks=[_forward_reports(config["checkpoints"])],
     )
     try:
         result = _trainer_class(folder)(**arguments).fit()
@@ -92,9 +106,9 @@ def _run_train(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def train_arguments(
-    execution: ExecutionConfig, trial: TrialConfig, folder: Path, callbacks: Sequence[Any] = ()
+    execution: ExecutionConfig, trial: TrialConfig, folder: Path, *, place: str, callbacks: Sequence[Any] = ()
 ) -> dict[str, Any]:
-    """What Ray's TorchTrainer needs to run a trial whose checkpoints lie in `folder`, or to go on with it."""
+    """What Ray's TorchTrainer needs to run a trial whose checkpoints lie at `place`, or to go on with it."""
     import ray.train
 
     # earlier versions let Ray Train keep the checkpoints, and it would insist on those that it knew
@@ -104,6 +118,7 @@ def train_arguments(
         "train_loop_config": {
             "config": plain(trial),
             "folder": str(folder),
+            "checkpoints": place,
             "loader_workers": execution.loader_workers,
         },
         "scaling_config": ray.train.ScalingConfig(
@@ -172,7 +187,7 @@ def _trainer_class(folder: Path) -> Any:
     return InProcessTrainer
 
 
-def _forward_reports(folder: Path) -> Any:
+def _forward_reports(place: str) -> Any:
     """Hands rank 0's reports to Tune. Tune ends a stopped trial inside `tune.report`, by SystemExit."""
     from ray import tune
     from ray.train import UserCallback
@@ -183,7 +198,7 @@ def _forward_reports(folder: Path) -> Any:
 
         def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
             # a worker may have died between its checkpoint and its report
-            _report_again(folder)
+            _report_again(place)
 
     return ForwardReports()
 

@@ -3,7 +3,8 @@
 Random numbers are no part of it: order, crops and dropout are counted from seeds and the iteration (data/order.py).
 A checkpoint is a folder: `trial.json` (the configuration), `weights.safetensors` (student and methods), `state.pt`
 (optimizers and scaler, loaded with weights_only), `metrics.json` (the last report) and `evaluations.npz` (counts per
-image of the last and the best evaluation). How these come onto the disk is `checkpoint_folder`'s business.
+image of the last and the best evaluation). How these come onto a disk or into a store is the business of
+`checkpoint_folder` and `checkpoints`; what is read from an address here was checked before.
 """
 
 import io
@@ -19,7 +20,9 @@ from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from trainers.checkpoint_folder import EVALUATIONS, METRICS, STATE, TRIAL, WEIGHTS, fault
+from trainers.addresses import joined
+from trainers.checkpoint_folder import EVALUATIONS, METRICS, STATE, TRIAL, WEIGHTS
+from trainers.checkpoints import DamagedError, opened
 from trainers.config import ConfigError, TrialConfig, canonical_json, parse
 from trainers.distiller import Distiller
 
@@ -82,34 +85,37 @@ class TrainState:
         _, self.evaluations = read_evaluations(folder)
 
 
-def read_metrics(folder: Path) -> dict[str, float | int | str]:
+def read_metrics(address: str | Path) -> dict[str, float | int | str]:
     """The report that came with a checkpoint."""
-    metrics: dict[str, float | int | str] = json.loads((folder / METRICS).read_text())
+    with opened(address, (METRICS,)) as folder:
+        metrics: dict[str, float | int | str] = json.loads((folder / METRICS).read_text())
     return metrics
 
 
-def read_evaluations(folder: Path) -> tuple[list[str], dict[str, Tensor]]:
+def read_evaluations(address: str | Path) -> tuple[list[str], dict[str, Tensor]]:
     """Image names, and counts per image [images, C, 3] of the "last" and the "best" evaluation."""
-    with np.load(folder / EVALUATIONS) as stored:
+    with opened(address, (EVALUATIONS,)) as folder, np.load(folder / EVALUATIONS) as stored:
         names = [str(name) for name in stored["images"]]
         counts = {name: torch.from_numpy(stored[name]) for name in stored.files if name != "images"}
     return names, counts
 
 
-def read_student(folder: Path) -> tuple[TrialConfig, dict[str, Any]]:
+def read_student(address: str | Path) -> tuple[TrialConfig, dict[str, Any]]:
     """The configuration and the student's weights of a checkpoint.
 
     Raises:
-        ValueError: where `folder` is no checkpoint, is damaged or cannot be read.
+        ValueError: where `address` is no checkpoint, is damaged or cannot be read.
     """
     remedy = "name a checkpoint_... folder of a trial"
-    if wrong := fault(folder, (TRIAL, WEIGHTS)):
-        raise ValueError(f"a checkpoint must be a folder with whole files, but {wrong}; {remedy}")
     try:
-        config = parse(TrialConfig, json.loads((folder / TRIAL).read_text()))
-        with safe_open(folder / WEIGHTS, framework="pt") as file:
-            names = [name for name in file.keys() if name.startswith("student.")]  # noqa: SIM118
-            weights = {name.removeprefix("student."): file.get_tensor(name) for name in names}
+        with opened(address, (TRIAL, WEIGHTS)) as folder:
+            config = parse(TrialConfig, json.loads((folder / TRIAL).read_text()))
+            with safe_open(folder / WEIGHTS, framework="pt") as file:
+                names = [name for name in file.keys() if name.startswith("student.")]  # noqa: SIM118
+                weights = {name.removeprefix("student."): file.get_tensor(name) for name in names}
+    except DamagedError as wrong:
+        raise ValueError(f"a checkpoint must be a folder with whole files, but {wrong}; {remedy}") from None
     except ConfigError as error:
-        raise ValueError(f"{folder / TRIAL} must be a trial's configuration, but: {error}; {remedy}") from None
+        held = joined(str(address), TRIAL)
+        raise ValueError(f"{held} must be a trial's configuration, but: {error}; {remedy}") from None
     return config, weights

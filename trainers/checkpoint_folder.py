@@ -1,8 +1,8 @@
-"""Checkpoints on disk: written whole or not at all, proved by checksums, the newest ones and the best one kept.
+"""One checkpoint as a folder on disk: its files, the manifest that proves them, and what can be wrong with them.
 
-A checkpoint is written into a folder of another name, its manifest last, and renamed into place. The rename guards
-against a killed process; the manifest against all that comes later: a machine that loses its power, a disk that loses
-a file, a copy that was cut short. So nothing waits for the disk, and what is read was checked before.
+The manifest is written last and holds a checksum of every file, against all that comes later: a machine that loses its
+power, a disk that loses a file, a copy that was cut short. So nothing waits for the disk, and what is read was checked
+before. Which checkpoints a trial has, and where, is the business of `checkpoints`.
 """
 
 import errno
@@ -12,7 +12,7 @@ import pickle
 import shutil
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +20,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-KEEP = 2
-"""Newest checkpoints that are kept: a trial is at most two reports ahead of who reads them."""
-
 WEIGHTS, STATE, EVALUATIONS = "weights.safetensors", "state.pt", "evaluations.npz"
 TRIAL, METRICS = "trial.json", "metrics.json"
 MANIFEST = "manifest.json"
-WRITING = "checkpoint.writing"
-"""Name of a folder that is being written."""
 
 
 def _load_state(path: Path) -> object:
@@ -70,12 +65,17 @@ def write(folder: Path, files: Mapping[str, bytes]) -> None:
             path = folder / name
             path.write_bytes(content)
         path = folder / MANIFEST
-        path.write_text(json.dumps({"files": {name: _sum(content) for name, content in files.items()}}))
+        path.write_bytes(manifest(files))
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _full(path, sum(map(len, files.values())), error) from None
         raise
+
+
+def manifest(files: Mapping[str, bytes]) -> bytes:
+    """What proves these files, as the content of the last one."""
+    return json.dumps({"files": {name: _sum(content) for name, content in files.items()}}).encode()
 
 
 def _sum(content: bytes) -> dict[str, int | str]:
@@ -96,14 +96,14 @@ def fault(folder: Path, names: Collection[str] = tuple(READERS)) -> str | None:
 
     Checkpoints of versions before the manifest have none; of them all `names` must be there and readable.
     """
-    manifest = folder / MANIFEST
+    proof = folder / MANIFEST
     try:
-        sums = json.loads(manifest.read_text())["files"]
+        sums = json.loads(proof.read_text())["files"]
         expected = {name: (int(sums[name]["bytes"]), str(sums[name]["sha256"])) for name in names}
     except FileNotFoundError:
         return next(filter(None, (_unreadable(folder / name) for name in names)), None)
     except (*UNREADABLE, TypeError) as error:
-        return f"{manifest} does not say what it should: {_told(error)}"
+        return f"{proof} does not say what it should: {_told(error)}"
     return next(filter(None, (_differs(folder / name, *expected[name]) for name in names)), None)
 
 
@@ -129,63 +129,3 @@ def _unreadable(path: Path) -> str | None:
 
 def _told(error: Exception) -> str:
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
-
-
-class Checkpoints:
-    """The checkpoints of one trial, `checkpoint_<iteration>` in its folder; one process at a time adds to them.
-
-    Args:
-        folder: the trial's.
-        keep: newest checkpoints that are kept, beside the one of the best evaluation.
-    """
-
-    def __init__(self, folder: Path, keep: int = KEEP) -> None:
-        self.folder, self.keep = folder, keep
-
-    def all(self) -> list[Path]:
-        """The folders in place, oldest first, damaged ones among them."""
-        return sorted(self.folder.glob("checkpoint_[0-9]*"))
-
-    def of(self, iteration: int) -> Path:
-        """The folder of an iteration's checkpoint, whether it is there or not."""
-        return self.folder / f"checkpoint_{iteration:09d}"
-
-    def whole(self) -> Iterator[Path]:
-        """The folders that are not damaged, newest first."""
-        return (path for path in reversed(self.all()) if fault(path) is None)
-
-    def add(self, written: Path, *, iteration: int, best: int) -> None:
-        """Take over a folder that `write` made, and drop what is not kept.
-
-        Args:
-            written: on the same file system.
-            iteration: of this checkpoint.
-            best: iteration of the best evaluation so far.
-        """
-        place = self.of(iteration)
-        if place.exists():  # of an earlier attempt that came this far
-            shutil.rmtree(place)
-        written.rename(place)
-        for old in self.all()[: -self.keep]:
-            if old != self.of(best):
-                shutil.rmtree(old)
-
-    def latest(self) -> tuple[Path | None, str | None]:
-        """The newest whole checkpoint, None where there is none; and what to tell of newer ones that are damaged.
-
-        These are moved aside, so that they neither count among the newest nor are lost to a look at them.
-        """
-        shutil.rmtree(self.folder / WRITING, ignore_errors=True)  # of an attempt that died
-        faults: list[str] = []
-        for path in reversed(self.all()):
-            wrong = fault(path)
-            if wrong is None:
-                return path, f"{'; '.join(faults)}; the trial goes on from {path.name}" if faults else None
-            faults.append(wrong)
-            self._set_aside(path)
-        return None, f"{'; '.join(faults)}; no checkpoint is left, so the trial starts anew" if faults else None
-
-    def _set_aside(self, path: Path) -> None:
-        aside = path.with_name(f"damaged_{path.name}")
-        shutil.rmtree(aside, ignore_errors=True)
-        path.rename(aside)

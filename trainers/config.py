@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from trainers.addresses import is_url
 from trainers.registry import OneOf, SomeOf, nearest
 
 T = TypeVar("T")
@@ -263,7 +264,8 @@ def absolute(config: T) -> T:
     changed: dict[str, Any] = {}
     for f in dataclasses.fields(config):
         value = getattr(config, f.name)
-        is_path = (f.metadata.get("location") or f.metadata.get("path")) and value not in (None, "", "none", "timm")
+        is_place = (f.metadata.get("location") or f.metadata.get("path")) and value not in (None, "", "none", "timm")
+        is_path = is_place and not is_url(value)
         changed[f.name] = str(Path(value).absolute()) if is_path else absolute(value)
     return dataclasses.replace(config, **changed)
 

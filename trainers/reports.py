@@ -4,15 +4,12 @@ Only files are written beside the training, from bytes that were taken before; w
 the thread that trains, because Ray ends a stopped trial inside a report.
 """
 
-import shutil
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from trainers.checkpoint_folder import write
 from trainers.context import Metrics, TrialContext
 
 AGREED_EVERY = 10
@@ -22,7 +19,6 @@ AGREED_EVERY = 10
 @dataclass(frozen=True, kw_only=True)
 class _Waiting:
     metrics: Metrics
-    folder: Path | None
     written: Future[None] | None
 
 
@@ -40,9 +36,8 @@ class Reports:
     def begin(self, metrics: Metrics, files: Mapping[str, bytes] | None) -> None:
         """Report an evaluation as soon as its checkpoint of `files`, None on all ranks but the first, is written."""
         self.finish()
-        folder = None if files is None else self._context.scratch()
-        written = self._writer.submit(write, folder, files) if folder is not None and files is not None else None
-        self._waiting = _Waiting(metrics=dict(metrics), folder=folder, written=written)
+        written = None if files is None else self._writer.submit(self._context.write, dict(metrics), files)
+        self._waiting = _Waiting(metrics=dict(metrics), written=written)
 
     def advance(self, iteration: int) -> None:
         """After each step: report what waits, if it is time."""
@@ -59,7 +54,7 @@ class Reports:
             return
         if waiting.written is not None:
             waiting.written.result()
-        self._context.report(waiting.metrics, waiting.folder)
+        self._context.report(waiting.metrics)
 
     def __enter__(self) -> Self:
         return self
@@ -72,5 +67,5 @@ class Reports:
                 self.finish()
         finally:
             self._writer.shutdown()
-            if self._waiting is not None and self._waiting.folder is not None:
-                shutil.rmtree(self._waiting.folder, ignore_errors=True)
+            if self._waiting is not None and self._waiting.written is not None:
+                self._context.drop()

@@ -6,12 +6,14 @@ Ray's retries are for lost machines.
 
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from trainers.addresses import joined
+from trainers.checkpoints import opened
 from trainers.config import TrialConfig, parse
 from trainers.context import LocalContext, Metrics, TrialContext
 from trainers.loop import train
@@ -19,13 +21,13 @@ from trainers.memory import noted_peak, peak_mib
 from trainers.objective import DivergedError
 
 CHECKPOINT = "checkpoint"
-"""Key of a report that holds the path of the checkpoint that came with it."""
+"""Key of a report that holds the address of the checkpoint that came with it."""
 WARNING = "warning"
 """Key of a report that holds what went wrong before it and did not end the trial."""
 
 
 class RayContext(LocalContext):
-    """A rank under Ray: checkpoints lie in the trial's folder, reports go to Ray with their paths."""
+    """A rank under Ray: reports go to Ray with the addresses of their checkpoints."""
 
     _warned: str | None = None
 
@@ -34,8 +36,8 @@ class RayContext(LocalContext):
         self._warned = message
 
     def told(self, metrics: Metrics) -> dict[str, Any]:
-        """Metrics with the path of their checkpoint, and with what has been warned of since the last report."""
-        beside = {CHECKPOINT: str(self.checkpoints()[-1]), WARNING: self._warned}
+        """Metrics with the address of their checkpoint, and with what has been warned of since the last report."""
+        beside = {CHECKPOINT: self._checkpoints.of(int(metrics["iteration"])), WARNING: self._warned}
         self._warned = None
         return {**metrics, **{key: value for key, value in beside.items() if value is not None}}
 
@@ -43,12 +45,12 @@ class RayContext(LocalContext):
 class InlineContext(RayContext):
     """The one rank of a trial in Tune's own process: reports go to Tune as they come."""
 
-    def __init__(self, folder: Path, on_report: Callable[[dict[str, Any]], None]) -> None:
-        super().__init__(folder, device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    def __init__(self, folder: Path, on_report: Callable[[dict[str, Any]], None], *, place: str | None = None) -> None:
+        super().__init__(folder, place=place, device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
         self._on_report = on_report
 
-    def report(self, metrics: Metrics, checkpoint: Path | None) -> None:
-        super().report(metrics, checkpoint)
+    def report(self, metrics: Metrics) -> None:
+        super().report(metrics)
         self._on_report(self.told(metrics))
 
 
@@ -59,22 +61,23 @@ class RayTrainContext(RayContext):
     they are whole.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, place: str) -> None:
         import ray.train
         import ray.train.torch
 
         context = ray.train.get_context()
         super().__init__(
             folder,
+            place=place,
             device=ray.train.torch.get_device(),
             rank=context.get_world_rank(),
             world_size=context.get_world_size(),
         )
 
-    def report(self, metrics: Metrics, checkpoint: Path | None) -> None:
+    def report(self, metrics: Metrics) -> None:
         import ray.train
 
-        super().report(metrics, checkpoint)
+        super().report(metrics)
         ray.train.report(dict(metrics) if self.rank else self.told(metrics))
 
     @contextmanager
@@ -87,18 +90,23 @@ class RayTrainContext(RayContext):
                 "study where all nodes find it under one path (--out on NFS)"
             )
         if self.rank:
-            found = broadcast_from_rank_zero(None)
-            yield Path(found) if found else None
+            address = broadcast_from_rank_zero(None)
+            with opened(address) if address else nullcontext() as folder:
+                yield folder
             return
         with super().latest_checkpoint() as folder:
-            broadcast_from_rank_zero(folder and str(folder))
+            broadcast_from_rank_zero(folder and joined(self._checkpoints.place, folder.name))
             yield folder
 
 
 def train_rank(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The training function of every rank: `arguments` holds "config" (plain), "folder" and "loader_workers"."""
+    """The training function of every rank.
+
+    Args:
+        arguments: "config" (plain), "folder", "checkpoints" (their folder or URL) and "loader_workers".
+    """
     folder = Path(arguments["folder"])
-    context = RayTrainContext(folder)
+    context = RayTrainContext(folder, arguments["checkpoints"])
     with noted_peak(folder, context.rank):
         return attempt(arguments["config"], context, arguments["loader_workers"])
 

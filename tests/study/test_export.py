@@ -22,7 +22,7 @@ from tests.study.conftest import tiny, write_study, write_teacher
 from tests.study.test_recorder import Driver
 from trainers import teacher
 from trainers.checkpoint import read_student
-from trainers.checkpoint_folder import Checkpoints
+from trainers.checkpoints import FolderCheckpoints
 from trainers.config import TeacherFile, TrialConfig, parse
 from trainers.context import LocalContext
 from trainers.data import streets
@@ -39,7 +39,7 @@ def trained_study(config: StudyConfig, folder: Path, file: TeacherFile) -> None:
     driver.searcher._teacher = lambda: file
     for state in ("final", "final", "stopped"):
         trial = driver.start()
-        context = LocalContext(Path(trial.config["folder"]))
+        context = LocalContext(Path(trial.config["folder"]), place=trial.config["checkpoints"])
         metrics = dict(train(parse(TrialConfig, trial.config["trial"]), context))
         driver.result(trial, **{**metrics, **({state: True} if state == "final" else {})})
         driver.recorder.on_trial_complete(0, [], trial)
@@ -99,7 +99,7 @@ def test_python_loads_it_as_the_card_says(folder: Path, tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path / "out")
     names: dict[str, Any] = {"images": images()}
     exec(program, names)
-    checkpoint = Checkpoints(folder / "trials" / "rdd-00000").of(4)
+    checkpoint = FolderCheckpoints(folder / "trials" / "rdd-00000").of(4)
     _, weights = read_student(checkpoint)
     loaded = names["student"].network.state_dict()
     assert all(torch.equal(tensor, loaded[name]) for name, tensor in weights.items())
@@ -174,11 +174,11 @@ def test_a_network_that_cannot_be_written_as_onnx_is_refused(
 def test_a_damaged_checkpoint_is_passed_over_and_named(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first, last = Checkpoints(folder / "trials" / "rdd-00000").all()
+    first, last = map(Path, FolderCheckpoints(folder / "trials" / "rdd-00000").all())
     (last / "state.pt").write_bytes(b"")
     assert main(["export", str(folder), "--trial", "rdd-0", "--out", str(tmp_path / "out")]) == 0
     assert f"{last / 'state.pt'} must have " in (said := capsys.readouterr().err)
-    assert f"{first.name} is exported instead" in said
+    assert f"{first} is exported instead" in said
     assert "| checkpoint | iteration 2, " in (tmp_path / "out" / "README.md").read_text()
     (first / "metrics.json").unlink()
     assert main(["export", str(folder), "--trial", "rdd-0", "--out", str(tmp_path / "none")]) == 2

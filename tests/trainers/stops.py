@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tests.trainers import small
 from trainers.checkpoint import read_evaluations
+from trainers.checkpoints import checkpoints_at, opened
 from trainers.context import LocalContext, Metrics
 from trainers.loop import train
 
@@ -25,14 +26,14 @@ class StoppedError(Exception):
 class StoppingContext(LocalContext):
     """Dies at the report of iteration `at`: before the checkpoint is in place, or just after."""
 
-    def __init__(self, folder: Path, at: int, *, lost: bool) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, at: int, *, lost: bool, place: str | None) -> None:
+        super().__init__(folder, place=place)
         self.at, self.lost = at, lost
 
-    def report(self, metrics: Metrics, checkpoint: Path | None) -> None:
+    def report(self, metrics: Metrics) -> None:
         stop = metrics["iteration"] == self.at
         if not (stop and self.lost):
-            super().report(metrics, checkpoint)
+            super().report(metrics)
         if stop:
             raise StoppedError
 
@@ -45,16 +46,17 @@ def tensors(state: Any, name: str = "") -> dict[str, Tensor]:
     return {path: tensor for key, value in below for path, tensor in tensors(value, f"{name}/{key}").items()}
 
 
-def ending(folder: Path) -> dict[str, Tensor]:
-    """Weights, momentum and counts of the last checkpoint."""
-    last = LocalContext(folder).checkpoints()[-1]
-    assert last.name == "checkpoint_000000007"
-    state = torch.load(last / "state.pt", weights_only=True)
+def ending(place: Path | str) -> dict[str, Tensor]:
+    """Weights, momentum and counts of the last checkpoint at a trial's folder or URL."""
+    with opened(checkpoints_at(place).all()[-1]) as last:
+        assert last.name == "checkpoint_000000007"
+        state = torch.load(last / "state.pt", weights_only=True)
+        weights: dict[str, Tensor] = load_file(last / "weights.safetensors")
+        counts = read_evaluations(last)[1]
     assert state["iteration"] == 7
     momenta = tensors({"student": state["optimizer"], "opponents": state["opponents"]})
     assert momenta
-    weights: dict[str, Tensor] = load_file(last / "weights.safetensors")
-    return weights | momenta | read_evaluations(last)[1]
+    return weights | momenta | counts
 
 
 def reproducible(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,6 +67,6 @@ def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-def stopped(changes: dict[str, Any], folder: Path, *, at: int, lost: bool = False) -> None:
+def stopped(changes: dict[str, Any], folder: Path, *, at: int, lost: bool = False, place: str | None = None) -> None:
     with pytest.raises(StoppedError):
-        train(small.trial(changes), StoppingContext(folder, at, lost=lost))
+        train(small.trial(changes), StoppingContext(folder, at, lost=lost, place=place))

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: every kind of damage is seen and named, and what is kept is what is promised."""
+"""A checkpoint on disk: every kind of damage is seen and named, and a full disk leaves what was there."""
 
 import shutil
 from collections.abc import Callable
@@ -8,7 +8,8 @@ import pytest
 
 from tests.trainers import small
 from trainers import checkpoint_folder
-from trainers.checkpoint_folder import KEEP, MANIFEST, READERS, WRITING, Checkpoints, fault, write
+from trainers.checkpoint_folder import MANIFEST, READERS, fault, write
+from trainers.checkpoints import WRITING, FolderCheckpoints
 from trainers.context import LocalContext
 from trainers.loop import train
 
@@ -42,8 +43,9 @@ DAMAGES = [emptied, halved, one_byte_short, flipped, flipped_at_the_start, Path.
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """With three whole checkpoints, of iterations 2, 4 and 6; 4 was the best."""
-    place(Checkpoints(tmp_path), [2, 4, 6], best=4)
+    """With two whole checkpoints, of iterations 4 and 6."""
+    for iteration in (4, 6):
+        write(tmp_path / f"checkpoint_{iteration:09d}", FILES)
     return tmp_path
 
 
@@ -53,12 +55,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     context = LocalContext(tmp_path_factory.mktemp("trial"))
     train(small.trial({"train/iterations": 1}), context)
     return context.checkpoints()[-1]
-
-
-def place(checkpoints: Checkpoints, iterations: list[int], *, best: int) -> None:
-    for iteration in iterations:
-        write(checkpoints.folder / WRITING, FILES)
-        checkpoints.add(checkpoints.folder / WRITING, iteration=iteration, best=best)
 
 
 def names(folder: Path) -> list[str]:
@@ -104,65 +100,6 @@ def test_a_checkpoint_of_before_the_manifest_must_be_readable(trained: Path, tmp
             assert said is not None and said.startswith(f"{old / name} cannot be read: ")
 
 
-@pytest.mark.parametrize(("damaged", "found"), [([6], 4), ([4, 6], 2), ([4], 6)])
-def test_the_newest_whole_checkpoint_is_found_and_newer_ones_are_told_of(
-    tmp_path: Path, damaged: list[int], found: int
-) -> None:
-    checkpoints = Checkpoints(tmp_path, keep=3)
-    place(checkpoints, [2, 4, 6], best=2)
-    for iteration in damaged:
-        halved(checkpoints.of(iteration) / "state.pt")
-    latest, said = checkpoints.latest()
-    assert latest == checkpoints.of(found)
-    passed = [iteration for iteration in damaged if iteration > found]
-    assert (said is None) == (not passed)
-    for iteration in passed:
-        assert said is not None and f"checkpoint_{iteration:09d}/state.pt must have 19 bytes, but has 9" in said
-        assert said.endswith(f"the trial goes on from checkpoint_{found:09d}")
-        assert (tmp_path / f"damaged_checkpoint_{iteration:09d}" / "state.pt").exists()
-    assert checkpoints.latest() == (latest, None)
-    # what comes after is kept although the damaged ones were newer
-    place(checkpoints, [found + 1], best=2)
-    assert checkpoints.latest() == (checkpoints.of(found + 1), None)
-
-
-def test_where_none_is_whole_the_trial_starts_anew_and_says_so(folder: Path) -> None:
-    checkpoints = Checkpoints(folder)
-    for path in checkpoints.all():
-        (path / "trial.json").unlink()
-    latest, said = checkpoints.latest()
-    assert latest is None
-    assert said is not None and said.count("trial.json cannot be read: No such file or directory") == 2
-    assert said.endswith("; no checkpoint is left, so the trial starts anew")
-    assert Checkpoints(folder / "of nobody").latest() == (None, None)
-
-
-@pytest.mark.parametrize(
-    ("best", "kept"),
-    [([2, 2, 2, 2], [2, 6, 8]), ([2, 4, 4, 4], [4, 6, 8]), ([2, 4, 6, 8], [6, 8]), ([2, 2, 6, 6], [6, 8])],
-)
-def test_the_newest_are_kept_and_the_best(tmp_path: Path, best: list[int], kept: list[int]) -> None:
-    checkpoints = Checkpoints(tmp_path)
-    for iteration, best_so_far in zip([2, 4, 6, 8], best, strict=True):
-        place(checkpoints, [iteration], best=best_so_far)
-    assert names(tmp_path) == [f"checkpoint_{iteration:09d}" for iteration in kept]
-    assert KEEP == 2
-
-
-def test_what_a_killed_attempt_was_writing_is_removed(folder: Path) -> None:
-    (folder / WRITING).mkdir()
-    (folder / WRITING / "weights.safetensors").write_bytes(b"half")
-    assert Checkpoints(folder).latest() == (folder / "checkpoint_000000006", None)
-    assert names(folder) == ["checkpoint_000000004", "checkpoint_000000006"]
-
-
-def test_a_checkpoint_may_come_again(folder: Path) -> None:
-    halved(folder / "checkpoint_000000006" / "state.pt")
-    place(Checkpoints(folder), [6], best=4)
-    assert fault(folder / "checkpoint_000000006") is None
-    assert names(folder) == ["checkpoint_000000004", "checkpoint_000000006"]
-
-
 @pytest.mark.parametrize("name", [*READERS, MANIFEST])
 def test_a_full_disk_leaves_what_was_there_and_says_what_is_free(
     folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -178,7 +115,8 @@ def test_a_full_disk_leaves_what_was_there_and_says_what_is_free(
         free / 1e6, rel=0.2
     )
     assert names(folder) == before
-    assert Checkpoints(folder).latest() == (folder / "checkpoint_000000006", None)
+    with FolderCheckpoints(folder).latest() as (latest, said_then):
+        assert latest == folder / "checkpoint_000000006" and said_then is None
 
 
 def full_at(monkeypatch: pytest.MonkeyPatch, name: str) -> None:

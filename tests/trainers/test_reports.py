@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from trainers import reports as reports_module
-from trainers.checkpoint_folder import READERS, WRITING, fault, write
+from trainers.checkpoint_folder import READERS, fault
+from trainers.checkpoints import WRITING
 from trainers.context import LocalContext, Metrics
 from trainers.reports import AGREED_EVERY, Reports
 
@@ -21,39 +21,47 @@ def metrics(iteration: int) -> Metrics:
 class StrictContext(LocalContext):
     """Takes only checkpoints that are whole, from the thread that trains."""
 
-    def report(self, metrics: Metrics, checkpoint: Path | None) -> None:
+    def write(self, metrics: Metrics, files: Mapping[str, bytes]) -> None:
+        assert threading.current_thread() is not threading.main_thread() and not self.rank
+        super().write(metrics, files)
+
+    def report(self, metrics: Metrics) -> None:
         assert threading.current_thread() is threading.main_thread()
-        assert (checkpoint is None) == bool(self.rank)
-        assert checkpoint is None or fault(checkpoint) is None
-        super().report(metrics, checkpoint)
+        assert self.rank or fault(self.folder / WRITING) is None
+        super().report(metrics)
 
     @property
     def told(self) -> list[int]:
         return [int(report["iteration"]) for report in self.reports]
 
 
-class Disk:
+class SlowContext(StrictContext):
     """Writes when it is let."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
         self.free, self.done = threading.Event(), threading.Event()
-        monkeypatch.setattr(reports_module, "write", self.write)
 
-    def write(self, folder: Path, files: Mapping[str, bytes]) -> None:
+    def write(self, metrics: Metrics, files: Mapping[str, bytes]) -> None:
         assert self.free.wait(30)
-        write(folder, files)
+        super().write(metrics, files)
         self.done.set()
 
 
-def test_a_report_comes_once_its_checkpoint_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    disk, context = Disk(monkeypatch), StrictContext(tmp_path)
+class FullContext(StrictContext):
+    def write(self, metrics: Metrics, files: Mapping[str, bytes]) -> None:
+        raise ValueError("the disk is full")
+
+
+def test_a_report_comes_once_its_checkpoint_is_written(tmp_path: Path) -> None:
+    context = SlowContext(tmp_path)
     with Reports(context) as reports:
         reports.begin(metrics(3), FILES)
         for iteration in (4, 5):
             reports.advance(iteration)
         assert context.told == []
-        disk.free.set()
-        assert disk.done.wait(30)
+        context.free.set()
+        assert context.done.wait(30)
         reports._writer.submit(int).result()  # the thread is through with the writing
         reports.advance(6)
         assert context.told == [3]
@@ -74,14 +82,8 @@ def test_several_ranks_report_at_the_same_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("then", ["advance", "finish", "begin", "end"])
-def test_what_kept_a_checkpoint_from_being_written_ends_the_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str
-) -> None:
-    def failing(folder: Path, files: Mapping[str, bytes]) -> None:
-        raise ValueError("the disk is full")
-
-    monkeypatch.setattr(reports_module, "write", failing)
-    context = StrictContext(tmp_path)
+def test_what_kept_a_checkpoint_from_being_written_ends_the_training(tmp_path: Path, then: str) -> None:
+    context = FullContext(tmp_path)
 
     def training() -> None:
         with Reports(context) as reports:
