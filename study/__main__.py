@@ -90,6 +90,16 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--stride", type=int, nargs=2, metavar=("H", "W"), help="of the window; 2/3 of it by default")
     evaluate.add_argument("--export", type=Path, metavar="DIR", help="write the predictions as PNG")
     evaluate.add_argument("--as", dest="kind", default="colour", choices=("colour", "ids"), help="what is written")
+    difficulty = _takes_json(add("difficulty", _difficulty, "draw what a student and its teacher find hard"))
+    difficulty.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="of the student, as for evaluate")
+    difficulty.add_argument("--teacher", required=True, type=Path, metavar="FILE", help="a teacher's file")
+    difficulty.add_argument("--dataset", required=True)
+    difficulty.add_argument("--root", default="", help="the dataset's folder")
+    difficulty.add_argument("--split", default="val", choices=("train", "val"))
+    difficulty.add_argument("--images", nargs="+", default=["4"], metavar="N|NAME", help="the first N (4), or by name")
+    difficulty.add_argument("--thresholds", type=float, nargs="+", metavar="T", help="the paper's and the trial's own")
+    difficulty.add_argument("--whole-split", action="store_true", help="count the shares over all images")
+    difficulty.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the pictures and shares")
     data = add("data", _data_check, "datasets on disk").add_subparsers(required=True, metavar="COMMAND")
     text = "hold a dataset's files against what was published"
     checked = _takes_json(data.add_parser("check", help=text, description=text))
@@ -320,6 +330,49 @@ def _evaluate(options: argparse.Namespace) -> int:
     print(f"mIoU {scores['miou_percent']:.2f} %, pixel accuracy {scores['pixel_accuracy_percent']:.2f} %")
     for name, iou in scores["class_iou_percent"].items():
         print(f"  {name}: " + ("does not occur" if iou is None else f"{iou:.2f} %"))
+    return 0
+
+
+def _difficulty(options: argparse.Namespace) -> int:
+    from analysis.difficulty_panels import Reading, write
+    from analysis.mask_shares import shares_table, show
+    from analysis.mask_shares import write as write_shares
+    from study.difficulty import Examination, Looks, chosen
+    from trainers.config import parse, plain
+
+    examination = Examination(
+        options.checkpoint,
+        teacher=options.teacher,
+        dataset=options.dataset,
+        root=options.root,
+        split=options.split,
+        looks=parse(Looks, {"thresholds": options.thresholds}),
+    )
+    data, drawn = examination.data, chosen(examination.data, options.images)
+    reading = Reading(
+        class_names=data.class_names,
+        palette=data.palette,
+        confidence=examination.config.confidence,
+        trained=examination.trained,
+    )
+    pictures = [str(write(examination.look(index), reading, options.out)) for index in drawn]
+    counted = range(len(data)) if options.whole_split else drawn
+    for index in sorted({*counted} - {*drawn}):
+        examination.look(index)
+    shares = examination.shares()
+    files = [str(path) for path in write_shares(shares_table(shares), options.out)]
+    if options.json:
+        settings = {"from_trial": examination.from_trial, **plain(examination.config)}
+        print(json.dumps({"settings": settings, "pictures": pictures, "images": len(counted), "shares": shares}))
+        return 0
+    print(examination.described)
+    print(
+        f"percent of the labelled pixels of {len(counted)} images of {options.split} (tfe: mean weight), "
+        f"t = {examination.shown:g}; every t in {files[0]}"
+    )
+    show(shares_table(shares), examination.shown)
+    for path in pictures:
+        print(f"written to {path}")
     return 0
 
 

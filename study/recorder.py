@@ -48,6 +48,8 @@ NAMED = {
 """Metrics that have a column of their own in the reports table; the others share its map."""
 
 CLASS = "val/iou_percent/"
+MASK = "mask/"
+"""In no METRIC_FOLDERS: what begins with it has a table of its own."""
 METRIC_FOLDERS = ("train/", "val/", "best/", "time/", "memory/")
 
 
@@ -59,6 +61,7 @@ class Tables:
         self.trials = TableWriter(place, tables.trials_schema(parameter_types(arms)))
         self.reports = TableWriter(place, tables.REPORTS)
         self.class_iou = TableWriter(place, tables.CLASS_IOU)
+        self.mask_shares = TableWriter(place, tables.MASK_SHARES)
         self.image_confusion = TableWriter(place, tables.IMAGE_CONFUSION)
         self.environment = TableWriter(place, tables.ENVIRONMENT)
 
@@ -161,6 +164,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self._tables.class_iou.append(
             [{**key, "class": n, "iou_percent": ious.get(n)} for n in self._config.class_names]
         )
+        self._tables.mask_shares.append(mask_rows(key, result))
         self._view.reported(
             run["arm"], run["number"], int(result["iteration"]), run["budget"],
             float(result["val/miou_percent"]),
@@ -244,6 +248,26 @@ def report_row(key: Mapping[str, Any], attempt: int, result: Mapping[str, Any]) 
     }
     named = {column: result.get(name) for name, column in NAMED.items()}
     return {**key, **named, "attempt": attempt, "time": datetime.now(UTC), "metrics": others}
+
+
+def mask_rows(key: Mapping[str, Any], result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of the mask_shares table from `mask/MASK/kept_pixels/CLASS` and `mask/MASK/valid_pixels/CLASS`."""
+    counted: dict[tuple[str, str], dict[str, float]] = {}
+    for name, value in result.items():
+        if name.startswith(MASK):
+            _, mask, what, class_name = name.split("/", 3)
+            counted.setdefault((mask, class_name), {})[what] = value
+    return [
+        {
+            **key,
+            "mask": mask,
+            "class": class_name,
+            "valid_pixels": int(pixels["valid_pixels"]),
+            "kept_pixels": pixels["kept_pixels"],
+            "share_percent": 100 * pixels["kept_pixels"] / pixels["valid_pixels"],
+        }
+        for (mask, class_name), pixels in counted.items()
+    ]
 
 
 def trial_row(

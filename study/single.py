@@ -8,24 +8,20 @@ import torch
 
 from study import session
 from study.config import TEACHER, ExecutionConfig, StudyConfig
-from study.datasets import dataset_config
 from study.loading import load, read_yaml, with_settings
+from study.networks import stored_network
 from study.room import Room
 from study.teaching import teacher_path
 from study.trial import train_arguments
-from trainers import models
 from trainers import teacher as teachers
-from trainers.checkpoint import read_student
 from trainers.config import TeacherFile, TrialConfig, absolute, canonical_json, parse, plain
 from trainers.context import LocalContext
-from trainers.data import SegmentationDataset, Split
+from trainers.data import Split
 from trainers.data.export import Export, Kind
 from trainers.evaluation import ONCE
 from trainers.evaluation import evaluate as count
-from trainers.loop import NORMALISATION
-from trainers.models.weights import load_weights
 from trainers.prediction import Views
-from trainers.registry import module_of, nearest
+from trainers.registry import nearest
 from trainers.worker import attempt
 
 TRIAL = "trial.json"
@@ -128,16 +124,7 @@ def evaluate(
     Raises:
         ValueError: wrong input.
     """
-    if (file := Path(checkpoint)).is_file():
-        data = _dataset(dataset, root, split, teachers.read_card(file).data)
-        teacher = teachers.load(file, class_names=data.class_names)
-        network, normalisation = teacher.network, teacher.card.normalisation
-    else:
-        trial, weights = read_student(checkpoint)
-        data = _dataset(dataset, root, split, trial.data)
-        network = models.build(trial.student, num_classes=len(data.class_names))
-        load_weights(network, weights, source=str(checkpoint))
-        normalisation = NORMALISATION
+    network, normalisation, data, _ = stored_network(checkpoint, dataset=dataset, root=root, split=split)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     counted = count(
         network.to(device),
@@ -155,14 +142,3 @@ def evaluate(
         "class_iou_percent": {name: ious.get(name) for name in data.class_names},
         "images": len(data),
     }
-
-
-def _dataset(name: str, root: str, split: Split, recorded: Any) -> SegmentationDataset:
-    """A split of the dataset `name`, at the settings recorded with a network where those are of the same dataset.
-
-    Raises:
-        ValueError: unknown dataset, or one that does not lie at `root`.
-    """
-    config = dataset_config(name, root, plain(recorded) if recorded is not None and recorded.name == name else None)
-    dataset: SegmentationDataset = module_of(config).Dataset(config, split)
-    return dataset

@@ -86,6 +86,21 @@ CLASS_IOU = _schema(
 )
 """One row per class of an evaluation; null where neither labels nor predictions have the class."""
 
+MASK_SHARES = _schema(
+    "mask_shares",
+    "arm trial iteration",
+    _fields(_TEXT, "arm"),
+    _fields(_INT, "trial iteration"),
+    _fields(_TEXT, "mask class"),
+    _fields(_INT, "valid_pixels"),
+    _fields(_REAL, "kept_pixels share_percent"),
+)
+"""How much of a class the task loss let count in the steps since the report before; one row per class that had pixels.
+
+`mask` is "tse" or "ohem", whose `kept_pixels` are pixels, or "tfe", where they are the sum of the pixels' weights and
+`share_percent` their mean. Of the main head; uniform and focal have no rows.
+"""
+
 IMAGE_CONFUSION = _schema(
     "image_confusion",
     "arm trial evaluation iteration",

@@ -431,6 +431,18 @@ class WeightingContract(ConfigContract):
             agreed.append(joined(*parts) == pytest.approx(whole, rel=1e-5))
         assert all(agreed) == self.additive
 
+    def test_what_it_tells_of_classes_are_shares_of_their_labelled_pixels(
+        self, student: Taps, teacher: Taps, labels: Tensor
+    ) -> None:
+        weighting, unlabelled = self.weighting(), torch.full_like(labels, IGNORE)
+        counts = [int((labels == number).sum()) for number in range(CLASSES)]
+        for step in self.steps:
+            for given, expected in ((labels, counts), (unlabelled, [0] * CLASSES)):
+                weighting.terms(student, teacher, given, iteration=step)
+                for sums in weighting.class_shares.drain().values():
+                    assert sums[1].tolist() == expected
+                    assert (sums[0] >= 0).all() and (sums[0] <= sums[1]).all()
+
     def test_class_weights_are_one_per_class(self) -> None:
         with pytest.raises(ValueError, match=rf"got {CLASSES + 1} for {CLASSES} classes"):
             self.weighting(class_weights=(1.0,) * (CLASSES + 1))

@@ -65,3 +65,4 @@ def test_the_step_is_measured_with_each_stage_of_rdd(tmp_path: Path) -> None:
     for row in rows:
         low, high = row["interval_percent"]
         assert low <= row["percent"] <= high and row["uniform_ms"] > 0
+        assert 0 < row["counting_percent"] < 100

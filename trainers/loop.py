@@ -22,6 +22,7 @@ from trainers.context import TrialContext
 from trainers.data import SegmentationDataset
 from trainers.data.order import generator
 from trainers.data.transforms import Normalisation, training_batches
+from trainers.difficulty.class_shares import mask_metrics
 from trainers.distiller import Distiller
 from trainers.evaluation import Evaluation, evaluate
 from trainers.lessons import prepare_methods
@@ -318,6 +319,7 @@ def _metrics(parts: Parts, state: TrainState, evaluation: Evaluation, step_ms: f
         "best/iteration": state.iteration if is_best else int(state.metrics["best/iteration"]),
         **{f"val/iou_percent/{name}": iou for name, iou in ious.items()},
         **parts.objective.drain(),
+        **mask_metrics(state.distiller.weighting.class_shares.drain(), parts.train_data.class_names),
         "train/learning_rate": rate,
         "time/step_ms": step_ms,
         "time/trial_seconds": state.seconds,

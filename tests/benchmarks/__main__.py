@@ -12,6 +12,9 @@ def main() -> None:
         for bar in row["bars"]
     ]
     bars += [(f"{row['variant']} in a step of {row['preset']}, {row['device']}", row["met"]) for row in steps]
+    bars += [
+        (f"counting by class in a step of {row['preset']}, {row['variant']}", row["counting_met"]) for row in steps
+    ]
     bars.append(("reading images", reading.main([])["met"]))
     missed = [name for name, met in bars if not met]
     print(f"\n{len(bars) - len(missed)} of {len(bars)} bars met", *(f"missed: {name}" for name in missed), sep="\n")

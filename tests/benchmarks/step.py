@@ -1,5 +1,7 @@
 """What RDD adds to a training step: (RDD + KD) over (uniform + KD), the teacher's forward in both, in percent.
 
+And what part of a step with RDD is the counting, for the log, of how much its masks keep of each class.
+
 The networks, crop, batch and precision are those of a preset, for one of its workers; the images are drawn streets and
 the teacher is untrained, which costs the same. A step is the one that `trainers.loop` runs, without the reading of the
 batch. The variants train side by side in one process, each a step in turn on the same batch, and what counts is the
@@ -14,11 +16,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from itertools import islice
+from operator import truediv
 from pathlib import Path
 from typing import Any
 
 import cv2
 import torch
+from torch import Tensor
 
 from study.config import StudyConfig
 from study.loading import load
@@ -28,9 +32,10 @@ from trainers.config import TeacherFile, TrialConfig
 from trainers.context import LocalContext
 from trainers.data import streets
 from trainers.data.transforms import Normalisation
+from trainers.difficulty.class_shares import ClassShares
 
 OUT = Path("runs/bench/step.json")
-BAR_PERCENT = 2.0
+BAR_PERCENT, COUNTING_BAR_PERCENT = 2.0, 1.0
 WARM_UP = 3
 BATCHES = 8
 BASELINE = "uniform"
@@ -65,6 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
                 f"  {row['variant']:10} {row['uniform_ms']:8.1f} -> {row['ms']:8.1f}  {row['percent']:+.2f} % "
                 f"[{low:+.2f}, {high:+.2f}]  (bar {BAR_PERCENT:+.0f} %{verdict})"
             )
+            counting = "" if row["counting_met"] else ", MISSED"
+            print(
+                f"    counting by class: {row['counting_percent']:.2f} % (bar {COUNTING_BAR_PERCENT:.0f} %{counting})"
+            )
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     chosen.out.write_text(json.dumps(written, indent=1))
     print(f"written to {chosen.out}")
@@ -72,11 +81,12 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 def _costs(preset: str, device: torch.device, repeats: int) -> list[dict[str, Any]]:
-    times = _times(preset, device, repeats)
+    times, counting = _times(preset, device, repeats)
     rows = []
     for variant in VARIANTS:
         if variant == BASELINE:
             continue
+        share = 100 * statistics.median(map(truediv, counting[variant], times[variant]))
         ratios = sorted(100 * (ours / plain - 1) for ours, plain in zip(times[variant], times[BASELINE], strict=True))
         rows.append(
             {
@@ -89,6 +99,8 @@ def _costs(preset: str, device: torch.device, repeats: int) -> list[dict[str, An
                 "interval_percent": _interval_of_median(ratios),
                 "bar_percent": BAR_PERCENT,
                 "met": statistics.median(ratios) <= BAR_PERCENT,
+                "counting_percent": share,
+                "counting_met": share <= COUNTING_BAR_PERCENT,
                 "repeats": repeats,
             }
         )
@@ -101,11 +113,33 @@ def _interval_of_median(ordered: Sequence[float]) -> tuple[float, float]:
     return ordered[cut], ordered[-1 - cut]
 
 
-def _times(preset: str, device: torch.device, repeats: int) -> dict[str, list[float]]:
-    """Seconds of every step of each variant, those of one batch at the same place."""
+class TimedShares(ClassShares[str]):
+    """Keeps the seconds that every `add` took."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.seconds: list[float] = []
+
+    def add(self, name: str, labels: Tensor, weight: Tensor) -> None:
+        start = _now(labels.device)
+        super().add(name, labels, weight)
+        self.seconds.append(_now(labels.device) - start)
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _times(preset: str, device: torch.device, repeats: int) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Seconds of every step of each variant, those of one batch at the same place, and of the counting in it."""
     with tempfile.TemporaryDirectory() as folder:
         trials = _trials(_study(preset), Path(folder))
         trained = {name: loop._prepare(trial, LocalContext(Path(), device=device), 0) for name, trial in trials.items()}
+    counted = {name: TimedShares(len(streets.Dataset.class_names)) for name in trained}
+    for name, (_, state) in trained.items():
+        state.distiller.weighting.class_shares = counted[name]
     torch.set_num_threads(trials[BASELINE].train.threads)
     cv2.setNumThreads(0)
     batches = list(islice(loop._batches(trained[BASELINE][0], 0), BATCHES))
@@ -113,12 +147,11 @@ def _times(preset: str, device: torch.device, repeats: int) -> dict[str, list[fl
     for turn in range(WARM_UP + repeats):
         first = turn % len(names)  # none of them always follows the same one
         for name in names[first:] + names[:first]:
-            start = time.perf_counter()
+            start = _now(device)
             loop._step(*trained[name], *batches[turn % BATCHES])
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            times[name].append(time.perf_counter() - start)
-    return {name: found[WARM_UP:] for name, found in times.items()}
+            times[name].append(_now(device) - start)
+    shares = {name: shares.seconds[WARM_UP:] for name, shares in counted.items()}
+    return {name: found[WARM_UP:] for name, found in times.items()}, shares
 
 
 def _study(preset: str) -> StudyConfig:

@@ -120,7 +120,7 @@ def test_ledger_and_tables_agree_at_the_end(finished: Path) -> None:
     assert_consistent(finished)
     rows = trial_rows(finished)
     assert Counter(row["arm"] for row in rows) == {"teacher": 1, "baseline": 2, "rdd": 3}
-    names = ["trials", "reports", "class_iou", "image_confusion", "environment"]
+    names = ["trials", "reports", "class_iou", "mask_shares", "image_confusion", "environment"]
     assert all(tables.read(finished / "tables", name).num_rows for name in names)
     assert tables.read(finished / "tables", "environment").num_rows == 1
     for row in rows:

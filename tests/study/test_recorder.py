@@ -123,6 +123,28 @@ def test_every_report_is_a_row_with_every_class(driver: Driver) -> None:
     assert {row["class"]: row["iou_percent"] for row in classes} == {**dict.fromkeys(NAMES), "sky": 50.0}
 
 
+MASKS = {
+    "mask/tse/kept_pixels/sky": 30.0, "mask/tse/valid_pixels/sky": 120.0,
+    "mask/tse/kept_pixels/road": 0.0, "mask/tse/valid_pixels/road": 7.0,
+    "mask/tfe/kept_pixels/sky": 60.5, "mask/tfe/valid_pixels/sky": 121.0,
+}  # fmt: skip
+
+
+def test_mask_shares_are_rows_of_their_own_and_swell_no_report(driver: Driver) -> None:
+    trial = driver.start()
+    driver.result(trial)
+    driver.result(trial, iteration=4, **MASKS)
+    driver.result(trial, iteration=4, **MASKS)
+    key = {"arm": trial.config["arm"], "trial": trial.config["number"], "iteration": 4}
+    tse = {**key, "mask": "tse"}
+    assert driver.rows("mask_shares") == [
+        {**tse, "class": "sky", "valid_pixels": 120, "kept_pixels": 30.0, "share_percent": 25.0},
+        {**tse, "class": "road", "valid_pixels": 7, "kept_pixels": 0.0, "share_percent": 0.0},
+        {**key, "mask": "tfe", "class": "sky", "valid_pixels": 121, "kept_pixels": 60.5, "share_percent": 50.0},
+    ]
+    assert not [name for row in driver.rows("reports") for name, _ in row["metrics"] if name.startswith("mask")]
+
+
 @pytest.mark.parametrize(
     ("last", "state", "error"),
     [

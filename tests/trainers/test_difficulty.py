@@ -215,6 +215,8 @@ def test_ohem_keeps_the_improbable_labels(logits: Tensor, labels: Tensor) -> Non
     kept = losses[torch.exp(-losses) <= 0.3]
     assert mean.count == len(kept) and 0 < len(kept) < len(losses)
     assert mean.value.item() == pytest.approx(kept.mean().item(), rel=1e-12)
+    (told,) = weighting.class_shares.drain().values()
+    assert told.sum(1).tolist() == [len(kept), len(losses)]
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,21 @@ def test_stages_follow_the_iteration() -> None:
         assert means["main"].value.item() == pytest.approx(expected[stage].item(), rel=1e-12)
 
 
+def test_each_stage_tells_what_it_leaves_of_a_class() -> None:
+    student, teacher, labels = network(1), network(2, 3.0), random_labels(3)
+    easy = upsample(rdd.tfe_weight(teacher["logits"], teacher["aux"])[:, None], labels.shape[-2:])[:, 0]
+    mask = rdd.tse_mask(student["logits"], teacher["logits"], labels)
+    expected = {"tfe": easy, "tse": mask}
+    stages = weighting(tfe_fraction=0.1, transition="linear")
+    for iteration, names in ((0, {"tfe"}), (3, {"tfe"}), (4, {"tse", "tfe"}), (39, {"tse"})):
+        stages.terms(student, teacher, labels, iteration=iteration)
+        told = stages.class_shares.drain()
+        assert told.keys() == names
+        for name, sums in told.items():
+            kept = [float(expected[name][labels == number].sum()) for number in range(CLASSES)]
+            assert sums[0].tolist() == pytest.approx(kept, rel=1e-9)
+
+
 def test_a_fading_stage_gives_way_to_the_next() -> None:
     fading = weighting(transition="linear", tfe_fraction=0.5)
     shares = [fading.tfe_share(iteration) for iteration in range(40)]

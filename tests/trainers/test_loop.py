@@ -59,6 +59,25 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(undisturbed: LocalContext) ->
         assert report["train/loss"] == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_report_tells_the_masks_of_the_steps_since_the_one_before(undisturbed: LocalContext) -> None:
+    # 7 iterations of 2 images of 32 x 48; TFE for the first 4
+    pixels = []
+    for report in undisturbed.reports:
+        of_mask = {
+            mask: [v for n, v in report.items() if n.startswith(f"mask/{mask}/valid")] for mask in ("tfe", "tse")
+        }
+        pixels.append({mask: sum(map(float, values)) / (2 * 32 * 48) for mask, values in of_mask.items()})
+        for name in [name for name in report if "/kept_pixels/" in name]:
+            assert 0 <= float(report[name]) <= float(report[name.replace("kept", "valid")])
+    steps = [{"tfe": 3, "tse": 0}, {"tfe": 1, "tse": 2}, {"tfe": 0, "tse": 1}]
+    for found, expected in zip(pixels, steps, strict=True):
+        assert found.keys() == expected.keys()
+        for mask, number in expected.items():
+            assert number / 4 <= found[mask] <= number, (
+                "a good part of every crop is labelled, and no pixel counts twice"
+            )
+
+
 @pytest.mark.parametrize("loader_workers", [0, 2])
 def test_the_same_trial_gives_the_same_bits(
     tmp_path: Path, undisturbed: LocalContext, distilled: dict[str, Any], loader_workers: int

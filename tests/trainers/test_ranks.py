@@ -101,10 +101,13 @@ def test_two_ranks_have_the_curves_of_one(folder: Path, name: str) -> None:
     for rank in range(RANKS):
         together = read(folder, rank)["reports"][name]
         for one, two in zip(alone, together, strict=True):
-            curves = {key for key in one if key.startswith(("train/", "val/", "best/"))}
+            curves = {key for key in one if key.startswith(("train/", "val/", "best/", "mask/"))}
+            assert curves == {key for key in two if key.startswith(("train/", "val/", "best/", "mask/"))}
             assert {key: two[key] for key in curves} == pytest.approx({key: one[key] for key in curves}, rel=1e-6)
     assert len({report["train/loss"] for report in alone}) == 4
     assert ("train/term/task/aux" in alone[0]) == (name != "idle aux")
+    masks = [{key.split("/")[1] for key in report if key.startswith("mask/")} for report in alone]
+    assert masks == ([set()] * 4 if name == "idle aux" else [{"tfe"}, {"tfe"}, {"tse"}, {"tse"}])
 
 
 def test_the_ranks_had_uneven_numbers_of_labelled_pixels() -> None:

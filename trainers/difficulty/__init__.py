@@ -10,6 +10,7 @@ from typing import Generic, Protocol, TypeVar
 
 from torch import Tensor
 
+from trainers.difficulty.class_shares import ClassShares
 from trainers.difficulty.cross_entropy import (
     check_class_weights,
     upsample,
@@ -39,12 +40,16 @@ ConfigT = TypeVar("ConfigT", bound=WeightingConfig)
 
 
 class DifficultyWeighting(ABC, Generic[ConfigT]):
-    """Base of every `Weighting`. It has no state: what it does depends on the iteration alone.
+    """Base of every `Weighting`. What it does depends on the iteration alone.
 
     Args:
         config: the `Config` of the same file.
         num_classes: classes of the dataset, the ignored label not counted.
         iterations: length of the whole training, also of one that is resumed or stopped early.
+
+    Attributes:
+        class_shares: what the maps by which it weighs the main head leave of each class, for the log. A weighting
+            without such maps (uniform, focal) adds nothing.
 
     Raises:
         ValueError: not one class weight per class.
@@ -55,6 +60,7 @@ class DifficultyWeighting(ABC, Generic[ConfigT]):
             check_class_weights(config.class_weights, num_classes)
         self.config = config
         self.iterations = iterations
+        self.class_shares: ClassShares[str] = ClassShares(num_classes)
 
     @property
     def teacher_taps(self) -> tuple[str, ...]:

@@ -160,6 +160,14 @@ def max_probability(logits: Tensor, labels: Tensor) -> Tensor:
     return largest
 
 
+@torch.no_grad()
+def confidence_map(logits: Tensor, labels: Tensor, kind: Confidence) -> Tensor:
+    """That of `PixelLosses`, [B, H, W], of a network whose losses nobody asks for."""
+    if kind == "max":
+        return max_probability(logits, labels)
+    return pixel_cross_entropy(logits, labels).confidence(kind)
+
+
 def weighted_mean(
     losses: Tensor,
     labels: Tensor,

@@ -67,9 +67,9 @@ class Weighting(DifficultyWeighting[Config]):
         iteration: int,
     ) -> dict[str, Mean]:
         """Cross entropy of each head over its own hard pixels."""
-        return {name: self._head(student[tap], labels) for name, tap in self.heads(student).items()}
+        return {name: self._head(name, student[tap], labels) for name, tap in self.heads(student).items()}
 
-    def _head(self, logits: Tensor, labels: Tensor) -> Mean:
+    def _head(self, name: str, logits: Tensor, labels: Tensor) -> Mean:
         losses = pixel_cross_entropy(logits, labels)
         hard = hard_pixels(
             losses.confidence("target"),
@@ -77,6 +77,8 @@ class Weighting(DifficultyWeighting[Config]):
             threshold=self.config.threshold,
             min_kept=self.config.min_kept,
         )
+        if name == "main":
+            self.class_shares.add("ohem", labels, hard)
         return weighted_mean(
             losses.cross_entropy,
             labels,

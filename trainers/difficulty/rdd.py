@@ -22,7 +22,7 @@ from trainers.difficulty.cross_entropy import (
     Confidence,
     Denominator,
     PixelLosses,
-    max_probability,
+    confidence_map,
     pixel_cross_entropy,
     weighted_mean,
 )
@@ -94,6 +94,16 @@ def tfe_weight(primary_logits: Tensor, aux_logits: Tensor, *, divergence: Diverg
     return torch.exp(-distance.clamp(min=0))  # rounding can leave a divergence just below 0
 
 
+def tfe_map(teacher: Taps, labels: Tensor, *, divergence: Divergence = "primary_to_aux") -> Tensor:
+    """`tfe_weight` of a teacher's "logits" and "aux" at the labels' size, [B, H, W].
+
+    Raises:
+        ValueError: the teacher lacks one of these taps.
+    """
+    easy = tfe_weight(_tap(teacher, "logits"), _tap(teacher, "aux"), divergence=divergence)
+    return upsample(easy.unsqueeze(1), labels.shape[-2:]).squeeze(1)
+
+
 @torch.no_grad()
 def tse_mask(
     student_logits: Tensor,
@@ -151,12 +161,13 @@ def _mask(
     ours = hard(student.confidence(confidence))
     if combine == "ohem" or teacher_logits is None:
         return ours
-    if confidence == "max":
-        theirs = hard(max_probability(teacher_logits, labels))
-    else:
-        theirs = hard(pixel_cross_entropy(teacher_logits, labels).confidence(confidence))
+    return combined(ours, hard(confidence_map(teacher_logits, labels, confidence)), combine)
+
+
+def combined(student_hard: Tensor, teacher_hard: Tensor, combine: Literal["xor", "or", "and"]) -> Tensor:
+    """The pixels that TSE keeps, bool, of those that are hard for student and for teacher."""
     both = {"xor": operator.xor, "or": operator.or_, "and": operator.and_}[combine]
-    mask: Tensor = both(ours, theirs)
+    mask: Tensor = both(student_hard, teacher_hard)
     return mask
 
 
@@ -210,26 +221,27 @@ class Weighting(DifficultyWeighting[Config]):
             ValueError: the teacher lacks a tap that the stage reads.
         """
         share = self.tfe_share(iteration)
-        tfe_map = self._tfe_map(teacher, labels) if share > 0 else None
+        easy = self._tfe_map(teacher, labels) if share > 0 else None
         means: dict[str, Mean] = {}
         for name, tap in self.heads(student).items():
             losses = pixel_cross_entropy(student[tap], labels)
             if share < 1:
                 means[name] = self._tse(losses, teacher, "logits" if name == "main" else "aux", labels)
-            if tfe_map is not None:
+            if easy is not None:
                 means[name if share == 1 else f"{name}_tfe"] = weighted_mean(
                     losses.cross_entropy,
                     labels,
-                    tfe_map,
+                    easy,
                     denominator=self.config.tfe_denominator,
                 )
         return means
 
     def _tfe_map(self, teacher: Taps | None, labels: Tensor) -> Tensor:
-        primary, aux = _tap(teacher, "logits"), _tap(teacher, "aux")
-        easy = tfe_weight(primary, aux, divergence=self.config.divergence)
-        full = upsample(easy.unsqueeze(1), labels.shape[-2:]).squeeze(1)
-        return full if self.config.tfe_map == "per_pixel" else full.mean().expand_as(full)
+        easy = tfe_map(teacher or {}, labels, divergence=self.config.divergence)
+        if self.config.tfe_map == "batch_mean":
+            easy = easy.mean().expand_as(easy)
+        self.class_shares.add("tfe", labels, easy)
+        return easy
 
     def _tse(self, losses: PixelLosses, teacher: Taps | None, tap: str, labels: Tensor) -> Mean:
         config = self.config
@@ -242,6 +254,8 @@ class Weighting(DifficultyWeighting[Config]):
             confidence=config.confidence,
             min_kept=config.min_kept,
         )
+        if tap == "logits":
+            self.class_shares.add("tse", labels, mask)
         return weighted_mean(
             losses.cross_entropy,
             labels,
@@ -252,10 +266,10 @@ class Weighting(DifficultyWeighting[Config]):
 
 
 def _tap(teacher: Taps | None, name: str) -> Tensor:
-    if teacher is None or name not in teacher:
+    if not teacher or name not in teacher:
         raise ValueError(
             f"RDD needs the teacher's {name!r} tap here, but got "
-            f"{'no teacher' if teacher is None else sorted(teacher)}; "
+            f"{sorted(teacher) if teacher else 'no teacher'}; "
             "choose a teacher with an auxiliary head, or set tfe_fraction=0, transition='hard' "
             "and aux_weight=0"
         )

@@ -1,0 +1,74 @@
+"""How much of each class a weighting lets count: summed on the device at every step, read at every evaluation."""
+
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from trainers.ranks import world_size
+
+NameT = TypeVar("NameT", bound=Hashable)
+
+
+class ClassShares(Generic[NameT]):
+    """Labelled pixels of each class, and the sum of their weights, by mask, since the last `drain`.
+
+    Of a mask that sum is the pixels it keeps. Nothing waits for the device before `drain`, which comes with every
+    evaluation and so before every checkpoint: there is never anything here that a checkpoint would have to hold.
+
+    Args:
+        num_classes: classes of the dataset, the ignored label not counted.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        self._num_classes = num_classes
+        self._sums: dict[NameT, Tensor] = {}
+
+    @torch.no_grad()
+    def add(self, name: NameT, labels: Tensor, weight: Tensor) -> None:
+        """Add a batch to what is known of the mask `name`.
+
+        Args:
+            name: all ranks add to the same names in the same order.
+            labels: int64 [B, H, W], IGNORE where unlabelled; such pixels do not count.
+            weight: of every pixel, bool or floating point [B, H, W].
+        """
+        # every row of an image sums for itself, else a GPU's threads would wait for one another at a few sums;
+        # bincount makes them wait for the host
+        rows = labels.flatten(0, -2).clamp(max=self._num_classes)
+        sums = torch.zeros(2, len(rows), self._num_classes + 1, dtype=torch.float64, device=labels.device)
+        sums[0].scatter_add_(1, rows, weight.reshape(rows.shape).double())
+        sums[1].scatter_add_(1, rows, sums.new_ones(()).expand(rows.shape))
+        total = sums.sum(1)[:, :-1]
+        self._sums[name] = self._sums[name] + total if name in self._sums else total
+
+    def drain(self) -> dict[NameT, Tensor]:
+        """What all ranks have added since the last call, by mask.
+
+        Returns:
+            float64 [2, C] on the CPU: sum of the weights, labelled pixels.
+        """
+        if not self._sums:
+            return {}
+        sums = torch.stack(list(self._sums.values()))
+        if world_size() > 1:
+            dist.all_reduce(sums)
+        names, self._sums = list(self._sums), {}
+        return dict(zip(names, sums.cpu(), strict=True))
+
+
+def mask_metrics(shares: dict[str, Tensor], class_names: tuple[str, ...]) -> dict[str, float]:
+    """What `drain` gave as flat names; only classes that had labelled pixels.
+
+    Returns:
+        {"mask/NAME/kept_pixels/CLASS": sum of the weights, "mask/NAME/valid_pixels/CLASS": labelled pixels}.
+    """
+    return {
+        f"mask/{name}/{what}/{class_name}": value
+        for name, sums in shares.items()
+        for class_name, kept, valid in zip(class_names, *sums.tolist(), strict=True)
+        if valid
+        for what, value in (("kept_pixels", kept), ("valid_pixels", valid))
+    }
