@@ -151,7 +151,10 @@ def _validate(options: argparse.Namespace) -> int:
     config = load(options.study, options.sets, options.arms)
     print(f"{config.name}: well")
     for name, arm in config.arms.items():
-        print(f"  {name}: {arm.trials} trials, none stopped before iteration {config.grace(name)}")
+        if arm.replicated:
+            print(f"  {name}: {arm.trials} replicates, seeds {config.seed} to {config.seed + arm.trials - 1}")
+        else:
+            print(f"  {name}: {arm.trials} trials, none stopped before iteration {config.grace(name)}")
     return 0
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, MinLen
 from pydantic import StringConstraints
 
-from search_spaces.space import Space, read_entries
+from search_spaces.space import Int, Space, read_entries
 from trainers.config import (
     AugmentConfig,
     TeacherFile,
@@ -27,6 +27,9 @@ from trainers.registry import OneOf, SomeOf, implementations, module_of
 TEACHER = "teacher"
 """Name of the arm whose one trial trains the teacher; no arm of a file may have it."""
 
+REPLICATE = "replicate"
+"""The one parameter of a replicated arm: r of the replicate whose seeds are the study's plus r."""
+
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
 
 
@@ -34,8 +37,11 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_le
 class ArmConfig:
     """One way to train, and what is searched in it.
 
+    An arm without a space is replicated: it trains one setting with the seeds `seed`, `seed + 1`, ... of the study, one
+    trial each and none stopped early, so that trials of equal seeds in different arms are paired.
+
     Attributes:
-        trials: trials that end COMPLETE or PRUNED; failed ones are replaced.
+        trials: trials that end COMPLETE or PRUNED; failed ones are replaced, replicates by their like.
         space: names or files of search spaces; their union is searched.
         task: weighting of the task loss.
         methods: distillation methods by name.
@@ -44,13 +50,18 @@ class ArmConfig:
     """
 
     trials: Annotated[int, Ge(1)]
-    space: Annotated[tuple[str, ...], MinLen(1)]
+    space: tuple[str, ...] = ()
     task: Annotated[Any, OneOf("trainers.difficulty", "weighting")] = field(
         default_factory=lambda: implementations("trainers.difficulty")["uniform"].Config()
     )
     methods: Annotated[Mapping[str, Any], SomeOf("trainers.methods")] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
     enqueue: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def replicated(self) -> bool:
+        """Whether the arm searches nothing and only repeats its setting with other seeds."""
+        return not self.space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,12 +163,15 @@ class StudyConfig:
         return replace(self, spaces={name: self.spaces.get(name) or read_entries(name) for name in names})
 
     def trial(self, arm: str, values: Mapping[str, Any], teacher: TeacherFile | None) -> TrialConfig:
-        """The trial of an arm with these searched values by path.
+        """The trial of an arm with these searched values by path, or of a replicate.
 
         Raises:
             ConfigError: where a value does not fit.
         """
         trial = {**self.unsearched(arm), "teacher": plain(teacher) if self.needs_teacher(arm) else None}
+        if self.arms[arm].replicated:
+            seed = self.seed + values.get(REPLICATE, 0)
+            trial, values = {**trial, "data_seed": seed, "init_seed": seed}, {}
         for path, value in {**self.arms[arm].fixed, **values}.items():
             trial = replaced(trial, path, value)
         return parse(TrialConfig, trial)
@@ -193,8 +207,11 @@ class StudyConfig:
         }
 
     def space(self, arm: str) -> Space:
-        """What an arm searches."""
-        return Space.load(*self.arms[arm].space, kept=self.spaces)
+        """What an arm searches; of a replicated one, which replicate a trial is."""
+        chosen = self.arms[arm]
+        if chosen.replicated:
+            return Space({REPLICATE: Int(low=0, high=max(1, chosen.trials - 1), default=0)})
+        return Space.load(*chosen.space, kept=self.spaces)
 
     def needs_teacher(self, arm: str) -> bool:
         chosen = self.arms[arm]
