@@ -50,6 +50,11 @@ def _parser() -> argparse.ArgumentParser:
     _takes_arms(_takes_study(add("validate", _validate, "check a study: every fault at once, nothing is started")))
     _takes_cluster(_takes_out(_takes_arms(_takes_study(add("run", _run, "start a study")))))
     _takes_changes(_takes_cluster(_takes_folder(add("resume", _resume, "go on with a study, or extend it"))))
+    _takes_replicates(
+        _takes_cluster(
+            _takes_out(_takes_folder(add("replicate", _replicate, "train the best settings with new seeds")))
+        )
+    )
     _takes_json(_takes_folder(add("status", _status, "trials of a study by arm and state, running or not")))
     _takes_cluster(_takes_out(_takes_study(add("teacher", _teacher, "train, or find, the teacher of a study"))))
     position = _takes_study(add("position", _position, "train, or find, what IDD reads positions with"))
@@ -132,6 +137,12 @@ def _takes_changes(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return parser
 
 
+def _takes_replicates(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("--top", type=int, default=3, metavar="K", help="how many settings, besides the baseline's; 3")
+    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="trials of each; 5 by default")
+    return parser
+
+
 def _takes_network(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("model", nargs="?", metavar="MODEL", help="a network, as in 'deeplabv3(resnet101)'")
     parser.add_argument("--papers", action="store_true", help="the papers' tables beside our counts, instead")
@@ -184,6 +195,12 @@ def _resume(options: argparse.Namespace) -> int:
         arms=tuple(options.arms),
     )
     return _go_on(options.folder, options.address, changes)
+
+
+def _replicate(options: argparse.Namespace) -> int:
+    from study.replicate import prepare
+
+    return _go_on(prepare(options.folder, top=options.top, seeds=options.seeds, out=options.out), options.address)
 
 
 def _go_on(folder: Path, address: str, changes: "Changes | None" = None) -> int:

@@ -70,12 +70,14 @@ class TeacherConfig:
 
     Attributes:
         file: a teacher's file; it wins over `model`.
+        sha256: of that file, where it must be this one.
         model: network to train as a teacher when no `file` is named.
         train: how; required with `model`.
         folder: where trained teachers are kept, by the content of what trained them, for other studies to reuse.
     """
 
     file: str | None = field(default=None, metadata={"location": True})
+    sha256: str | None = None
     model: Annotated[Any, OneOf("trainers.models", "architecture")] | None = None
     train: TrainConfig | None = None
     folder: str = field(default="runs/teachers", metadata={"location": True})
@@ -126,6 +128,26 @@ class ExecutionConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Replicated:
+    """What an arm trains again.
+
+    Attributes:
+        study: whose setting it is, by name and by its folder then.
+        arm: of that study.
+        trial: the first trial there that had the setting.
+        config_hash: of that trial.
+        miou_percent: what the setting scored there, by that study's objective; the mean over its trials.
+    """
+
+    study: str
+    folder: str = field(metadata={"location": True})
+    arm: str
+    trial: Annotated[int, Ge(0)]
+    config_hash: str
+    miou_percent: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyConfig:
     """One study.
 
@@ -136,6 +158,7 @@ class StudyConfig:
         objective: what Optuna maximises: the mIoU of the last evaluation, or of the best one (optimistic).
         startup_trials: trials of an arm before TPE takes over from random sampling.
         spaces: what the files that the arms name said when the study began; filled in by `with_spaces`.
+        replicates: which trials of another study its arms repeat; filled in by `study.replicate`.
     """
 
     name: Name
@@ -152,6 +175,7 @@ class StudyConfig:
     pruning: PruningConfig = field(default_factory=PruningConfig)
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     spaces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    replicates: Mapping[Name, Replicated] = field(default_factory=dict)
 
     def with_spaces(self) -> "StudyConfig":
         """The study with the content of every space it searches, so that a change of the files does not reach it.
