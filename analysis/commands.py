@@ -21,6 +21,9 @@ def add_commands(add: AddCommand) -> None:
     best.add_argument("folder", type=Path, metavar="DIR", help="a study's folder")
     best.add_argument("--top", type=int, default=1, help="configurations per arm")
     best.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    ablate = add("ablate", _ablate, "the papers' ablation tables out of a study's trials, beside the published numbers")
+    ablate.add_argument("folder", type=Path, metavar="DIR", help="a study's folder")
+    ablate.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
 
 def _best(options: argparse.Namespace) -> int:
@@ -32,4 +35,18 @@ def _best(options: argparse.Namespace) -> int:
         print(json.dumps(answer))
     else:
         show(answer)
+    return 0
+
+
+def _ablate(options: argparse.Namespace) -> int:
+    from analysis.ablation import ablations, as_values
+    from analysis.ablation_view import show
+    from analysis.studies import open_study
+
+    study = open_study(options.folder)
+    tables = ablations(study)
+    if options.json:
+        print(json.dumps(as_values(study, tables)))
+    else:
+        show(study, tables)
     return 0
