@@ -55,6 +55,9 @@ def _parser() -> argparse.ArgumentParser:
             _takes_out(_takes_folder(add("replicate", _replicate, "train the best settings with new seeds")))
         )
     )
+    rescore = _takes_json(_takes_folder(add("rescore", _rescore, "judge stored checkpoints of the best on a split")))
+    rescore.add_argument("--split", required=True, choices=("train", "val", "test", "holdout"))
+    rescore.add_argument("--top", type=int, default=3, metavar="K", help="how many settings, besides the baseline's; 3")
     _takes_json(_takes_folder(add("status", _status, "trials of a study by arm and state, running or not")))
     _takes_cluster(_takes_out(_takes_study(add("teacher", _teacher, "train, or find, the teacher of a study"))))
     position = _takes_study(add("position", _position, "train, or find, what IDD reads positions with"))
@@ -140,6 +143,9 @@ def _takes_changes(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 def _takes_replicates(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--top", type=int, default=3, metavar="K", help="how many settings, besides the baseline's; 3")
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="trials of each; 5 by default")
+    parser.add_argument(
+        "--split", choices=("val", "test", "holdout"), help="what they are judged on; as in the study by default"
+    )
     return parser
 
 
@@ -200,7 +206,19 @@ def _resume(options: argparse.Namespace) -> int:
 def _replicate(options: argparse.Namespace) -> int:
     from study.replicate import prepare
 
-    return _go_on(prepare(options.folder, top=options.top, seeds=options.seeds, out=options.out), options.address)
+    asked = {name: getattr(options, name) for name in ("top", "seeds", "split", "out")}
+    return _go_on(prepare(options.folder, **asked), options.address)
+
+
+def _rescore(options: argparse.Namespace) -> int:
+    from study.rescore import rescore, show
+
+    rows = rescore(options.folder, top=options.top, split=options.split)
+    if options.json:
+        print(json.dumps(rows))
+    else:
+        show(rows)
+    return 0
 
 
 def _go_on(folder: Path, address: str, changes: "Changes | None" = None) -> int:

@@ -14,6 +14,7 @@ from search_spaces.space import Space, SpaceError
 from study.config import TEACHER, StudyConfig
 from trainers import models
 from trainers.config import ConfigError, TeacherFile, TrainConfig, TrialConfig
+from trainers.data.splits import judging_images, training_images
 from trainers.distiller import Distiller
 from trainers.registry import module_of, nearest
 from trainers.teacher import read_card
@@ -45,12 +46,18 @@ def _check_weightings(config: StudyConfig) -> Iterable[str]:
 
 
 def _check_data(config: StudyConfig) -> Iterable[str]:
+    # a teacher is always held against the validation split
     for split in ("train", "val"):
         try:
             module_of(config.data).Dataset(config.data, split)
         except ValueError as error:
             yield f"data: {error}"
             return
+    try:
+        training_images(config.data, holdout=config.holdout)
+        judging_images(config.data, config.evaluate_on, holdout=config.holdout)
+    except ValueError as error:
+        yield f"evaluate_on: {error}"
 
 
 def _check_teacher(config: StudyConfig) -> Iterable[str]:

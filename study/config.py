@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, MinLen
+from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import StringConstraints
 
 from search_spaces.space import Int, Space, read_entries
 from trainers.config import (
     AugmentConfig,
+    EvaluationSplit,
     TeacherFile,
     TrainConfig,
     TrialConfig,
@@ -153,6 +154,9 @@ class StudyConfig:
 
     Attributes:
         name: also names the study's folder and its Optuna studies.
+        evaluate_on: the images that the search is judged by: the validation split, the test split, or the holdout. What
+            a search has found by the holdout can be judged by the validation split, which it has not seen.
+        holdout: share of the training images that no trial, and no teacher, is trained on.
         seed: of samplers and, through `data_seed` and `init_seed`, of every trial.
         storage: "journal" for a file in the study's folder, or an RDB URL that Optuna knows.
         objective: what Optuna maximises: the mIoU of the last evaluation, or of the best one (optimistic).
@@ -168,6 +172,8 @@ class StudyConfig:
     train: TrainConfig
     arms: Annotated[Mapping[Name, ArmConfig], MinLen(1)]
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    evaluate_on: EvaluationSplit = "val"
+    holdout: Annotated[float, Ge(0), Le(0.5)] = 0.0
     seed: Annotated[int, Ge(0)] = 0
     storage: str = "journal"
     objective: Literal["last", "best"] = "last"
@@ -228,6 +234,8 @@ class StudyConfig:
             "augment": plain(self.augment),
             "data_seed": self.seed,
             "init_seed": self.seed,
+            "evaluate_on": self.evaluate_on,
+            "holdout": self.holdout,
         }
 
     def space(self, arm: str) -> Space:

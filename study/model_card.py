@@ -31,7 +31,7 @@ def facts(
     """
     said = {
         **_trial(config, row),
-        "checkpoint": f"iteration {metrics['iteration']}, val mIoU {_percent(metrics['val/miou_percent'])}",
+        "checkpoint": f"iteration {metrics['iteration']}, {trial.evaluate_on} mIoU {_percent(metrics['val/miou_percent'])}",
         **_parts(trial),
         "searched values": json.dumps({n: row[n] for n in row if n.startswith("param/") and row[n] is not None}),
         "trained": f"{row['started']:%Y-%m-%d %H:%M} to {row['ended']:%Y-%m-%d %H:%M} UTC",
@@ -53,8 +53,8 @@ def _trial(config: StudyConfig, row: Mapping[str, Any]) -> dict[str, str]:
         "arm": row["arm"],
         "trial": f"{row['trial']}, {row['state']} after {row['iterations']} of {row['budget']} iterations",
         "configuration": f"sha256 {row['config_hash']}",
-        "val mIoU, last evaluation": _percent(row["last_miou_percent"]),
-        "val mIoU, best evaluation": f"{_percent(row['best_miou_percent'])} (optimistic, because it was chosen)",
+        f"{config.evaluate_on} mIoU, last evaluation": _percent(row["last_miou_percent"]),
+        f"{config.evaluate_on} mIoU, best evaluation": f"{_percent(row['best_miou_percent'])} (optimistic, because it was chosen)",
     }
 
 

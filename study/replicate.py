@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow.compute as pc
 
@@ -19,7 +19,7 @@ from study.changes import differences
 from study.checks import faults
 from study.config import TEACHER, ArmConfig, Replicated, StudyConfig, TeacherConfig
 from study.teaching import NOTE
-from trainers.config import ConfigError, TeacherFile, TrialConfig, content_hash, parse, plain
+from trainers.config import ConfigError, EvaluationSplit, TeacherFile, TrialConfig, content_hash, parse, plain
 
 BASELINE = "baseline"
 """The arm that holds the best plain student, in the new study and by its name in the old one."""
@@ -28,26 +28,44 @@ SEED_OFFSET = 1000
 SUFFIX = "-replicate"
 
 
+class Scored(NamedTuple):
+    """A finished trial and its mIoU by the study's objective."""
+
+    arm: str
+    trial: int
+    miou_percent: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Setting:
     """One setting of an arm, and the finished trials that had it with this or that seed.
 
     Attributes:
-        trial: the first of them.
-        miou_percent: their mean, by the study's objective.
+        trials: all of them, the first one first; the setting is named after that.
         values: what was searched, by path.
-        config: of that trial.
+        config: of the first.
     """
 
-    arm: str
-    trial: int
-    miou_percent: float
+    trials: tuple[Scored, ...]
     values: Mapping[str, Any]
     config: TrialConfig
 
     @property
+    def arm(self) -> str:
+        return self.trials[0].arm
+
+    @property
+    def trial(self) -> int:
+        return self.trials[0].trial
+
+    @property
     def name(self) -> str:
         return f"{self.arm}-{self.trial}"
+
+    @property
+    def miou_percent(self) -> float:
+        """The mean over its trials."""
+        return fmean(trial.miou_percent for trial in self.trials)
 
 
 def settings(config: StudyConfig, folder: Path) -> list[Setting]:
@@ -77,9 +95,7 @@ def _setting(config: StudyConfig, rows: list[dict[str, Any]]) -> Setting:
     first = rows[0]
     searched = {} if config.arms[first["arm"]].replicated else first
     return Setting(
-        arm=first["arm"],
-        trial=first["trial"],
-        miou_percent=fmean(row[f"{config.objective}_miou_percent"] for row in rows),
+        trials=tuple(Scored(row["arm"], row["trial"], row[f"{config.objective}_miou_percent"]) for row in rows),
         values={n.removeprefix("param/"): v for n, v in searched.items() if n.startswith("param/") and v is not None},
         config=parse(TrialConfig, json.loads(first["config"])),
     )
@@ -113,13 +129,14 @@ def _baseline(config: StudyConfig, found: list[Setting]) -> Setting:
     return of_it[0]
 
 
-def replicates(folder: Path, *, top: int, seeds: int) -> StudyConfig:
+def replicates(folder: Path, *, top: int, seeds: int, split: EvaluationSplit | None = None) -> StudyConfig:
     """The study that trains the best settings of another one again, `seeds` times each.
 
     Args:
         folder: of the study that is replicated, finished or stopped.
         top: how many of its best settings, besides the best plain student.
         seeds: trials of each.
+        split: what they are judged on; as the study's trials where None. What is held out of training stays out.
 
     Raises:
         ValueError: no such study, nothing in it to go by, or a trial that this kdstudy would train otherwise.
@@ -133,6 +150,7 @@ def replicates(folder: Path, *, top: int, seeds: int) -> StudyConfig:
         config,
         name=config.name[: 60 - len(SUFFIX)] + SUFFIX,
         seed=config.seed + SEED_OFFSET,
+        evaluate_on=split or config.evaluate_on,
         arms={name: _arm(config, setting, seeds) for name, setting in taken.items()},
         teacher=_teacher(config, folder, taken.values()),
         replicates={name: _replicated(config, folder, setting) for name, setting in taken.items()},
@@ -168,10 +186,11 @@ def _teacher(config: StudyConfig, folder: Path, taken: Iterable[Setting]) -> Tea
 
 
 def _refuse_another(study: StudyConfig, name: str, setting: Setting) -> None:
-    """Hold the new study's trial against the one that it replicates: all but the seeds and the place must agree."""
+    """Hold the new study's trial against the one that it replicates: all but seeds, split and place must agree."""
     old = setting.config
     teacher = TeacherFile(path=study.teacher.file, sha256=study.teacher.sha256) if study.teacher.file else None
-    new = replace(study.trial(name, {}, teacher), data_seed=old.data_seed, init_seed=old.init_seed)
+    kept = {field: getattr(old, field) for field in ("data_seed", "init_seed", "evaluate_on")}
+    new = replace(study.trial(name, {}, teacher), **kept)
     if content_hash(new) != content_hash(old):
         other = ", ".join(differences(plain(old), plain(new)))
         raise ValueError(
@@ -179,10 +198,21 @@ def _refuse_another(study: StudyConfig, name: str, setting: Setting) -> None:
         )
 
 
-def prepare(folder: Path, *, top: int, seeds: int, out: Path | None) -> Path:
+def prepare(
+    folder: Path,
+    *,
+    top: int,
+    seeds: int,
+    out: Path | None,
+    split: EvaluationSplit | None = None,
+) -> Path:
     """Make the folder of the replicates, or find it where it was made before.
 
     Args:
+        folder: of the study that is replicated.
+        top: how many settings.
+        seeds: trials of each.
+        split: what they are judged on.
         out: the folder; `replicate` in the study's by default.
 
     Returns:
@@ -191,7 +221,7 @@ def prepare(folder: Path, *, top: int, seeds: int, out: Path | None) -> Path:
     Raises:
         ValueError: as `replicates`; or the folder holds something else than is asked for.
     """
-    study = replicates(folder, top=top, seeds=seeds)
+    study = replicates(folder, top=top, seeds=seeds, split=split)
     if wrong := list(dict.fromkeys(faults(study))):
         raise ConfigError(wrong)
     place = (out or folder / "replicate").absolute()

@@ -98,6 +98,17 @@ IMAGE_CONFUSION = _schema(
 )
 """Pixels of a class in an image, in a trial's evaluation `last` or `best`; never all zero."""
 
+RESCORED = _schema(
+    "rescored",
+    "arm trial split",
+    _fields(_TEXT, "arm"),
+    _fields(_INT, "trial"),
+    _fields(_TEXT, "split"),
+    _fields(_INT, "iteration images"),
+    _fields(_REAL, "miou_percent pixel_accuracy_percent"),
+)
+"""What the checkpoint of a trial scores on images that the search has not seen; written by `kdstudy rescore`."""
+
 ENVIRONMENT = _schema(
     "environment",
     "session",

@@ -171,6 +171,10 @@ FAULTS: dict[str, tuple[dict[str, Any], list[str]]] = {
             "arms.baseline.fixed: init_seed is what tells replicates apart; leave it out, or change the study's seed",
         ],
     ),
+    "a holdout of nothing": (
+        {"evaluate_on": "holdout"},
+        ["evaluate_on: a holdout must hold training images out, but got holdout=0; set holdout to a share such as 0.2"],
+    ),
     "a weighting that does not fit the dataset, beside another fault": (
         {"arms__baseline__task": {"weighting": "uniform", "class_weights": [1, 2]}, "data": CAMVID},
         [
@@ -313,6 +317,12 @@ def test_arms_have_their_trials_of_one_seed_and_their_teacher(config: Reader) ->
     plain = study.trial("baseline", {"train/optimizer/lr": 0.1}, file)
     assert plain.teacher is None
     assert (plain.train.optimizer.lr, plain.train.optimizer.momentum) == (0.1, 0.5)
+
+
+def test_what_is_held_out_is_so_for_every_arm_and_for_the_teacher(config: Reader) -> None:
+    study = config(evaluate_on="holdout", holdout=0.3)
+    trials = [study.trial("baseline", {}, None), study.teacher_trial()]
+    assert {(trial.evaluate_on, trial.holdout) for trial in trials} == {("holdout", 0.3)}
 
 
 def test_replicates_of_equal_number_have_equal_seeds_in_every_arm(config: Reader) -> None:

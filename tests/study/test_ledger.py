@@ -365,6 +365,7 @@ def test_replicates_are_never_stopped_early(config: Reader, tmp_path: Path) -> N
         ({"train__batch": 8, "seed": 2}, ["seed", "train.batch"]),
         ({"arms__rdd__methods": {"kd": {"temperature": 2.0}}}, ["arms.rdd.methods.kd.temperature"]),
         ({"arms__rdd__methods": {"kd": {}, "at": {}}}, ["arms.rdd.methods.at"]),
+        ({"evaluate_on": "holdout", "holdout": 0.3}, ["evaluate_on", "holdout"]),
         ({"execution": {"gpus_per_worker": 1}}, ["execution.gpus_per_worker"]),
         ({"arms__rdd__trials": 9, "execution": {"engine": "inline"}, "data__val_images": 8}, []),
     ],

@@ -78,6 +78,14 @@ def test_a_replicate_is_its_trial_but_for_the_seeds(finished: Finisher) -> None:
     assert {**ours[1], **seeds} == {**json.loads(row["config"]), **seeds}
 
 
+def test_replicates_may_be_judged_on_a_split_that_the_search_has_not_seen(finished: Finisher) -> None:
+    folder = finished(evaluate_on="holdout", holdout=0.3)
+    assert replicates(folder, top=1, seeds=1).evaluate_on == "holdout"
+    study = replicates(folder, top=1, seeds=1, split="val")
+    trial = study.trial("rdd-1", {"replicate": 0}, TeacherFile(path="teacher"))
+    assert (trial.evaluate_on, trial.holdout) == ("val", 0.3), "what the search was judged on stays out of training"
+
+
 def test_a_setting_that_was_repeated_counts_once_by_its_mean(finished: Finisher) -> None:
     lucky = {"trials": 2, "fixed": {"train/optimizer/lr": 0.1}}
     even = {"trials": 2, "fixed": {"train/optimizer/lr": 0.2}}
