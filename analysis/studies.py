@@ -93,11 +93,20 @@ def open_studies(folders: Sequence[Path]) -> list[Study]:
         ValueError: one is none, or they are of different datasets.
     """
     studies = [open_study(folder) for folder in folders]
+    check_one_dataset(studies)
+    return studies
+
+
+def check_one_dataset(studies: Sequence[Study]) -> None:
+    """Refuse to look at studies of several datasets together.
+
+    Raises:
+        ValueError: they are.
+    """
     by_dataset = {study.dataset: study.folder for study in studies}
     if len(by_dataset) > 1:
         told = ", ".join(f"{name} ({folder})" for name, folder in by_dataset.items())
         raise ValueError(f"studies must be of one dataset to be compared, but got {told}; look at them one by one")
-    return studies
 
 
 def _none(folder: Path) -> str:
