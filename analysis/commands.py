@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +22,18 @@ def add_commands(add: AddCommand) -> None:
     best.add_argument("folder", type=Path, metavar="DIR", help="a study's folder")
     best.add_argument("--top", type=int, default=1, help="configurations per arm")
     best.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    compare = add(
+        "compare", _compare, "is A better than B? On the same images, and seed by seed where there are several"
+    )
+    for side in ("a", "b"):
+        compare.add_argument(side, metavar=side.upper(), help="DIR (its best trial), DIR:ARM or DIR:ARM-N")
+    compare.add_argument(
+        "--evaluation", choices=("last", "best"), help="of each run; by default what the search maximised"
+    )
+    compare.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    verdict = add("verdict", _verdict, "which method is really better, and how sure that is")
+    verdict.add_argument("folder", type=Path, metavar="DIR", help="a study's folder")
+    verdict.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
 
 def _best(options: argparse.Namespace) -> int:
@@ -32,4 +45,29 @@ def _best(options: argparse.Namespace) -> int:
         print(json.dumps(answer))
     else:
         show(answer)
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from analysis.comparison import compare
+    from analysis.comparison_view import sentence, show
+
+    compared = compare(options.a, options.b, options.evaluation)
+    if options.json:
+        print(json.dumps({"answer": sentence(compared), **asdict(compared)}))
+    else:
+        show(compared)
+    return 0
+
+
+def _verdict(options: argparse.Namespace) -> int:
+    from analysis.studies import open_study
+    from analysis.verdict import verdict
+    from analysis.verdict_view import show
+
+    found = verdict(open_study(options.folder))
+    if options.json:
+        print(json.dumps(asdict(found)))
+    else:
+        show(found)
     return 0

@@ -1,6 +1,6 @@
 """Is A better than B? Two settings, pair by pair: on the same images, and seed by seed where there are several."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,12 +8,20 @@ import numpy as np
 
 from analysis import statistics
 from analysis.evidence import Evaluation, ImageCounts, image_counts
-from analysis.runs import Run, Runs, Seeds, named_runs
+from analysis.runs import Pair, Run, Runs, Seeds, named_runs, pair_runs
 from analysis.statistics import Difference, Interval, PairedInterval, difference_over_images
 from analysis.studies import Study, check_one_dataset
 
 SPLIT = "val"
 """The split on which every trial of a study is evaluated."""
+PLACES = ("data/root", "teacher/path")
+"""Settings that only say where something lies."""
+COMPARED = ("task/", "methods/", "teacher", "train/optimizer/")
+"""Where settings may differ between two ways to train the same student for as long."""
+FILMED = {"camvid": "frames of one drive"}
+"""Datasets whose validation images are less than independent, and what they are."""
+
+REMEDY = "compare studies of one data configuration"
 
 
 @dataclass(frozen=True)
@@ -24,8 +32,9 @@ class Side:
         name: in sentences.
         folder: of its study.
         trials: names of the runs that were compared, pair by pair.
-        seeds: their data_seed and init_seed.
+        seeds: data_seed and init_seed of each.
         miou_percent: mean over its runs.
+        class_iou_percent: the same by class; None for one that does not occur in all runs.
     """
 
     name: str
@@ -33,6 +42,7 @@ class Side:
     trials: tuple[str, ...]
     seeds: tuple[Seeds, ...]
     miou_percent: Interval
+    class_iou_percent: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
@@ -42,12 +52,12 @@ class Comparison:
     Attributes:
         a: the one whose being better is asked for.
         b: the other.
-        evaluation: whose mIoU, `last` or `best` of the run.
+        evaluation: whose mIoU, that of the `last` or the `best` evaluation of a run.
         split: whose images.
         classes: in the order of `difference.classes`.
-        difference: A - B in points, over images, and over seeds where there are several pairs.
+        difference: A - B in points, over images, and over seeds too where there are several pairs.
         over_seeds: the same with the images taken as given; no interval where there is one pair.
-        settings: path to what A and B have there, where they differ.
+        settings: what A and B have at each path where they differ.
         notes: what limits the comparison, in sentences.
     """
 
@@ -76,124 +86,138 @@ def compare_runs(a: Runs, b: Runs, evaluation: Evaluation | None = None) -> Comp
         evaluation: `last` or `best` of each run; by default what both studies maximised, `last` where they differ.
 
     Raises:
-        ValueError: the studies are of different datasets, classes, images or labels; no two runs make a pair; a run has
-            no counts of its images.
+        ValueError: A is B; the studies are of different datasets, classes, images or labels; no two runs make a pair,
+            or no pair has counts of its images.
     """
     check_one_dataset([a.study, b.study])
-    chosen = evaluation or _objective(a.study, b.study)
-    pairs, notes = _pairs(a, b)
-    counts = [_counts(side, [pair[which] for pair in pairs], chosen) for which, side in enumerate((a, b))]
-    _check_same_labels(counts, (a, b))
+    chosen = evaluation or ("best" if a.study.evaluation == b.study.evaluation == "best" else "last")
+    pairs, unpaired = _pairs(a, b)
+    pairs, counts, uncounted = _counted(a.study, b.study, pairs, chosen)
+    _check_same_labels(counts, (a.study, b.study))
+    settings = _differing(pairs[0][0].settings, pairs[0][1].settings)
+    sides = [_side(x, name, [p[i] for p in pairs], counts[i]) for i, (x, name) in enumerate(_named(a, b))]
     scores = [statistics.miou_percent(one.counts.sum(1)) for one in counts]
-    names = _names(a, b)
     return Comparison(
-        a=_side(a, names[0], [pair[0] for pair in pairs], scores[0]),
-        b=_side(b, names[1], [pair[1] for pair in pairs], scores[1]),
+        a=sides[0],
+        b=sides[1],
         evaluation=chosen,
         split=SPLIT,
         classes=counts[0].classes,
         difference=difference_over_images(counts[0].counts, counts[1].counts),
         over_seeds=statistics.paired_over_seeds(scores[0], scores[1]),
-        settings=_differing(pairs[0][0].settings, pairs[0][1].settings),
-        notes=(*notes, *_limits(pairs, chosen)),
+        settings=settings,
+        notes=(*_limits(a, b, pairs), *_odd(settings), *_kind(a.study, chosen), *unpaired, *uncounted),
     )
 
 
-def _objective(a: Study, b: Study) -> Evaluation:
-    return "best" if a.objective == b.objective == "best_miou_percent" else "last"
+def _named(a: Runs, b: Runs) -> list[tuple[Runs, str]]:
+    """Each with its name; of equal names, with the folder before it."""
+    return [(x, x.name if a.name != b.name else f"{x.study.folder}:{x.name}") for x in (a, b)]
 
 
-def _names(a: Runs, b: Runs) -> tuple[str, str]:
-    if a.name != b.name:
-        return a.name, b.name
-    return f"{a.study.folder}:{a.name}", f"{b.study.folder}:{b.name}"
-
-
-def _side(runs: Runs, name: str, used: Sequence[Run], scores: statistics.Reals) -> Side:
+def _side(runs: Runs, name: str, used: Sequence[Run], counts: ImageCounts) -> Side:
+    summed = counts.counts.sum(1)
+    ious = statistics.iou_percent(summed).mean(0)
     return Side(
         name=name,
         folder=str(runs.study.folder),
         trials=tuple(str(run.name) for run in used),
         seeds=tuple(run.seeds for run in used),
-        miou_percent=statistics.mean_over_seeds(scores),
+        miou_percent=statistics.mean_over_seeds(statistics.miou_percent(summed)),
+        class_iou_percent=tuple(None if np.isnan(iou) else float(iou) for iou in ious),
     )
 
 
-def _pairs(a: Runs, b: Runs) -> tuple[list[tuple[Run, Run]], list[str]]:
-    """Runs of equal seeds, and who has no partner; two single runs are a pair whatever their seeds."""
-    if len(a.runs) == len(b.runs) == 1:
-        return [(a.runs[0], b.runs[0])], []
-    first, second = ({run.seeds: run for run in reversed(side.runs)} for side in (a, b))
-    pairs = [(run, second[seeds]) for seeds, run in first.items() if seeds in second and None not in seeds][::-1]
-    if not pairs:
+def _pairs(a: Runs, b: Runs) -> tuple[list[Pair], list[str]]:
+    """What is compared, and who has no partner."""
+    pairs = pair_runs(a, b)
+    if a.study.folder.resolve() == b.study.folder.resolve() and any(one.name == other.name for one, other in pairs):
+        raise ValueError(f"A and B must be two settings, but both are {pairs[0][0].name} of {a.study.folder}; name two")
+    paired = [[pair[i].name for pair in pairs] for i in (0, 1)]
+    return pairs, [
+        f"{run.name} of {x.study.folder} has no partner of the same seeds and is left out"
+        for x, names in zip((a, b), paired, strict=True)
+        for run in x.runs
+        if run.name not in names
+    ]
+
+
+def _counted(
+    a: Study, b: Study, pairs: Sequence[Pair], evaluation: Evaluation
+) -> tuple[list[Pair], list[ImageCounts], list[str]]:
+    """The pairs of which both have counts, the counts of each side, and who has none."""
+    found = [image_counts(study, [pair[i].name for pair in pairs], evaluation) for i, study in enumerate((a, b))]
+    whole = [pair for pair in pairs if all(pair[i].name in found[i].trials for i in (0, 1))]
+    lacking = [f"{trial} of {study.folder}" for study, one in zip((a, b), found, strict=True) for trial in one.missing]
+    if not whole:
         raise ValueError(
-            f"runs must share seeds to be compared, but {a.name} has {_told(first)} and {b.name} has {_told(second)} "
-            "(data_seed, init_seed); name a single trial of each, DIR:ARM-N, or replicate both with the same seeds"
+            f"a trial must have rows in the table image_confusion to be compared, but {', '.join(lacking)} has none: "
+            "it left no whole checkpoint; name another trial"
         )
-    paired = {run.name for pair in pairs for run in pair}
-    left = [(side, run) for side in (a, b) for run in side.runs if run.name not in paired]
-    return pairs, [f"{run.name} of {side.study.folder} has no partner and is left out" for side, run in left]
+    kept = [one.only([pair[i].name for pair in whole]) for i, one in enumerate(found)]
+    return whole, kept, [f"{who} has no rows in image_confusion; its pair is left out" for who in lacking]
 
 
-def _told(seeds: Mapping[Seeds, Run]) -> str:
-    return ", ".join(str(pair) for pair in seeds)
-
-
-def _counts(side: Runs, runs: Sequence[Run], evaluation: Evaluation) -> ImageCounts:
-    found = image_counts(side.study, [run.name for run in runs], evaluation)
-    if found.missing:
-        raise ValueError(
-            f"a trial must have rows in the table image_confusion to be compared, but "
-            f"{', '.join(map(str, found.missing))} of {side.study.folder} has none: it left no whole checkpoint; "
-            "name another trial"
-        )
-    return found
-
-
-def _check_same_labels(counts: Sequence[ImageCounts], sides: Sequence[Runs]) -> None:
+def _check_same_labels(counts: Sequence[ImageCounts], studies: Sequence[Study]) -> None:
     """Equal classes, equal images, and in each as many labelled pixels of each class."""
     one, other = counts
-    where = " and ".join(str(side.study.folder) for side in sides)
+    where = " and ".join(str(study.folder) for study in studies)
     for what, mine, yours in (("classes", one.classes, other.classes), ("images", one.images, other.images)):
         if mine != yours:
-            odd = sorted(set(mine) ^ set(yours)) or ["their order"]
-            raise ValueError(
-                f"what is compared must have the same {what}, but {where} differ in {len(odd)} of them, {odd[0]!r} "
-                "first; compare studies of one data configuration"
-            )
-    labelled = [x.counts[0][..., [0, 2]].sum(-1) for x in counts]
+            odd = sorted(set(mine) ^ set(yours))
+            differ = f"only one has {odd[0]!r}, the first of {len(odd)}" if odd else "their order differs"
+            raise ValueError(f"what is compared must have the same {what}, but of {where} {differ}; {REMEDY}")
+    labelled = [x.counts[0, ..., 0] + x.counts[0, ..., 2] for x in counts]
     if (wrong := np.argwhere(labelled[0] != labelled[1])).size:
         image, name = wrong[0]
         raise ValueError(
-            f"what is compared must be evaluated on the same labels, but {where} have {labelled[0][image, name]} and "
-            f"{labelled[1][image, name]} pixels of {one.classes[name]!r} in {one.images[image]!r}; "
-            "compare studies of one data configuration"
+            f"what is compared must be evaluated on the same labels, but in {one.images[image]!r} {where} have "
+            f"{labelled[0][image, name]} and {labelled[1][image, name]} pixels of {one.classes[name]!r}; {REMEDY}"
         )
 
 
-def _limits(pairs: Sequence[tuple[Run, Run]], evaluation: Evaluation) -> list[str]:
-    notes = []
+def _limits(a: Runs, b: Runs, pairs: Sequence[Pair]) -> Iterator[str]:
+    """What the runs themselves leave open."""
     if len(pairs) == 1:
-        notes.append(
-            "one seed each: the interval is over images alone and does not cover what other seeds would have given"
-        )
+        yield "one seed each: the interval is over images alone and does not cover what other seeds would give"
+    if chosen := [f"{x.name} among {x.chosen_from}" for x in (a, b) if x.chosen_from > 1]:
+        yield f"chosen as the best on the images that compare them, which flatters: {', '.join(chosen)} settings"
     if any(one.seeds[0] != other.seeds[0] for one, other in pairs):
-        notes.append("their data_seed differs, so they did not see the same batches")
+        yield "their data_seed differs, so they did not see the same batches"
     for run in (run for pair in pairs for run in pair if run.row["state"] != "COMPLETE"):
-        notes.append(f"{run.name} ended {run.row['state']} at iteration {run.row['iterations']} of {run.row['budget']}")
+        yield f"{run.name} ended {run.row['state']} at iteration {run.row['iterations']} of {run.row['budget']}"
+
+
+def _odd(settings: Mapping[str, tuple[Any, Any]]) -> Iterator[str]:
+    """Settings that a comparison of ways to train would keep equal."""
+    odd = [path for path in settings if not path.startswith(COMPARED)]
+    hashes = settings.get("teacher/sha256", ())
+    if odd:
+        yield f"they differ in more than how the student is taught: {', '.join(odd)}"
+    if hashes and None not in hashes:
+        yield "their teachers differ"
+
+
+def _kind(study: Study, evaluation: Evaluation) -> Iterator[str]:
+    """What kind of mIoU, of what kind of images."""
     if evaluation == "best":
-        notes.append("the best evaluation of a run is chosen on the images that score it, which flatters both")
-    return notes
+        yield "the mIoU is that of each run's best evaluation, chosen on the images that score it, which flatters both"
+    if study.dataset in FILMED:
+        yield (
+            f"the images of {study.dataset}'s {SPLIT} are {FILMED[study.dataset]} and alike, so intervals over images "
+            "are too narrow for others"
+        )
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     mine, yours = dict(_leaves(one)), dict(_leaves(other))
-    return {
-        path: (mine.get(path), yours.get(path)) for path in sorted({*mine, *yours}) if mine.get(path) != yours.get(path)
-    }
+    paths = sorted({*mine, *yours} - set(PLACES))
+    return {path: (mine.get(path), yours.get(path)) for path in paths if mine.get(path) != yours.get(path)}
 
 
-def _leaves(values: Any, path: str = "") -> list[tuple[str, Any]]:
-    if not isinstance(values, Mapping):
-        return [(path, values)]
-    return [leaf for key, value in values.items() for leaf in _leaves(value, f"{path}/{key}" if path else str(key))]
+def _leaves(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{above}{key}/")
+        else:
+            yield f"{above}{key}", value

@@ -5,8 +5,8 @@ seeds, and all of its runs speak for it.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +51,13 @@ class Runs:
         study: theirs.
         name: of the trial, `rdd-8`, or of the arm where it has no other setting.
         runs: at least one, in the order of their numbers.
+        chosen_from: finished settings of which this was the best; 1 where nothing was chosen.
     """
 
     study: Study
     name: str
     runs: tuple[Run, ...]
+    chosen_from: int = 1
 
     @property
     def scores(self) -> list[float]:
@@ -76,18 +78,19 @@ def finished(study: Study, arm: str) -> list[Run]:
 def best_runs(study: Study, arm: str) -> Runs | None:
     """The runs of an arm's best setting by the study's objective, or None where no trial has finished.
 
-    A setting with several runs counts by their mean.
+    A setting with several runs counts by their mean; of equals the first leads.
     """
     groups: dict[str, list[Run]] = {}
     for run in finished(study, arm):
-        key = json.dumps(run.settings, sort_keys=True) if None not in run.seeds else str(run.name)
+        # rows of an older kdstudy that lack seeds cannot be told to repeat each other
+        key = str(run.name) if None in run.seeds else json.dumps(run.settings, sort_keys=True)
         groups.setdefault(key, []).append(run)
-    settings = [Runs(study, _name(arm, runs, len(groups)), tuple(runs)) for runs in groups.values()]
+    several = len(groups) > 1
+    settings = [
+        Runs(study, str(runs[0].name) if several or len(runs) == 1 else arm, tuple(runs), len(groups))
+        for runs in groups.values()
+    ]
     return max(settings, key=lambda runs: runs.mean, default=None)
-
-
-def _name(arm: str, runs: Sequence[Run], settings: int) -> str:
-    return arm if settings == 1 and len(runs) > 1 else str(runs[0].name)
 
 
 def named_runs(text: str) -> Runs:
@@ -116,7 +119,7 @@ def _best_of(study: Study, arms: Iterable[str], text: str) -> Runs:
             f"{text}: a trial must have used its whole budget to be compared, but none has; "
             "wait for one, or name a trial that ended: DIR:ARM-N"
         )
-    return max(found, key=lambda runs: runs.mean)
+    return replace(max(found, key=lambda runs: runs.mean), chosen_from=sum(runs.chosen_from for runs in found))
 
 
 def _trial(study: Study, name: TrialName) -> Runs:
@@ -129,3 +132,28 @@ def _trial(study: Study, name: TrialName) -> Runs:
 def _runs(rows: pa.Table) -> list[Run]:
     ordered = rows.sort_by("trial").to_pylist()
     return [Run(row, json.loads(row["config"])) for row in ordered]
+
+
+Pair = tuple[Run, Run]
+
+
+def pair_runs(a: Runs, b: Runs) -> list[Pair]:
+    """Runs of equal seeds, the first of each side where it has several; single runs are a pair whatever their seeds.
+
+    Raises:
+        ValueError: no two runs share their seeds.
+    """
+    if len(a.runs) == len(b.runs) == 1:
+        return [(a.runs[0], b.runs[0])]
+    mine, yours = ({run.seeds: run for run in reversed(side.runs)} for side in (a, b))
+    pairs = [(mine[seeds], yours[seeds]) for seeds in reversed(mine) if seeds in yours and None not in seeds]
+    if not pairs:
+        raise ValueError(
+            f"runs must share seeds to be compared, but {a.name} has {_told(a)} and {b.name} has {_told(b)}; "
+            "replicate both with the same seeds, or name a single trial of each, DIR:ARM-N"
+        )
+    return pairs
+
+
+def _told(side: Runs) -> str:
+    return ", ".join(f"data_seed {run.seeds[0]} with init_seed {run.seeds[1]}" for run in side.runs)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -45,7 +45,12 @@ class Study:
     @property
     def objective(self) -> str:
         """The column of `trials` that the search maximised."""
-        return f"{self.config.get('objective', 'last')}_miou_percent"
+        return f"{self.evaluation}_miou_percent"
+
+    @property
+    def evaluation(self) -> Literal["last", "best"]:
+        """The evaluation of a run by which the search judged it."""
+        return "best" if self.config.get("objective") == "best" else "last"
 
     @cached_property
     def teacher(self) -> Mapping[str, Any] | None:
