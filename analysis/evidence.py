@@ -100,7 +100,7 @@ def _rows(study: Study, trials: Sequence[TrialName], evaluation: Evaluation) -> 
     for trial in trials:
         numbers.setdefault(trial.arm, []).append(trial.number)
     arms = [(pc.field("arm") == arm) & pc.field("trial").isin(found) for arm, found in numbers.items()]
-    where = (pc.field("evaluation") == evaluation) & reduce(or_, arms)
+    where = (pc.field("evaluation") == evaluation) & reduce(or_, arms, pc.scalar(False))
     try:
         return study.table(NAME, columns=COLUMNS, where=where)
     except FileNotFoundError:

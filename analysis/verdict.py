@@ -239,10 +239,18 @@ def _missing_runs(study: Study, searched: Standings, again: Standings | None) ->
     if study.dataset in FILMED:
         what = f"those of {study.dataset}'s {SPLIT} are {FILMED[study.dataset]}"
         yield f"independent images: {what} and alike, so intervals over images are too narrow for others"
-    for name, found in (("the search", searched), ("the replicates", again)):
-        lacking = [arm for arm, standing in found.by_arm.items() if standing.difference is None] if found else []
-        if others := [arm for arm in lacking if found and arm != found.baseline]:
-            yield f"in {name}, seeds shared with a finished baseline and counts of images: {', '.join(others)}"
+    yield from _incomparable("the search", searched)
+    if again:
+        yield from _incomparable("the replicates", again)
+
+
+def _incomparable(where: str, found: Standings) -> Iterator[str]:
+    """Why settings that finished could not be held against the baseline."""
+    lacking = [arm for arm, standing in found.by_arm.items() if arm != found.baseline and not standing.difference]
+    if lacking and found.baseline not in found.by_arm:
+        yield f"in {where}, a finished baseline"
+    elif lacking:
+        yield f"in {where}, the baseline's seeds or the counts of its images: {', '.join(lacking)}"
 
 
 def _missing_search(study: Study, arms: Sequence[ArmVerdict], baseline: str | None) -> Iterator[str]:
