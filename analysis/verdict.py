@@ -148,7 +148,7 @@ def _parameters(study: Study, trial: TrialName) -> dict[str, Any]:
 def _arm(
     study: Study, name: str, searched: Standings, optimism: Interval | None, replicates: Sequence[Standing]
 ) -> ArmVerdict:
-    trials = study.trials.filter(pc.field("arm") == name)
+    trials = _of(study.trials, name)
     return ArmVerdict(
         arm=name,
         trials=trials.num_rows,
@@ -168,20 +168,26 @@ def _searched(trials: pa.Table) -> tuple[str, ...]:
 
 
 def _optimism(study: Study, arms: Sequence[str]) -> dict[str, Interval]:
-    """Of the arms that chose among several finished trials of one seed."""
+    """Of the arms that chose among several finished trials of one seed; `n` is how many."""
     candidates = {arm: _candidates(study, arm) for arm in arms}
     counts = image_counts(study, [name for names in candidates.values() for name in names], study.evaluation)
-    counted_ones = {arm: [name for name in names if name in counts.trials] for arm, names in candidates.items()}
-    return {
-        arm: statistics.selection_optimism(counts.only(names).counts)
-        for arm, names in counted_ones.items()
-        if len(names) > 1
-    }
+    there = set(counts.trials)
+    found = {}
+    for arm, names in candidates.items():
+        whole = [name for name in names if name in there]
+        if len(whole) > 1:
+            among = pc.sum(pc.equal(_of(study.trials, arm)["state"], "COMPLETE")).as_py()
+            found[arm] = replace(statistics.selection_optimism(counts.only(whole).counts), n=among)
+    return found
 
 
 def _candidates(study: Study, arm: str) -> list[TrialName]:
-    runs = sorted(finished(study, arm), key=lambda run: -run.row[study.objective])[:CANDIDATES]
-    return [run.name for run in runs] if len({run.seeds for run in runs}) == 1 else []
+    runs = sorted(finished(study, arm), key=lambda run: -run.row[study.objective])
+    return [run.name for run in runs[:CANDIDATES]] if len({run.seeds for run in runs}) == 1 else []
+
+
+def _of(trials: pa.Table, arm: str) -> pa.Table:
+    return trials.filter(pc.field("arm") == arm)
 
 
 def _answer(judged: Standings) -> Iterator[str]:
