@@ -69,6 +69,9 @@ class Part:
         """
         if query.where is not None and not self._proven:
             return query.answer(self._fragment.to_table(schema=schema))
+        # most parts of a long table hold no row that is asked for, and to start a scan costs more than to see that
+        if query.where is not None and not self._fragment.subset(query.where, schema).row_groups:
+            return query.answer(schema.empty_table())
         columns = None if query.columns is None else list(query.columns)
         return query.encoded(self._fragment.to_table(schema=schema, columns=columns, filter=query.where))
 
