@@ -94,8 +94,9 @@ def _places(names: pa.ChunkedArray, known: Sequence[str]) -> NDArray[np.int64]:
 
 def _rows(study: Study, trials: Sequence[TrialName], evaluation: Evaluation) -> pa.Table:
     # one condition a column can be held against what a file says of its columns; pairs cannot
-    arms, numbers = {trial.arm for trial in trials}, {trial.number for trial in trials}
-    near = pc.field("arm").isin(list(arms)) & pc.field("trial").isin(pa.array(list(numbers), pa.int64()))
+    arms = pa.array(sorted({trial.arm for trial in trials}), pa.string())
+    numbers = pa.array(sorted({trial.number for trial in trials}), pa.int64())
+    near = pc.field("arm").isin(arms) & pc.field("trial").isin(numbers)
     try:
         rows = study.table(NAME, columns=COLUMNS, where=near & (pc.field("evaluation") == evaluation))
     except FileNotFoundError:

@@ -11,7 +11,6 @@ from analysis.runs import Runs, best_runs, pair_runs
 from analysis.statistics import Difference, Interval, difference_over_images
 from analysis.studies import PARAMETER, Study
 
-BASELINE = "baseline"
 FAMILY_LEVEL = 0.05
 """How often a study without any true difference may call a setting different."""
 
@@ -79,17 +78,6 @@ class Standings:
         return max((standing.difference.seeds for standing in self.compared if standing.difference), default=0)
 
 
-def baseline_arm(study: Study) -> str | None:
-    """The arm named `baseline`, or the first of `study.json` that has no methods and uniform weighting."""
-    arms: Mapping[str, Mapping[str, Any]] = study.config.get("arms", {})
-    plainly = (
-        name
-        for name, arm in arms.items()
-        if not arm.get("methods") and arm.get("task", {}).get("weighting", "uniform") == "uniform"
-    )
-    return BASELINE if BASELINE in arms else next(plainly, None)
-
-
 def standings(study: Study) -> Standings:
     """The best setting of each arm, held against that of the baseline, on the same images and, where it can, seeds.
 
@@ -98,7 +86,7 @@ def standings(study: Study) -> Standings:
     """
     arms = sorted(set(study.trials["arm"].to_pylist()))
     best = {arm: found for arm in arms if (found := best_runs(study, arm)) is not None}
-    baseline = baseline_arm(study)
+    baseline = study.baseline
     base = best.get(baseline or "")
     counts = image_counts(study, [run.name for runs in best.values() for run in runs.runs], study.evaluation)
     others = {arm: runs for arm, runs in best.items() if runs is not base}

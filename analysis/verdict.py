@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from analysis import statistics
 from analysis.comparison import FILMED, SPLIT
 from analysis.evidence import Evaluation, TrialName, image_counts
-from analysis.runs import finished
+from analysis.runs import finished, read_runs
 from analysis.sentences import answer, counted, ends, evidence, settings
 from analysis.standings import Lead, Standing, Standings, standings
 from analysis.statistics import Interval
@@ -176,14 +176,15 @@ def _optimism(study: Study, arms: Sequence[str]) -> dict[str, Interval]:
     for arm, names in candidates.items():
         whole = [name for name in names if name in there]
         if len(whole) > 1:
-            among = pc.sum(pc.equal(_of(study.trials, arm)["state"], "COMPLETE")).as_py()
-            found[arm] = replace(statistics.selection_optimism(counts.only(whole).counts), n=among)
+            optimism = statistics.selection_optimism(counts.only(whole).counts)
+            found[arm] = replace(optimism, n=finished(study, arm).num_rows)
     return found
 
 
 def _candidates(study: Study, arm: str) -> list[TrialName]:
-    runs = sorted(finished(study, arm), key=lambda run: -run.row[study.objective])
-    return [run.name for run in runs[:CANDIDATES]] if len({run.seeds for run in runs}) == 1 else []
+    ranked = finished(study, arm).sort_by([(study.objective, "descending"), ("trial", "ascending")])
+    runs = read_runs(ranked.slice(0, CANDIDATES))
+    return [run.name for run in runs] if len({run.seeds for run in runs}) == 1 else []
 
 
 def _of(trials: pa.Table, arm: str) -> pa.Table:
