@@ -5,21 +5,22 @@ asked for are read.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import reduce
-from operator import or_
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from analysis import statistics
 from analysis.studies import Study
+from study.tables import IMAGE_CONFUSION
 
 Evaluation = Literal["last", "best"]
 KINDS = ("true_positives", "false_positives", "false_negatives")
-KEY = ("arm", "trial", "evaluation")
+NAME = "image_confusion"
+COLUMNS = ["arm", "trial", "evaluation", "image", "class", *KINDS]
 
 
 @dataclass(frozen=True, order=True)
@@ -51,6 +52,11 @@ class ImageCounts:
     classes: tuple[str, ...]
     counts: statistics.Counts
 
+    def only(self, trials: Sequence[TrialName]) -> "ImageCounts":
+        """The counts of some of the trials, in their order."""
+        places = {trial: place for place, trial in enumerate(self.trials)}
+        return replace(self, trials=tuple(trials), counts=self.counts[[places[trial] for trial in trials]])
+
 
 def image_counts(study: Study, trials: Sequence[TrialName], evaluation: Evaluation = "last") -> ImageCounts:
     """What each image counted in these trials' last or best evaluation.
@@ -59,70 +65,51 @@ def image_counts(study: Study, trials: Sequence[TrialName], evaluation: Evaluati
         ValueError: trials were evaluated on different images.
     """
     rows = _rows(study, trials, evaluation)
-    keys = {TrialName(arm, number) for arm, number in _unique(rows, ["arm", "trial"])}
-    there = [trial for trial in dict.fromkeys(trials) if trial in keys]
-    classes = class_names(study)
-    images = sorted(pc.unique(rows["image"]).to_pylist())
-    of_trial = {(trial.arm, trial.number): index for index, trial in enumerate(there)}
-    pairs = rows.select(["arm", "trial"])
-    places = (
-        _positions(_joined(pairs), pa.array([f"{arm}/{number}" for arm, number in of_trial])),
-        _positions(rows["image"], pa.array(images, pa.string())),
-        _positions(rows["class"], pa.array(classes, pa.string())),
-    )
+    found = rows.group_by(["arm", "trial"]).aggregate([])
+    keys = {TrialName(*key) for key in zip(found["arm"].to_pylist(), found["trial"].to_pylist(), strict=True)}
+    asked = tuple(dict.fromkeys(trials))
+    there = tuple(trial for trial in asked if trial in keys)
+    images = tuple(sorted(pc.unique(rows["image"]).to_pylist()))
+    classes = _class_names(study, there[0]) if there else ()
+    trial = _places(_names(rows), [str(name) for name in there])
+    image, class_ = _places(rows["image"], images), _places(rows["class"], classes)
     counts = np.zeros((len(there), len(images), len(classes), 3), np.int64)
     for kind, name in enumerate(KINDS):
-        counts[(*places, kind)] = rows[name].to_numpy()
+        counts[trial, image, class_, kind] = rows[name].to_numpy()
     _check_images(study, there, images, counts)
-    return ImageCounts(
-        tuple(there), tuple(t for t in dict.fromkeys(trials) if t not in keys), tuple(images), classes, counts
-    )
+    return ImageCounts(there, tuple(trial for trial in asked if trial not in keys), images, classes, counts)
 
 
-def class_names(study: Study) -> tuple[str, ...]:
-    """The dataset's classes in its order, as every evaluation lists them all.
-
-    Raises:
-        ValueError: the study has no evaluation.
-    """
-    try:
-        listed = study.table("class_iou", columns=["class"])["class"]
-    except FileNotFoundError as missing:
-        raise ValueError(f"a study must have an evaluation to compare, but {missing}; wait for one") from None
+def _class_names(study: Study, trial: TrialName) -> tuple[str, ...]:
+    """The dataset's classes in its order, as every evaluation lists them all."""
+    mine = (pc.field("arm") == trial.arm) & (pc.field("trial") == trial.number)
+    listed = study.table("class_iou", columns=["arm", "trial", "class"], where=mine)["class"]
     return tuple(pc.unique(listed).to_pylist())
 
 
+def _places(names: pa.ChunkedArray, known: Sequence[str]) -> NDArray[np.int64]:
+    """Which of the known names each is."""
+    return np.asarray(pc.index_in(names, pa.array(known, pa.string())).to_numpy(), np.int64)
+
+
 def _rows(study: Study, trials: Sequence[TrialName], evaluation: Evaluation) -> pa.Table:
-    numbers: dict[str, list[int]] = {}
-    for trial in trials:
-        numbers.setdefault(trial.arm, []).append(trial.number)
-    arms = [(pc.field("arm") == arm) & pc.field("trial").isin(found) for arm, found in numbers.items()]
-    where = (pc.field("evaluation") == evaluation) & reduce(or_, arms, pc.scalar(False))
+    # one condition a column can be held against what a file says of its columns; pairs cannot
+    arms = pa.array(sorted({trial.arm for trial in trials}), pa.string())
+    numbers = pa.array(sorted({trial.number for trial in trials}), pa.int64())
+    near = pc.field("arm").isin(arms) & pc.field("trial").isin(numbers)
     try:
-        return study.table("image_confusion", columns=[*KEY, "image", "class", *KINDS], where=where)
+        rows = study.table(NAME, columns=COLUMNS, where=near & (pc.field("evaluation") == evaluation))
     except FileNotFoundError:
-        return pa.table({**{name: [] for name in (*KEY, "image", "class")}, **{name: [] for name in KINDS}}).cast(
-            pa.schema(
-                [(name, pa.int64() if name == "trial" else pa.string()) for name in (*KEY, "image", "class")]
-                + [(name, pa.int64()) for name in KINDS]
-            )
-        )
+        return IMAGE_CONFUSION.empty_table().select(COLUMNS)
+    return rows.filter(pc.is_in(_names(rows), pa.array([str(trial) for trial in trials], pa.string())))
 
 
-def _unique(rows: pa.Table, columns: list[str]) -> list[tuple[str, int]]:
-    found = rows.group_by(columns).aggregate([])
-    return list(zip(*(found[column].to_pylist() for column in columns), strict=True))
+def _names(rows: pa.Table) -> pa.ChunkedArray:
+    """The trial of each row, as `TrialName` writes it."""
+    return pc.binary_join_element_wise(rows["arm"], pc.cast(rows["trial"], pa.string()), "-")
 
 
-def _joined(pairs: pa.Table) -> pa.ChunkedArray:
-    return pc.binary_join_element_wise(pairs["arm"], pc.cast(pairs["trial"], pa.string()), "/")
-
-
-def _positions(values: pa.ChunkedArray, known: pa.Array) -> np.ndarray:
-    return np.asarray(pc.index_in(values, known).to_numpy())
-
-
-def _check_images(study: Study, trials: list[TrialName], images: list[str], counts: statistics.Counts) -> None:
+def _check_images(study: Study, trials: Sequence[TrialName], images: Sequence[str], counts: statistics.Counts) -> None:
     """Every image has labels, so a trial without rows for one was not evaluated on it."""
     seen = counts.sum((2, 3)) > 0
     for trial, row in zip(trials, seen, strict=True):

@@ -25,6 +25,7 @@ POWER = 0.80
 Counts = NDArray[np.int64]
 """[..., classes, 3]: true positives, false positives, false negatives."""
 Reals = NDArray[np.float64]
+Numbers = Counts | Reals
 
 
 @dataclass(frozen=True)
@@ -76,14 +77,13 @@ class Difference:
         return 2 * min(self.chance, 1 - self.chance)
 
 
-def iou_percent(counts: NDArray[np.number]) -> Reals:
+def iou_percent(counts: Numbers) -> Reals:
     """IoU of each class [..., classes] from counts [..., classes, 3] summed over images; NaN for a class in none."""
-    union = counts.sum(-1).astype(np.float64)
-    hits = counts[..., 0].astype(np.float64)
-    return 100 * np.divide(hits, union, out=np.full(union.shape, np.nan), where=union > 0)
+    hits: Reals = counts[..., 0].astype(np.float64)
+    return _ratio(100 * hits, counts.sum(-1))
 
 
-def miou_percent(counts: NDArray[np.number]) -> Reals:
+def miou_percent(counts: Numbers) -> Reals:
     """Dataset-wide mIoU [...] from counts [..., classes, 3] summed over images.
 
     A class in neither labels nor predictions is left out; NaN where that leaves none.
@@ -93,8 +93,13 @@ def miou_percent(counts: NDArray[np.number]) -> Reals:
 
 def _mean_over_classes(ious: Reals) -> Reals:
     occurs = ~np.isnan(ious)
-    total, number = np.where(occurs, ious, 0.0).sum(-1), occurs.sum(-1)
-    return np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)
+    return _ratio(np.where(occurs, ious, 0.0).sum(-1), occurs.sum(-1))
+
+
+def _ratio(top: Reals, bottom: Numbers) -> Reals:
+    """NaN where `bottom` is 0."""
+    quotient: Reals = np.divide(top, bottom, out=np.full(np.shape(top), np.nan), where=bottom > 0)
+    return quotient
 
 
 def difference_over_images(a: Counts, b: Counts, draws: int = 2000, seed: int = 0) -> Difference:
@@ -145,7 +150,7 @@ def difference_over_images(a: Counts, b: Counts, draws: int = 2000, seed: int = 
     )
 
 
-def _scores(counts: NDArray[np.number]) -> Reals:
+def _scores(counts: Numbers) -> Reals:
     """mIoU, then the IoU of each class: [..., 1 + classes]."""
     ious = iou_percent(counts)
     return np.concatenate([_mean_over_classes(ious)[..., None], ious], axis=-1)
@@ -166,13 +171,13 @@ def _with_seeds(observed: Reals, drawn: Reals, rng: np.random.Generator) -> Real
         rng: for the seeds' part.
     """
     seeds = len(observed)
-    drawn_mean = drawn.mean(0)
+    over_images: Reals = drawn.mean(0)
     if seeds == 1:
-        return drawn_mean
-    estimate = observed.mean(0)
-    spread = observed.std(0, ddof=1) / math.sqrt(seeds)
-    deviation = spread * rng.standard_t(seeds - 1, size=(len(drawn_mean), 1))
-    return estimate + _common_share(drawn) * (drawn_mean - estimate) + deviation
+        return over_images
+    estimate: Reals = observed.mean(0)
+    spread: Reals = observed.std(0, ddof=1) / math.sqrt(seeds)
+    deviation = spread * rng.standard_t(seeds - 1, size=(drawn.shape[1], 1))
+    return estimate + _common_share(drawn) * (over_images - estimate) + deviation
 
 
 def _common_share(drawn: Reals) -> Reals:
@@ -183,17 +188,17 @@ def _common_share(drawn: Reals) -> Reals:
     """
     mean, single = _variance(drawn.mean(0)), _variance(drawn).mean(0)
     particular = (single - mean) / (len(drawn) - 1)
-    common = 1 - np.divide(particular, mean, out=np.zeros_like(mean), where=mean > 0)
-    return np.sqrt(np.clip(common, 0, 1))
+    common: Reals = np.sqrt(np.clip(1 - np.nan_to_num(_ratio(particular, mean)), 0, 1))
+    return common
 
 
 def _variance(values: Reals) -> Reals:
-    """Over draws, the last axis but one, without the draws in which a class does not occur; NaN where it never does."""
+    """Over draws, the last axis but one, without those that lack the class; 0 where all do."""
     known = ~np.isnan(values)
     number = np.maximum(known.sum(-2), 1)
     mean = np.where(known, values, 0).sum(-2) / number
-    squares = np.where(known, (values - mean[..., None, :]) ** 2, 0).sum(-2)
-    return squares / number
+    variance: Reals = np.where(known, (values - mean[..., None, :]) ** 2, 0).sum(-2) / number
+    return variance
 
 
 def _middle(values: Reals, share: float) -> tuple[Reals, Reals]:
@@ -301,8 +306,8 @@ def selection_optimism(counts: Counts, draws: int = 500, seed: int = 0) -> Inter
 def _lost(chosen_by: Reals, seen_on: Reals) -> Reals:
     """What the best trial by one half's scores [trials, draws] loses on the other half [draws]."""
     best = chosen_by.argmax(0)
-    there = np.arange(chosen_by.shape[1])
-    return chosen_by[best, there] - seen_on[best, there]
+    lost: Reals = np.take_along_axis(chosen_by - seen_on, best[None], axis=0)[0]
+    return lost
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
