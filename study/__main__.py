@@ -66,6 +66,14 @@ def _parser() -> argparse.ArgumentParser:
     _takes_arms(_takes_study(add("validate", _validate, "check a study: every fault at once, nothing is started")))
     _takes_cluster(_takes_out(_takes_arms(_takes_study(add("run", _run, "start a study")))))
     _takes_changes(_takes_cluster(_takes_folder(add("resume", _resume, "go on with a study, or extend it"))))
+    _takes_replicates(
+        _takes_cluster(
+            _takes_out(_takes_folder(add("replicate", _replicate, "train the best settings with new seeds")))
+        )
+    )
+    rescore = _takes_json(_takes_folder(add("rescore", _rescore, "judge stored checkpoints of the best on a split")))
+    rescore.add_argument("--split", required=True, choices=("train", "val", "test", "holdout"))
+    rescore.add_argument("--top", type=int, default=3, metavar="K", help="how many settings, besides the baseline's; 3")
     _takes_json(_takes_folder(add("status", _status, "trials of a study by arm and state, running or not")))
     _takes_cluster(_takes_out(_takes_study(add("teacher", _teacher, "train, or find, the teacher of a study"))))
     position = _takes_study(add("position", _position, "train, or find, what IDD reads positions with"))
@@ -169,6 +177,15 @@ def _takes_changes(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return parser
 
 
+def _takes_replicates(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("--top", type=int, default=3, metavar="K", help="how many settings, besides the baseline's; 3")
+    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="trials of each; 5 by default")
+    parser.add_argument(
+        "--split", choices=("val", "test", "holdout"), help="what they are judged on; as in the study by default"
+    )
+    return parser
+
+
 def _takes_network(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("model", nargs="?", metavar="MODEL", help="a network, as in 'deeplabv3(resnet101)'")
     parser.add_argument("--papers", action="store_true", help="the papers' tables beside our counts, instead")
@@ -188,7 +205,10 @@ def _validate(options: argparse.Namespace) -> int:
     config = load(options.study, options.sets, options.arms)
     print(f"{config.name}: well")
     for name, arm in config.arms.items():
-        print(f"  {name}: {arm.trials} trials, none stopped before iteration {config.grace(name)}")
+        if arm.replicated:
+            print(f"  {name}: {arm.trials} replicates, seeds {config.seed} to {config.seed + arm.trials - 1}")
+        else:
+            print(f"  {name}: {arm.trials} trials, none stopped before iteration {config.grace(name)}")
     return 0
 
 
@@ -224,6 +244,24 @@ def _resume(options: argparse.Namespace) -> int:
         arms=tuple(options.arms),
     )
     return _go_on(options.folder, options.address, changes)
+
+
+def _replicate(options: argparse.Namespace) -> int:
+    from study.replicate import prepare
+
+    asked = {name: getattr(options, name) for name in ("top", "seeds", "split", "out")}
+    return _go_on(prepare(options.folder, **asked), options.address)
+
+
+def _rescore(options: argparse.Namespace) -> int:
+    from study.rescore import rescore, show
+
+    rows = rescore(options.folder, top=options.top, split=options.split)
+    if options.json:
+        print(json.dumps(rows))
+    else:
+        show(rows)
+    return 0
 
 
 def _go_on(folder: Path, address: str, changes: "Changes | None" = None) -> int:

@@ -140,7 +140,7 @@ def refuse_another(recorded: str, config: StudyConfig, arm: str) -> None:
 def _basis(config: StudyConfig, arm: str) -> dict[str, Any]:
     """All that the numbers of an arm's trials depend on, in the study's own paths."""
     values = identity(config)
-    kept = {name: values[name] for name in ("data", "augment", "seed")}
+    kept = {name: values[name] for name in ("data", "augment", "seed", "evaluate_on", "holdout")}
     # whether batch normalisation is synchronised, and the bits of every sum
     kept["execution"] = {"gpus_per_worker": _on_gpus(config)}
     if arm == TEACHER:

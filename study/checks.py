@@ -16,6 +16,7 @@ from trainers import models
 from trainers.addresses import is_url
 from trainers.checkpoint_store import refuse_url
 from trainers.config import ConfigError, TeacherFile, TrainConfig, TrialConfig
+from trainers.data.splits import judging_images, training_images
 from trainers.distiller import Distiller
 from trainers.registry import module_of, nearest
 from trainers.teacher import read_card
@@ -49,12 +50,18 @@ def _check_weightings(config: StudyConfig) -> Iterable[str]:
 
 
 def _check_data(config: StudyConfig) -> Iterable[str]:
+    # a teacher is always held against the validation split
     for split in ("train", "val"):
         try:
             module_of(config.data).Dataset(config.data, split)
         except ValueError as error:
             yield f"data: {error}"
             return
+    try:
+        training_images(config.data, holdout=config.holdout)
+        judging_images(config.data, config.evaluate_on, holdout=config.holdout)
+    except ValueError as error:
+        yield f"evaluate_on: {error}"
 
 
 def _check_execution(execution: ExecutionConfig) -> Iterable[str]:
@@ -153,21 +160,35 @@ def _check_arm(config: StudyConfig, name: str, channels: Mapping[str, int] | Non
     if channels is not None or not taught:  # else the teacher's own fault says what is wrong
         yield from _check_networks(where, trial, channels if taught else None)
     yield from _check_paths(config, name, space)
-    for position, values in enumerate(config.arms[name].enqueue):
+    yield from _check_replicates(config, name)
+    for position, values in enumerate(config.arms[name].enqueue if config.arms[name].space else ()):
         try:
             space.check(values)
         except SpaceError as error:
             yield from (f"{where}.enqueue.{position}: {fault}" for fault in error.faults)
 
 
+def _check_replicates(config: StudyConfig, name: str) -> Iterable[str]:
+    """An arm without a space has one setting, and its replicates are told apart by their seeds."""
+    arm = config.arms[name]
+    if not arm.replicated:
+        return
+    if arm.enqueue:
+        yield f"arms.{name}.enqueue: is for arms that search, but this one has no space; add one, or use fixed"
+    for path in ("data_seed", "init_seed"):
+        if path in arm.fixed:
+            yield f"arms.{name}.fixed: {path} is what tells replicates apart; leave it out, or change the study's seed"
+
+
 def _check_paths(config: StudyConfig, name: str, space: Space) -> Iterable[str]:
     """Every searched or fixed path is a leaf of the trial, and the ends of its range are allowed there."""
     arm = config.arms[name]
+    searched = () if arm.replicated else tuple(space.parameters)
     leaves = sorted(_leaves(config.unsearched(name)))
-    for path in (*space.parameters, *arm.fixed):
+    for path in (*searched, *arm.fixed):
         if path not in leaves:
             yield f"arms.{name}.space: {path} is nothing that this arm's trials have; {nearest(path, leaves)}"
-    for path in space.parameters:
+    for path in searched:
         for value in space.values(path) if path in leaves else ():
             try:
                 config.trial(name, {path: value}, TeacherFile(path="teacher"))

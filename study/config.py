@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, MinLen
+from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import StringConstraints
 
-from search_spaces.space import Space, read_entries
+from search_spaces.space import Int, Space, read_entries
 from trainers.addresses import joined
 from trainers.config import (
     AugmentConfig,
+    EvaluationSplit,
     TeacherFile,
     TrainConfig,
     TrialConfig,
@@ -29,6 +30,9 @@ TEACHER = "teacher"
 """Name of the arm whose one trial trains the teacher; no arm of a file may have it."""
 
 Placement = Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"]
+REPLICATE = "replicate"
+"""The one parameter of a replicated arm: r of the replicate whose seeds are the study's plus r."""
+
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
 
 
@@ -36,8 +40,11 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_le
 class ArmConfig:
     """One way to train, and what is searched in it.
 
+    An arm without a space is replicated: it trains one setting with the seeds `seed`, `seed + 1`, ... of the study, one
+    trial each and none stopped early, so that trials of equal seeds in different arms are paired.
+
     Attributes:
-        trials: trials that end COMPLETE or PRUNED; failed ones are replaced.
+        trials: trials that end COMPLETE or PRUNED; failed ones are replaced, replicates by their like.
         space: names or files of search spaces; their union is searched.
         task: weighting of the task loss.
         methods: distillation methods by name.
@@ -46,13 +53,18 @@ class ArmConfig:
     """
 
     trials: Annotated[int, Ge(1)]
-    space: Annotated[tuple[str, ...], MinLen(1)]
+    space: tuple[str, ...] = ()
     task: Annotated[Any, OneOf("trainers.difficulty", "weighting")] = field(
         default_factory=lambda: implementations("trainers.difficulty")["uniform"].Config()
     )
     methods: Annotated[Mapping[str, Any], SomeOf("trainers.methods")] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
     enqueue: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def replicated(self) -> bool:
+        """Whether the arm searches nothing and only repeats its setting with other seeds."""
+        return not self.space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +73,14 @@ class TeacherConfig:
 
     Attributes:
         file: a teacher's file; it wins over `model`.
+        sha256: of that file, where it must be this one.
         model: network to train as a teacher when no `file` is named.
         train: how; required with `model`.
         folder: where trained teachers are kept, by the content of what trained them, for other studies to reuse.
     """
 
     file: str | None = field(default=None, metadata={"location": True})
+    sha256: str | None = None
     model: Annotated[Any, OneOf("trainers.models", "architecture")] | None = None
     train: TrainConfig | None = None
     folder: str = field(default="runs/teachers", metadata={"location": True})
@@ -133,16 +147,40 @@ class ExecutionConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Replicated:
+    """What an arm trains again.
+
+    Attributes:
+        study: whose setting it is, by name and by its folder then.
+        arm: of that study.
+        trial: the first trial there that had the setting.
+        config_hash: of that trial.
+        miou_percent: what the setting scored there, by that study's objective; the mean over its trials.
+    """
+
+    study: str
+    folder: str = field(metadata={"location": True})
+    arm: str
+    trial: Annotated[int, Ge(0)]
+    config_hash: str
+    miou_percent: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyConfig:
     """One study.
 
     Attributes:
         name: also names the study's folder and its Optuna studies.
+        evaluate_on: the images that the search is judged by: the validation split, the test split, or the holdout. What
+            a search has found by the holdout can be judged by the validation split, which it has not seen.
+        holdout: share of the training images that no trial, and no teacher, is trained on.
         seed: of samplers and, through `data_seed` and `init_seed`, of every trial.
         storage: "journal" for a file in the study's folder, or an RDB URL that Optuna knows.
         objective: what Optuna maximises: the mIoU of the last evaluation, or of the best one (optimistic).
         startup_trials: trials of an arm before TPE takes over from random sampling.
         spaces: what the files that the arms name said when the study began; filled in by `with_spaces`.
+        replicates: which trials of another study its arms repeat; filled in by `study.replicate`.
     """
 
     name: Name
@@ -152,6 +190,8 @@ class StudyConfig:
     train: TrainConfig
     arms: Annotated[Mapping[Name, ArmConfig], MinLen(1)]
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    evaluate_on: EvaluationSplit = "val"
+    holdout: Annotated[float, Ge(0), Le(0.5)] = 0.0
     seed: Annotated[int, Ge(0)] = 0
     storage: str = "journal"
     objective: Literal["last", "best"] = "last"
@@ -159,6 +199,7 @@ class StudyConfig:
     pruning: PruningConfig = field(default_factory=PruningConfig)
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     spaces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    replicates: Mapping[Name, Replicated] = field(default_factory=dict)
 
     def with_spaces(self) -> "StudyConfig":
         """The study with the content of every space it searches, so that a change of the files does not reach it.
@@ -170,12 +211,15 @@ class StudyConfig:
         return replace(self, spaces={name: self.spaces.get(name) or read_entries(name) for name in names})
 
     def trial(self, arm: str, values: Mapping[str, Any], teacher: TeacherFile | None) -> TrialConfig:
-        """The trial of an arm with these searched values by path.
+        """The trial of an arm with these searched values by path, or of a replicate.
 
         Raises:
             ConfigError: where a value does not fit.
         """
         trial = {**self.unsearched(arm), "teacher": plain(teacher) if self.needs_teacher(arm) else None}
+        if self.arms[arm].replicated:
+            seed = self.seed + values.get(REPLICATE, 0)
+            trial, values = {**trial, "data_seed": seed, "init_seed": seed}, {}
         for path, value in {**self.arms[arm].fixed, **values}.items():
             trial = replaced(trial, path, value)
         return parse(TrialConfig, trial)
@@ -208,11 +252,16 @@ class StudyConfig:
             "augment": plain(self.augment),
             "data_seed": self.seed,
             "init_seed": self.seed,
+            "evaluate_on": self.evaluate_on,
+            "holdout": self.holdout,
         }
 
     def space(self, arm: str) -> Space:
-        """What an arm searches."""
-        return Space.load(*self.arms[arm].space, kept=self.spaces)
+        """What an arm searches; of a replicated one, which replicate a trial is."""
+        chosen = self.arms[arm]
+        if chosen.replicated:
+            return Space({REPLICATE: Int(low=0, high=max(1, chosen.trials - 1), default=0)})
+        return Space.load(*chosen.space, kept=self.spaces)
 
     def needs_teacher(self, arm: str) -> bool:
         chosen = self.arms[arm]

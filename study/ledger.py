@@ -26,7 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces.space import Space
 from study.changes import record, refuse_another
-from study.config import TEACHER, StudyConfig
+from study.config import REPLICATE, TEACHER, StudyConfig
 from study.journal import BEGAN, JOURNAL, RUN, mend
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -96,6 +96,7 @@ class ArmLedger:
         self.arm, self.study, self.space, self.budget = arm, study, space, budget
         self.max_failed, self.max_attempts = config.max_failed(arm), config.execution.max_attempts
         self._config = config
+        self._replicated = arm != TEACHER and config.arms[arm].replicated
         self._live: dict[int, optuna.Trial] = {}
         self._pruner = _pruner(config, arm)
         self._stands: _Standing | None = None
@@ -126,6 +127,10 @@ class ArmLedger:
     def retry_failed(self) -> int:
         """Have every failed trial run again, also beyond the budget; says how many there are."""
         again = failed(self.study.get_trials(deepcopy=False))
+        if self._replicated:
+            missing = self._missing()
+            last = {trial.params[REPLICATE]: trial for trial in again}
+            again = [trial for number, trial in last.items() if number in missing]
         for trial in again:
             self.study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
         self._stands = None
@@ -160,10 +165,18 @@ class ArmLedger:
             return self._repeat(retries[0])
         if self.exhausted:
             return None
+        if self._replicated and (missing := self._missing()):
+            self.study.enqueue_trial({REPLICATE: missing[0]})
         waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         number = waiting[0].number if waiting else len(self.study.get_trials(deepcopy=False))
         self.study.sampler = self._sampler(number)
         return self._start(self.study.ask(), 1)
+
+    def _missing(self) -> list[int]:
+        """The replicates that neither ended well nor run nor wait to be run, in order."""
+        trials = self.study.get_trials(deepcopy=False)
+        there = {_replicate(trial) for trial in trials if trial.state != TrialState.FAIL}
+        return [number for number in range(self.budget) if number not in there]
 
     def _adopt(self, orphan: FrozenTrial) -> Asked | None:
         # one that died before it was started has no run noted
@@ -204,7 +217,10 @@ class ArmLedger:
         return Asked(arm=self.arm, number=trial.number, attempt=attempt, values=values, retry_of=repeated)
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        """A sampler seeded by the number of the trial, so that a restart goes on as if there had been none."""
+        """A sampler seeded by the number of the trial, so that a restart goes on as if there had been none.
+
+        Replicates are not sampled: each is enqueued before it is asked for.
+        """
         key = f"{self._config.seed}/{self.arm}/{number}"
         seed = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=4).digest(), "little")
         with warnings.catch_warnings():
@@ -255,14 +271,27 @@ class ArmLedger:
         return self.space.distributions() if self.space else {}
 
 
+def _replicate(trial: FrozenTrial) -> int | None:
+    """Which replicate a trial is, also of one that is enqueued and not begun."""
+    enqueued: Mapping[str, int] = trial.system_attrs.get("fixed_params", {})
+    return trial.params.get(REPLICATE, enqueued.get(REPLICATE))
+
+
 def failed(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The failed ones among an arm's trials that were not run again."""
+    """The failed ones among an arm's trials that were not run again; of a replicate, all go with its last one."""
     repeated = {trial.user_attrs.get(RETRY_OF) for trial in trials}
-    return [trial for trial in trials if trial.state == TrialState.FAIL and trial.number not in repeated]
+    last = {_replicate(trial): trial.number for trial in trials if trial.number in repeated}
+    return [
+        trial
+        for trial in trials
+        if trial.state == TrialState.FAIL
+        and trial.number not in repeated
+        and (REPLICATE not in trial.params or trial.number > last.get(trial.params[REPLICATE], -1))
+    ]
 
 
 def _pruner(config: StudyConfig, arm: str) -> BasePruner:
-    if arm == TEACHER or config.pruning.reduction_factor == 0:
+    if arm == TEACHER or config.arms[arm].replicated or config.pruning.reduction_factor == 0:
         return NopPruner()
     return SuccessiveHalvingPruner(min_resource=config.grace(arm), reduction_factor=config.pruning.reduction_factor)
 
@@ -289,7 +318,7 @@ def open_arms(config: StudyConfig, folder: Path, *, with_teacher: bool) -> dict[
     for name, arm in config.arms.items():
         space = config.space(name)
         study = _open_study(config, name, storage)
-        first = [space.defaults(), *arm.enqueue]
+        first = () if arm.replicated else (space.defaults(), *arm.enqueue)
         for values in first[len(study.get_trials(deepcopy=False)) :]:
             study.enqueue_trial(dict(values))
         arms[name] = ArmLedger(

@@ -29,9 +29,10 @@ def facts(
         trial: the configuration in that checkpoint.
         environment: row of the environment table.
     """
+    scored = f"{trial.evaluate_on} mIoU {_percent(metrics['val/miou_percent'])}"
     said = {
         **_trial(config, row),
-        "checkpoint": f"iteration {metrics['iteration']}, val mIoU {_percent(metrics['val/miou_percent'])}",
+        "checkpoint": f"iteration {metrics['iteration']}, {scored}",
         **_parts(trial),
         "searched values": json.dumps({n: row[n] for n in row if n.startswith("param/") and row[n] is not None}),
         "trained": f"{row['started']:%Y-%m-%d %H:%M} to {row['ended']:%Y-%m-%d %H:%M} UTC",
@@ -48,13 +49,14 @@ def facts(
 
 
 def _trial(config: StudyConfig, row: Mapping[str, Any]) -> dict[str, str]:
+    score, chosen = f"{config.evaluate_on} mIoU", "(optimistic, because it was chosen)"
     return {
         "study": config.name,
         "arm": row["arm"],
         "trial": f"{row['trial']}, {row['state']} after {row['iterations']} of {row['budget']} iterations",
         "configuration": f"sha256 {row['config_hash']}",
-        "val mIoU, last evaluation": _percent(row["last_miou_percent"]),
-        "val mIoU, best evaluation": f"{_percent(row['best_miou_percent'])} (optimistic, because it was chosen)",
+        f"{score}, last evaluation": _percent(row["last_miou_percent"]),
+        f"{score}, best evaluation": f"{_percent(row['best_miou_percent'])} {chosen}",
     }
 
 

@@ -11,9 +11,9 @@ from study.single import arm_trial
 from trainers import position as networks
 from trainers import teacher as teachers
 from trainers.config import TrialConfig
+from trainers.data.splits import judging_images, training_images
 from trainers.lessons import lessons_of
 from trainers.methods.idd import Config
-from trainers.registry import module_of
 
 
 class Found(NamedTuple):
@@ -58,8 +58,8 @@ def _reads_positions(trial: TrialConfig) -> bool:
 def _found(arm: str, trial: TrialConfig) -> Found:
     assert trial.teacher is not None
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dataset = module_of(trial.data).Dataset
-    training, validation = (dataset(trial.data, split) for split in ("train", "val"))
+    training = training_images(trial.data, holdout=trial.holdout)
+    validation = judging_images(trial.data, trial.evaluate_on, holdout=trial.holdout)
     lessons = lessons_of(trial, training, device)
     idd: Config = trial.methods["idd"]
     teacher = teachers.load(Path(trial.teacher.path), class_names=training.class_names)

@@ -45,7 +45,7 @@ class StudyTeacher:
         known = json.loads(self._note.read_text()) if self._note.exists() else None
         path = Path(known["path"]) if known else teacher_path(self._config)
         if known or config.teacher.file or path.exists():
-            self._use(path, expected=known["sha256"] if known else None)
+            self._use(path, expected=known["sha256"] if known else config.teacher.sha256)
 
     @property
     def file(self) -> TeacherFile | None:

@@ -2,7 +2,8 @@
 
 Reading is strict: unknown keys, wrong types and values out of range are refused, all at once, each with its path.
 Nothing is inherited or interpolated; what a file says is what runs. Where files lie is part of the configuration too,
-but not of its hash, so that a moved dataset or teacher is still the same trial.
+but not of its hash, so that a moved dataset or teacher is still the same trial. A field that came later is left out of
+the hash at its default, so that trials and teachers from before it keep theirs.
 """
 
 import dataclasses
@@ -21,6 +22,11 @@ from trainers.addresses import is_url
 from trainers.registry import OneOf, SomeOf, nearest
 
 T = TypeVar("T")
+
+EvaluationSplit = Literal["val", "test", "holdout"]
+
+LATER = {"later": True}
+"""Metadata of a field that came after trials had been hashed without it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +120,8 @@ class TrialConfig:
         teacher: needed by every method and by weightings that look at the teacher.
         data_seed: order, crop, scale and flip of the samples; shared by trials that are compared.
         init_seed: initial weights and dropout; differs between replicates.
+        evaluate_on: the images that the trial is judged on; its metrics are called `val/...` whichever they are.
+        holdout: share of the training images that are left out of training, by their names; "holdout" judges on them.
     """
 
     data: Annotated[Any, OneOf("trainers.data", "name")]
@@ -125,6 +133,8 @@ class TrialConfig:
     teacher: TeacherFile | None = None
     data_seed: Annotated[int, Ge(0)] = 0
     init_seed: Annotated[int, Ge(0)] = 0
+    evaluate_on: EvaluationSplit = field(default="val", metadata=LATER)
+    holdout: Annotated[float, Ge(0), Le(0.5)] = field(default=0.0, metadata=LATER)
 
 
 class ConfigError(ValueError):
@@ -240,21 +250,25 @@ def canonical_json(config: object) -> str:
 
 
 def content_hash(config: object) -> str:
-    """SHA-256 of the canonical JSON without the fields that only say where something lies."""
+    """SHA-256 of the canonical JSON of `identity`."""
     text = json.dumps(identity(config), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def identity(config: object) -> Any:
-    """As `plain`, without the fields that only say where something lies."""
+    """As `plain`, without the fields that only say where something lies, and without later ones at their defaults."""
     if dataclasses.is_dataclass(config):
-        kept = [f for f in dataclasses.fields(config) if not f.metadata.get("location")]
+        kept = [f for f in dataclasses.fields(config) if not f.metadata.get("location") and not _unset(config, f)]
         return {f.name: identity(getattr(config, f.name)) for f in kept}
     if isinstance(config, Mapping):
         return {key: identity(value) for key, value in config.items()}
     if isinstance(config, list | tuple):
         return [identity(value) for value in config]
     return config
+
+
+def _unset(config: object, later: "dataclasses.Field[Any]") -> bool:
+    return bool(later.metadata.get("later")) and getattr(config, later.name) == later.default
 
 
 def absolute(config: T) -> T:

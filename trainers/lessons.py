@@ -82,5 +82,6 @@ def lessons_of(
         "data": identity(config.data),
         "augment": identity(config.augment),
         "data_seed": config.data_seed,
+        **({"holdout": config.holdout} if config.holdout else {}),
     }
     return Lessons(teacher=teacher, batches=batches, identity=decisive, teacher_file=path, device=device)

@@ -21,6 +21,7 @@ from trainers.config import TrainConfig, TrialConfig
 from trainers.context import TrialContext
 from trainers.data import SegmentationDataset
 from trainers.data.order import generator
+from trainers.data.splits import judging_images, training_images
 from trainers.data.transforms import Normalisation, training_batches
 from trainers.difficulty.class_shares import mask_metrics
 from trainers.distiller import Distiller
@@ -30,7 +31,6 @@ from trainers.memory import forget_peak, peak_mib
 from trainers.methods import Opponent
 from trainers.objective import Objective
 from trainers.opponents import OpponentTraining
-from trainers.registry import module_of
 from trainers.reports import Reports
 from trainers.teacher import Teacher
 
@@ -113,12 +113,12 @@ def _is_evaluation(iteration: int, config: TrainConfig) -> bool:
 
 
 def _prepare(config: TrialConfig, context: TrialContext, loader_workers: int) -> tuple[Parts, TrainState]:
-    dataset = module_of(config.data).Dataset
-    train_data, val_data = dataset(config.data, "train"), dataset(config.data, "val")
+    train_data = training_images(config.data, holdout=config.holdout)
+    val_data = judging_images(config.data, config.evaluate_on, holdout=config.holdout)
     if not len(train_data) or not len(val_data):
         raise ValueError(
             f"both splits must hold images, but {config.data.name} has {len(train_data)} for training and "
-            f"{len(val_data)} for validation; complete the dataset"
+            f"{len(val_data)} for {config.evaluate_on}; complete the dataset"
         )
     # on GPUs batch normalisation is synchronised over the ranks
     share = config.train.batch // (1 if context.device.type == "cuda" else context.world_size)
@@ -305,7 +305,8 @@ def _metrics(parts: Parts, state: TrainState, evaluation: Evaluation, step_ms: f
     miou, best = evaluation.miou_percent, float(state.metrics.get("best/miou_percent", -1))
     if math.isnan(miou):
         raise ValueError(
-            f"the validation split must have labelled pixels, but {parts.config.data.name}'s has none; check its labels"
+            f"the images that a trial is judged on must have labelled pixels, but {parts.config.data.name}'s "
+            f"{parts.config.evaluate_on} has none; check its labels"
         )
     is_best = miou > best
     optimizer = parts.config.train.optimizer

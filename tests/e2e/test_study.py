@@ -254,3 +254,21 @@ def test_a_row_of_the_papers_trains_on_two_workers(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for term in ("task/main", "kd/pixel", "cirkd/minibatch", "cirkd/pixel_memory", "cirkd/region_memory"):
         assert f"train/term/{term}: " in done.stdout
+
+
+def test_the_best_settings_are_trained_again_in_pairs(finished: Path, tmp_path: Path) -> None:
+    asked = ("replicate", finished, "--top", 1, "--seeds", 2, "--out", tmp_path / "again")
+    for _ in range(2):  # a second time there is nothing left to do
+        done = kdstudy(*asked, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert_consistent(tmp_path / "again")
+    rows = trial_rows(tmp_path / "again")
+    other = next(arm for arm in {row["arm"] for row in rows} if arm != "baseline")
+    assert [(row["arm"], row["param/replicate"]) for row in rows] == [
+        ("baseline", 0), ("baseline", 1), (other, 0), (other, 1),
+    ]  # fmt: skip
+    assert all(row["state"] == "COMPLETE" for row in rows)
+    source = {(row["arm"], row["trial"]): row for row in trial_rows(finished)}
+    arm, _, number = other.rpartition("-")
+    settings = {**json.loads(source[arm, int(number)]["config"]), "init_seed": 1001, "data_seed": 1001}
+    assert json.loads(rows[2]["config"]) == settings

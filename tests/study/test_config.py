@@ -186,6 +186,17 @@ FAULTS: dict[str, tuple[dict[str, Any], list[str]]] = {
             "arms.baseline: train.optimizer.lrr: no such key; did you mean 'lr'?",
         ],
     ),
+    "what has no place in an arm without a space": (
+        {"arms__baseline": {"trials": 2, "enqueue": [{"train/optimizer/lr": 1}], "fixed": {"init_seed": 3}}},
+        [
+            "arms.baseline.enqueue: is for arms that search, but this one has no space; add one, or use fixed",
+            "arms.baseline.fixed: init_seed is what tells replicates apart; leave it out, or change the study's seed",
+        ],
+    ),
+    "a holdout of nothing": (
+        {"evaluate_on": "holdout"},
+        ["evaluate_on: a holdout must hold training images out, but got holdout=0; set holdout to a share such as 0.2"],
+    ),
     "a weighting that does not fit the dataset, beside another fault": (
         {"arms__baseline__task": {"weighting": "uniform", "class_weights": [1, 2]}, "data": CAMVID},
         [
@@ -328,6 +339,22 @@ def test_arms_have_their_trials_of_one_seed_and_their_teacher(config: Reader) ->
     plain = study.trial("baseline", {"train/optimizer/lr": 0.1}, file)
     assert plain.teacher is None
     assert (plain.train.optimizer.lr, plain.train.optimizer.momentum) == (0.1, 0.5)
+
+
+def test_what_is_held_out_is_so_for_every_arm_and_for_the_teacher(config: Reader) -> None:
+    study = config(evaluate_on="holdout", holdout=0.3)
+    trials = [study.trial("baseline", {}, None), study.teacher_trial()]
+    assert {(trial.evaluate_on, trial.holdout) for trial in trials} == {("holdout", 0.3)}
+
+
+def test_replicates_of_equal_number_have_equal_seeds_in_every_arm(config: Reader) -> None:
+    study = config(seed=7, arms__one={"trials": 3}, arms__other={"trials": 3, "fixed": {"train/optimizer/lr": 0.1}})
+    for number in range(3):
+        trials = [study.trial(arm, {"replicate": number}, None) for arm in ("one", "other")]
+        assert {(trial.data_seed, trial.init_seed) for trial in trials} == {(7 + number, 7 + number)}
+        assert trials[1].train.optimizer.lr == 0.1
+    assert study.space("one").defaults() == {"replicate": 0}
+    assert study.grace("one") == study.train.evaluate_every
 
 
 def validate(study: Path) -> "subprocess.CompletedProcess[str]":

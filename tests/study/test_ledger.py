@@ -294,12 +294,78 @@ def test_only_starts_that_came_to_no_evaluation_count_against_a_trial(config: Re
     assert start(opened(study, tmp_path)).number == 1, "killed twice in a row without an evaluation"
 
 
+REPEATED = {"trials": 3, "methods": {"kd": {}}}
+
+
+def replicates(ledger: ArmLedger, state: TrialState) -> list[int]:
+    return [trial.params["replicate"] for trial in ledger.study.get_trials(states=(state,))]
+
+
+def test_an_arm_without_a_space_repeats_one_setting(stored: Reader, tmp_path: Path) -> None:
+    ledger = opened(stored(arms__again=REPEATED, startup_trials=1), tmp_path, "again")
+    asked = [start(ledger) for _ in range(3)]
+    assert [a.values for a in asked] == [{"replicate": 0}, {"replicate": 1}, {"replicate": 2}]
+    assert ledger.ask() is None
+    for a in asked:
+        end(ledger, a, value=20.0)
+    # a raised budget adds the ones that are missing, however often the ledger is opened
+    for number in range(3, 9):
+        ledger = opened(stored(arms__again={**REPEATED, "trials": 9}, startup_trials=1), tmp_path, "again")
+        added = start(ledger)
+        assert (added.number, added.values) == (number, {"replicate": number})
+        end(ledger, added, value=20.0)
+    assert ledger.finished and ledger.ask() is None
+
+
+def test_a_failed_replicate_is_tried_again_and_never_replaced_by_another(stored: Reader, tmp_path: Path) -> None:
+    config = stored(arms__again=REPEATED, execution={"max_failed": 3})
+    ledger = opened(config, tmp_path, "again")
+    first, second = start(ledger), start(ledger)
+    end(ledger, second, TrialState.FAIL)
+    end(ledger, first, value=20.0)
+    for _ in range(2):
+        again = start(ledger)
+        assert again.values == {"replicate": 1}
+        end(ledger, again, TrialState.FAIL)
+    assert ledger.given_up and ledger.ask() is None
+    # asked for explicitly, it is run once more, and its failures no longer count
+    assert (ledger.retry_failed(), ledger.given_up) == (1, False)
+    repeated = start(opened(config, tmp_path, "again"))
+    assert (repeated.values, repeated.retry_of) == ({"replicate": 1}, 3)
+    ledger = opened(config, tmp_path, "again")
+    end(ledger, start(ledger), value=20.0)
+    assert ledger.retry_failed() == 0, "every replicate that failed has ended well since"
+    end(ledger, start(ledger), value=20.0)
+    assert ledger.finished and ledger.ask() is None
+    assert replicates(ledger, TrialState.COMPLETE) == [0, 1, 2]
+
+
+def test_a_replicate_that_a_dead_driver_left_or_had_only_enqueued_is_not_drawn_anew(
+    config: Reader, tmp_path: Path
+) -> None:
+    study = config(arms__again=REPEATED)
+    dead = opened(study, tmp_path, "again")
+    start(dead)
+    dead.study.enqueue_trial({"replicate": 1})
+    ledger = opened(study, tmp_path, "again")
+    adopted = start(ledger)
+    assert (adopted.number, adopted.attempt, adopted.values) == (0, 2, {"replicate": 0})
+    assert [start(ledger).values["replicate"] for _ in range(2)] == [1, 2]
+    assert ledger.ask() is None
+
+
+def test_replicates_are_never_stopped_early(config: Reader, tmp_path: Path) -> None:
+    study = config(arms__baseline={"trials": 9}, pruning={"reduction_factor": 2})
+    assert set(decisions(study, tmp_path / "replicates", reopen=False).values()) == {END}
+
+
 @pytest.mark.parametrize(
     ("changes", "fields"),
     [
         ({"train__batch": 8, "seed": 2}, ["seed", "train.batch"]),
         ({"arms__rdd__methods": {"kd": {"temperature": 2.0}}}, ["arms.rdd.methods.kd.temperature"]),
         ({"arms__rdd__methods": {"kd": {}, "at": {}}}, ["arms.rdd.methods.at"]),
+        ({"evaluate_on": "holdout", "holdout": 0.3}, ["evaluate_on", "holdout"]),
         ({"execution": {"gpus_per_worker": 1}}, ["execution.gpus_per_worker"]),
         ({"arms__rdd__trials": 9, "execution": {"engine": "inline"}, "data__val_images": 8}, []),
     ],

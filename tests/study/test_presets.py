@@ -6,9 +6,13 @@ from typing import Any
 import pytest
 import yaml
 
+from analysis.ablation import ablations
+from analysis.studies import open_study
 from study.config import StudyConfig
 from study.loading import PRESETS, load
-from trainers.config import TeacherFile
+from study.tables import TableWriter, trials_schema
+from tests.analysis.test_queries import trial
+from trainers.config import TeacherFile, canonical_json
 from trainers.context import LocalContext
 from trainers.loop import train
 from trainers.registry import implementations
@@ -44,6 +48,38 @@ def test_both_sizes_have_the_same_arms() -> None:
             del arm["trials"]
             arm.pop("enqueue", None)
     assert small == large
+
+
+@pytest.mark.parametrize(
+    ("small", "large", "tables"),
+    [
+        ("camvid-ablation", "cityscapes-ablation-paper", ["rdd-5", "rdd-6", "rdd-7", "rdd-8", "rdd-9"]),
+        ("camvid-ablation-idd", "cityscapes-ablation-idd-paper", ["idd-1"]),
+    ],
+)
+def test_the_ablation_presets_fill_every_line_of_their_tables(
+    small: str, large: str, tables: list[str], teacher_file: Path, tmp_path: Path
+) -> None:
+    """And nothing else: every arm stands in a line."""
+    arms = [yaml.safe_load((PRESETS / f"{preset}.yaml").read_text())["arms"] for preset in (small, large)]
+    assert arms[0] == arms[1]
+    config = load(small, [SHRUNKEN[0], f"teacher.file={teacher_file}"])
+    rows = []
+    for arm in config.arms:
+        for number in range(config.arms[arm].trials):
+            planned = config.trial(arm, {"replicate": number}, TeacherFile(path=str(teacher_file)))
+            rows.append({**trial(arm, number, 20.0 + number), "config": canonical_json(planned)})
+    with TableWriter(tmp_path / "tables", trials_schema({})) as writer:
+        writer.append(rows)
+    (tmp_path / "study.json").write_text(canonical_json(config))
+    found = {table.published.name: table for table in ablations(open_study(tmp_path))}
+    used = set()
+    for name in tables:
+        for cell in found[name].cells:
+            assert cell.mean is not None and cell.mean.n == 3, (name, cell.line.label)
+            assert cell.gain is None or (cell.gain.paired and cell.gain.interval is not None)
+            used |= {run.arm for run in cell.runs}
+    assert used == set(config.arms)
 
 
 @pytest.mark.parametrize("row", ROWS)

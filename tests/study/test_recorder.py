@@ -265,6 +265,19 @@ def test_the_configuration_in_a_row_is_the_trial(driver: Driver) -> None:
         assert json.loads(json.dumps(row)) == row
 
 
+def test_a_replicate_is_a_column_of_its_row(config: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "release", lambda _: None)
+    driver = Driver(config(arms={"again": {"trials": 2, "methods": {"kd": {}}}}), tmp_path)
+    for _ in range(2):
+        trial = driver.start()
+        driver.result(trial, final=True)
+        driver.recorder.on_trial_complete(0, [], trial)
+    rows = driver.rows("trials")
+    assert [row["param/replicate"] for row in rows] == [0, 1]
+    seeds = [json.loads(row["config"])["init_seed"] for row in rows]
+    assert seeds == [driver.config.seed, driver.config.seed + 1]
+
+
 def test_rows_that_a_killed_driver_did_not_write_are_completed_once(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,6 +141,8 @@ def test_the_hash_ignores_where_things_lie(path: str) -> None:
         ("methods/kd", {}),
         ("data_seed", 1),
         ("init_seed", 1),
+        ("evaluate_on", "test"),
+        ("holdout", 0.1),
     ],
 )
 def test_the_hash_changes_with_everything_else(path: str, value: Any) -> None:

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from trainers.data import IGNORE, Array
+from trainers.data import IGNORE, Array, Split
 from trainers.data.export import Export, Kind
 from trainers.data.transforms import Normalisation
 from trainers.evaluation import TOGETHER, Evaluation, evaluate
@@ -25,6 +25,7 @@ class MixedSizes:
     class_names: ClassVar[tuple[str, ...]] = ("one", "two", "three", "four")
     palette: ClassVar[tuple[tuple[int, int, int], ...]] = ((1, 2, 3), (4, 5, 6), (7, 8, 9), (10, 11, 12))
     ids: ClassVar[tuple[int, ...]] = (7, 1, 200, 3)
+    labelled: ClassVar[tuple[Split, ...]] = ("val",)
 
     def __len__(self) -> int:
         return len(SIZES)

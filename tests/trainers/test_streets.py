@@ -62,10 +62,10 @@ def test_an_image_does_not_depend_on_how_many_there_are_or_which_was_loaded_befo
 
 def test_no_two_images_are_alike_within_and_between_splits() -> None:
     seen = set()
-    for split in ("train", "val"):
-        dataset = Dataset(Config(train_images=20, val_images=20), split)
+    for split in ("train", "val", "test"):
+        dataset = Dataset(Config(train_images=20, val_images=20, test_images=20), split)
         seen |= {dataset.load(index)[0].tobytes() for index in range(20)}
-    assert len(seen) == 40
+    assert len(seen) == 60
 
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (64, 32), (96, 128), (192, 256)])

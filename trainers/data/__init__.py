@@ -20,6 +20,8 @@ class SegmentationDataset(Protocol):
     """One RGB colour per class, for pictures."""
     ids: ClassVar[tuple[int, ...]]
     """The value that stands for each class in the dataset's own label files, and so in exported predictions."""
+    labelled: ClassVar[tuple[Split, ...]]
+    """The splits whose labels are published."""
 
     def __len__(self) -> int: ...
 

@@ -48,6 +48,7 @@ class Dataset(FileDataset):
     )  # fmt: skip
     ids: ClassVar[tuple[int, ...]] = tuple(range(11))
     published: ClassVar[Mapping[Split, int]] = {"train": 367, "val": 101, "test": 233}
+    labelled: ClassVar[tuple[Split, ...]] = ("train", "val", "test")
     remedy: ClassVar[str] = "use the SegNet layout's annotations"
 
     def __init__(self, config: Config, split: Split) -> None:

@@ -64,6 +64,7 @@ class FileDataset:
     ids: ClassVar[tuple[int, ...]]
     published: ClassVar[Mapping[Split, int]]
     """Number of images of each split as published."""
+    labelled: ClassVar[tuple[Split, ...]] = ("train", "val")
     remedy: ClassVar[str]
     """Where a label file comes from that is as published."""
 

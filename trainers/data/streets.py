@@ -6,12 +6,13 @@ its split, its index and the size; sizes of one shape show the same scenes. It s
 measured on it says anything about real streets.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal, get_args
 
 import annotated_types as at
 import numpy as np
 
+from trainers.config import LATER
 from trainers.data import Array, Split, street_classes
 from trainers.data.street_photo import photograph
 from trainers.data.street_scene import draw_street
@@ -28,12 +29,14 @@ class Config:
         size: height and width of every image, in pixels.
         train_images: number of images to train on; more of them leave the first ones as they are.
         val_images: number of images to validate on.
+        test_images: number of images that are in neither.
     """
 
     name: Literal["streets"] = "streets"
     size: tuple[Side, Side] = (96, 128)
     train_images: Annotated[int, at.Ge(1)] = 200
     val_images: Annotated[int, at.Ge(1)] = 60
+    test_images: Annotated[int, at.Ge(1)] = field(default=60, metadata=LATER)
 
 
 class Dataset:
@@ -42,14 +45,12 @@ class Dataset:
     class_names: ClassVar[tuple[str, ...]] = street_classes.NAMES
     palette: ClassVar[tuple[tuple[int, int, int], ...]] = street_classes.PALETTE
     ids: ClassVar[tuple[int, ...]] = tuple(range(len(street_classes.NAMES)))
+    labelled: ClassVar[tuple[Split, ...]] = get_args(Split)
 
     def __init__(self, config: Config, split: Split) -> None:
         self.size = config.size
         self.split = split
-        images: dict[Split, int] = {"train": config.train_images, "val": config.val_images}
-        if split not in images:
-            raise ValueError(f"a split of streets must be one of {', '.join(images)}, but got {split}; choose another")
-        self.images = images[split]
+        self.images: int = getattr(config, f"{split}_images")
 
     def __len__(self) -> int:
         return self.images

@@ -1,0 +1,84 @@
+"""Which images a trial learns from and which it is judged on: a dataset's splits, or a holdout of its training images.
+
+A holdout leaves a dataset's validation split to judge what a search has found by images that it has not seen. Whether
+an image is held out depends on its name alone, so all studies with one share hold out the same images, and a larger
+share holds out those of a smaller one and more. Where training images are frames of videos, as CamVid's, neighbours
+fall on both sides: a holdout's score is then nearer to that of the training images than the validation split's is.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Literal, cast
+
+from trainers.data import Array, SegmentationDataset
+from trainers.registry import module_of
+
+SALT = "kdstudy holdout"
+
+Judged = Literal["train", "val", "test", "holdout"]
+
+
+class Part:
+    """Some images of a split, a `SegmentationDataset`."""
+
+    def __init__(self, whole: SegmentationDataset, indices: Sequence[int]) -> None:
+        self.class_names, self.palette, self.ids = whole.class_names, whole.palette, whole.ids
+        self._whole, self._indices = whole, tuple(indices)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def image_name(self, index: int) -> str:
+        return self._whole.image_name(self._indices[index])
+
+    def load(self, index: int) -> tuple[Array, Array]:
+        return self._whole.load(self._indices[index])
+
+
+def is_held_out(name: str, share: float) -> bool:
+    """Whether the image of this name is among those that a holdout of `share` leaves out of training."""
+    digest = hashlib.blake2b(f"{SALT}/{name}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") < share * 2**64
+
+
+def training_images(data: Any, *, holdout: float = 0.0) -> SegmentationDataset:
+    """The training split of a dataset's configuration, without what is held out.
+
+    Raises:
+        ValueError: the dataset is not there, or nothing is left.
+    """
+    whole: SegmentationDataset = module_of(data).Dataset(data, "train")
+    return _part(whole, holdout, held_out=False) if holdout else whole
+
+
+def judging_images(data: Any, split: Judged, *, holdout: float = 0.0) -> SegmentationDataset:
+    """The images that a trial is judged on.
+
+    Raises:
+        ValueError: the dataset is not there, no labels of this split are published, or nothing is held out.
+    """
+    dataset = module_of(data).Dataset
+    if split == "holdout":
+        if not holdout:
+            raise ValueError(
+                "a holdout must hold training images out, but got holdout=0; set holdout to a share such as 0.2"
+            )
+        return _part(dataset(data, "train"), holdout, held_out=True)
+    if split not in dataset.labelled:
+        raise ValueError(
+            f"a trial must be judged on a split with labels, but none are published for {data.name}'s {split} split; "
+            f"choose {' or '.join(dataset.labelled)}, or hand predictions in: kdstudy evaluate --split test --export"
+        )
+    judged: SegmentationDataset = dataset(data, split)
+    return judged
+
+
+def _part(whole: SegmentationDataset, share: float, *, held_out: bool) -> SegmentationDataset:
+    indices = [i for i in range(len(whole)) if is_held_out(whole.image_name(i), share) == held_out]
+    if not indices:
+        raise ValueError(
+            f"a holdout must leave images on both sides, but holdout={share} of {len(whole)} training images does not; "
+            "change the share, or take more images"
+        )
+    # the names of the classes are the class's own in other datasets, and here the instance's
+    return cast(SegmentationDataset, Part(whole, indices))
