@@ -73,7 +73,7 @@ def _counts(arm: Mapping[str, Any]) -> tuple[str, ...]:
 def _cost(study: Mapping[str, Any]) -> str:
     return (
         f"{study['trials']} trials, {study['seconds'] / 3600:.2f} hours of trials, "
-        f"{study['gpu_seconds'] / 3600:.2f} GPU-hours, the teacher's included where the study trained it"
+        f"{study['gpu_seconds'] / 3600:.2f} GPU-hours"
     )
 
 
