@@ -11,6 +11,8 @@ from analysis.runs import Runs, best_runs, pair_runs
 from analysis.statistics import Difference, Interval, difference_over_images
 from analysis.studies import PARAMETER, Study
 
+REPLICATE = "replicate"
+"""The folder in a study's that holds its replicates, and the parameter that numbers them."""
 FAMILY_LEVEL = 0.05
 """How often a study without any true difference may call a setting different."""
 
@@ -57,11 +59,13 @@ class Standings:
     """The settings of a study.
 
     Attributes:
+        split: whose images judged them.
         baseline: the arm that others are held against; None where the study has none.
         by_arm: every arm with a finished trial.
         lead: None where fewer than two settings besides the baseline have several seeds.
     """
 
+    split: str
     baseline: str | None
     by_arm: Mapping[str, Standing]
     lead: Lead | None
@@ -98,14 +102,14 @@ def standings(study: Study) -> Standings:
         arm: Standing(
             arm=arm,
             name=runs.name,
-            parameters=_parameters(runs),
+            parameters=parameters_of(runs.runs[0].row),
             miou_percent=statistics.mean_over_seeds(runs.scores),
             difference=differences.get(arm),
             p_value=p_values.get(arm),
         )
         for arm, runs in best.items()
     }
-    return Standings(baseline, by_arm, _lead([others[arm] for arm in differences], counts))
+    return Standings(study.split, baseline, by_arm, _lead([others[arm] for arm in differences], counts))
 
 
 def _difference(a: Runs, b: Runs, counts: ImageCounts) -> Difference | None:
@@ -131,6 +135,7 @@ def _lead(settings: list[Runs], counts: ImageCounts) -> Lead | None:
     return Lead(ranked[0].name, ranked[1].name, difference) if difference else None
 
 
-def _parameters(runs: Runs) -> dict[str, Any]:
-    row = runs.runs[0].row
-    return {n.removeprefix(PARAMETER): v for n, v in row.items() if n.startswith(PARAMETER) and v is not None}
+def parameters_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What was searched in a trial, by path; not which replicate it is."""
+    values = {n.removeprefix(PARAMETER): v for n, v in row.items() if n.startswith(PARAMETER) and v is not None}
+    return {path: value for path, value in values.items() if path != REPLICATE}
