@@ -26,14 +26,17 @@ class Standing:
         name: of the trial, or of the arm where that has one setting with several seeds.
         parameters: what was searched, by path.
         miou_percent: by the study's objective, the mean over runs.
+        chosen_from: finished settings of the arm, of which this was the best on the images that score it.
         difference: to the baseline, in points; None for the baseline itself, and where there is no evidence.
-        p_value: that of `difference`, adjusted for all differences to the baseline (Holm).
+        p_value: that of `difference`, times the settings chosen from (Bonferroni), adjusted for all differences to the
+            baseline (Holm).
     """
 
     arm: str
     name: str
     parameters: Mapping[str, Any]
     miou_percent: Interval
+    chosen_from: int
     difference: Difference | None
     p_value: float | None
 
@@ -96,7 +99,7 @@ def standings(study: Study) -> Standings:
     others = {arm: runs for arm, runs in best.items() if runs is not base}
     pairs = {arm: _difference(runs, base, counts) for arm, runs in others.items() if base is not None}
     differences = {arm: difference for arm, difference in pairs.items() if difference is not None}
-    adjusted = statistics.holm([difference.p_value for difference in differences.values()])
+    adjusted = statistics.holm([found.p_value * best[arm].chosen_from for arm, found in differences.items()])
     p_values = dict(zip(differences, adjusted, strict=True))
     by_arm = {
         arm: Standing(
@@ -104,6 +107,7 @@ def standings(study: Study) -> Standings:
             name=runs.name,
             parameters=parameters_of(runs.runs[0].row),
             miou_percent=statistics.mean_over_seeds(runs.scores),
+            chosen_from=runs.chosen_from,
             difference=differences.get(arm),
             p_value=p_values.get(arm),
         )

@@ -3,7 +3,7 @@
 A search alone answers it badly: its best trials were chosen on the images that score them, and each setting was run
 with one seed. So what it found is told with how much the choice flatters it, and only runs with several seeds, as
 DIR/replicate holds them, may call a method better. Several arms against one baseline are several questions: p values
-are adjusted with Holm's method; intervals are at 95 % each and not adjusted.
+are adjusted with Holm's method, and for the settings that an arm chose from; intervals are at 95 % each, not adjusted.
 """
 
 from collections.abc import Iterator, Sequence
@@ -103,6 +103,8 @@ def _against(standing: Standing, judged: Standings) -> str:
     told = f"{standing.name} against {base.name}: {points} on {judged.split} ({evidence(found)}"
     if found.seeds > 1:
         told += f"; p {standing.p_value:.3f}, adjusted for {counted(len(judged.compared), 'comparison')}"
+        if standing.chosen_from > 1:
+            told += f" and the choice among {standing.chosen_from} settings"
     told += ")"
     if found.low <= 0 <= found.high:
         told += f"; the smallest difference that this could have shown is {found.detectable:.2f}"

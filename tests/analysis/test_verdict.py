@@ -147,6 +147,22 @@ def test_arms_that_were_run_with_several_seeds_are_judged_themselves(tmp_path: P
     assert all(arm.optimism is None and arm.searched == () for arm in found.arms)
 
 
+def test_the_best_of_many_settings_has_more_to_show(tmp_path: Path) -> None:
+    """As when an arm runs a grid with several seeds each."""
+    grid = [
+        Trial(arm="kd", number=3 * value + n, gain=gain, seeds=(n, n), config={"value": value})
+        for value, gain in enumerate([4.0, 0.0, 1.0, 0.5])
+        for n in range(3)
+    ]
+    plain = [Trial(arm="baseline", number=n, gain=g, seeds=(n, n)) for n, g in enumerate([0, 0.5, -0.5])]
+    found = judged(tmp_path, [*plain, *grid])
+    kd = next(arm.best for arm in found.arms if arm.arm == "kd")
+    assert kd is not None and kd.difference is not None
+    assert (kd.name, kd.chosen_from, kd.difference.seeds) == ("kd-0", 4, 3)
+    assert kd.p_value == min(1, 4 * kd.difference.p_value)
+    assert "adjusted for 1 comparison and the choice among 4 settings)" in found.answer[1]
+
+
 def test_equal_methods_are_rarely_called_better() -> None:
     """Three arms like the baseline, 5 seeds each: one of them is called better in about 1 of 40 studies at most."""
     rng = np.random.default_rng(0)
@@ -186,6 +202,11 @@ def test_a_study_in_which_nothing_finished(tmp_path: Path, state: str) -> None:
     found = judged(tmp_path, [Trial(arm="baseline", state=state), Trial(arm="kd", state=state)])
     assert found.answer == ("nothing can be said yet: no finished setting can be compared with a finished baseline",)
     assert all(arm.best is None for arm in found.arms)
+
+
+def test_a_study_whose_teacher_alone_has_ended(tmp_path: Path) -> None:
+    found = judged(tmp_path, [Trial(arm="teacher")], arms={"baseline": {}})
+    assert (found.arms, found.answer[0][:21]) == ((), "nothing can be said y")
 
 
 def test_a_study_of_one_trial(tmp_path: Path) -> None:
