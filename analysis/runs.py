@@ -17,6 +17,8 @@ from analysis.evidence import TrialName
 from analysis.studies import TEACHER, Study, open_study
 
 SEEDS = ("data_seed", "init_seed")
+LATER = {"evaluate_on": "val", "holdout": 0.0}
+"""What configurations mean that were written before they could say it."""
 Seeds = tuple[int | None, int | None]
 Row = Mapping[str, Any]
 
@@ -40,7 +42,7 @@ class Run:
     @property
     def settings(self) -> dict[str, Any]:
         """The configuration without the seeds."""
-        return {key: value for key, value in self.config.items() if key not in SEEDS}
+        return {key: value for key, value in {**LATER, **self.config}.items() if key not in SEEDS}
 
 
 @dataclass(frozen=True)

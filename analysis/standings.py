@@ -11,6 +11,8 @@ from analysis.runs import Runs, best_runs, pair_runs
 from analysis.statistics import Difference, Interval, difference_over_images
 from analysis.studies import PARAMETER, Study
 
+REPLICATE = "replicate"
+"""The folder in a study's that holds its replicates, and the parameter that numbers them."""
 FAMILY_LEVEL = 0.05
 """How often a study without any true difference may call a setting different."""
 
@@ -24,14 +26,17 @@ class Standing:
         name: of the trial, or of the arm where that has one setting with several seeds.
         parameters: what was searched, by path.
         miou_percent: by the study's objective, the mean over runs.
+        chosen_from: finished settings of the arm, of which this was the best on the images that score it.
         difference: to the baseline, in points; None for the baseline itself, and where there is no evidence.
-        p_value: that of `difference`, adjusted for all differences to the baseline (Holm).
+        p_value: that of `difference`, times the settings chosen from (Bonferroni), adjusted for all differences to the
+            baseline (Holm).
     """
 
     arm: str
     name: str
     parameters: Mapping[str, Any]
     miou_percent: Interval
+    chosen_from: int
     difference: Difference | None
     p_value: float | None
 
@@ -57,11 +62,13 @@ class Standings:
     """The settings of a study.
 
     Attributes:
+        split: whose images judged them.
         baseline: the arm that others are held against; None where the study has none.
         by_arm: every arm with a finished trial.
         lead: None where fewer than two settings besides the baseline have several seeds.
     """
 
+    split: str
     baseline: str | None
     by_arm: Mapping[str, Standing]
     lead: Lead | None
@@ -92,20 +99,21 @@ def standings(study: Study) -> Standings:
     others = {arm: runs for arm, runs in best.items() if runs is not base}
     pairs = {arm: _difference(runs, base, counts) for arm, runs in others.items() if base is not None}
     differences = {arm: difference for arm, difference in pairs.items() if difference is not None}
-    adjusted = statistics.holm([difference.p_value for difference in differences.values()])
+    adjusted = statistics.holm([found.p_value * best[arm].chosen_from for arm, found in differences.items()])
     p_values = dict(zip(differences, adjusted, strict=True))
     by_arm = {
         arm: Standing(
             arm=arm,
             name=runs.name,
-            parameters=_parameters(runs),
+            parameters=parameters_of(runs.runs[0].row),
             miou_percent=statistics.mean_over_seeds(runs.scores),
+            chosen_from=runs.chosen_from,
             difference=differences.get(arm),
             p_value=p_values.get(arm),
         )
         for arm, runs in best.items()
     }
-    return Standings(baseline, by_arm, _lead([others[arm] for arm in differences], counts))
+    return Standings(study.split, baseline, by_arm, _lead([others[arm] for arm in differences], counts))
 
 
 def _difference(a: Runs, b: Runs, counts: ImageCounts) -> Difference | None:
@@ -131,6 +139,7 @@ def _lead(settings: list[Runs], counts: ImageCounts) -> Lead | None:
     return Lead(ranked[0].name, ranked[1].name, difference) if difference else None
 
 
-def _parameters(runs: Runs) -> dict[str, Any]:
-    row = runs.runs[0].row
-    return {n.removeprefix(PARAMETER): v for n, v in row.items() if n.startswith(PARAMETER) and v is not None}
+def parameters_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What was searched in a trial, by path; not which replicate it is."""
+    values = {n.removeprefix(PARAMETER): v for n, v in row.items() if n.startswith(PARAMETER) and v is not None}
+    return {path: value for path, value in values.items() if path != REPLICATE}
