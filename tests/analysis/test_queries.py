@@ -200,8 +200,8 @@ def test_a_study_whose_trials_all_failed_has_no_best_but_a_cost(tmp_path: Path) 
     answer = best(folder)
     assert answer["top"] == [] and arms(answer)["kd"]["best"] == []
     shown = lines(answer)
-    assert shown[1].split() == ["kd", "no", "finished", "trial", "0.00", "0.00", "3", "0", "3"]
-    assert shown[3] == f"{folder}: 3 trials, 0.00 hours of trials, 0.00 GPU-hours"
+    assert shown[1].split() == ["kd", "no", "finished", "trial", "0.002", "0.004", "3", "0", "3"]
+    assert shown[3] == f"{folder}: 3 trials, 0.002 hours of trials, 0.004 GPU-hours"
 
 
 def test_what_an_older_study_did_not_write_is_left_open(tmp_path: Path) -> None:
