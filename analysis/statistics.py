@@ -15,8 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from analysis import student_t
+from scipy.special import stdtr, stdtrit
 
 LEVEL = 0.95
 POWER = 0.80
@@ -248,7 +247,7 @@ def paired_over_seeds(a: Sequence[float] | Reals, b: Sequence[float] | Reals) ->
     if mean.n > 1:
         error = float(differences.std(ddof=1)) / math.sqrt(mean.n)
         t = mean.estimate / error if error else math.copysign(math.inf, mean.estimate) if mean.estimate else 0.0
-        chance = student_t.cumulative(t, mean.n - 1)
+        chance = float(stdtr(mean.n - 1, t))
     return PairedInterval(mean.estimate, mean.low, mean.high, mean.n, chance)
 
 
@@ -256,7 +255,7 @@ def _mean_and_half_width(values: Reals) -> tuple[float, float | None]:
     if values.size == 1:
         return float(values[0]), None
     error = float(values.std(ddof=1)) / math.sqrt(values.size)
-    return float(values.mean()), student_t.quantile((1 + LEVEL) / 2, values.size - 1) * error
+    return float(values.mean()), float(stdtrit(values.size - 1, (1 + LEVEL) / 2)) * error
 
 
 def selection_optimism(counts: Counts, draws: int = 500, seed: int = 0) -> Interval:
