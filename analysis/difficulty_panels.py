@@ -127,7 +127,7 @@ def _draw_classes(axes: Sequence[Axes], maps: Maps, reading: Reading) -> None:
         for number in present
         if number != IGNORED
     ]
-    ignored = Patch(facecolor="white", edgecolor="black", linewidth=0.4, label="ignored (in all maps)")
+    ignored = Patch(facecolor="white", edgecolor="black", linewidth=0.4, label="ignored")
     _legend(axes[-1], [*patches, ignored])
 
 

@@ -372,11 +372,9 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _difficulty(options: argparse.Namespace) -> int:
-    from analysis.difficulty_panels import Reading, write
-    from analysis.mask_shares import shares_table, show
-    from analysis.mask_shares import write as write_shares
+    from analysis import difficulty_panels, mask_shares
     from study.difficulty import Examination, Looks, chosen
-    from trainers.config import parse, plain
+    from trainers.config import parse
 
     examination = Examination(
         options.checkpoint,
@@ -386,30 +384,28 @@ def _difficulty(options: argparse.Namespace) -> int:
         split=options.split,
         looks=parse(Looks, {"thresholds": options.thresholds}),
     )
-    data, drawn = examination.data, chosen(examination.data, options.images)
-    reading = Reading(
-        class_names=data.class_names,
-        palette=data.palette,
+    reading = difficulty_panels.Reading(
+        class_names=examination.data.class_names,
+        palette=examination.data.palette,
         confidence=examination.config.confidence,
         trained=examination.trained,
     )
-    pictures = [str(write(examination.look(index), reading, options.out)) for index in drawn]
-    counted = range(len(data)) if options.whole_split else drawn
-    for index in sorted({*counted} - {*drawn}):
-        examination.look(index)
-    shares = examination.shares()
-    files = [str(path) for path in write_shares(shares_table(shares), options.out)]
+    pictures = [
+        difficulty_panels.write(examination.look(index), reading, options.out)
+        for index in chosen(examination.data, options.images)
+    ]
+    if options.whole_split:
+        examination.look_at_the_rest()
+    answer = examination.answer()
+    shares = mask_shares.shares_table(answer["shares"])
+    written = [*mask_shares.write(shares, options.out), *pictures]
     if options.json:
-        settings = {"from_trial": examination.from_trial, **plain(examination.config)}
-        print(json.dumps({"settings": settings, "pictures": pictures, "images": len(counted), "shares": shares}))
+        print(json.dumps({**answer, "files": [str(path) for path in written]}))
         return 0
     print(examination.described)
-    print(
-        f"percent of the labelled pixels of {len(counted)} images of {options.split} (tfe: mean weight), "
-        f"t = {examination.shown:g}; every t in {files[0]}"
-    )
-    show(shares_table(shares), examination.shown)
-    for path in pictures:
+    print(f"percent of the labelled pixels of {answer['images']} images (tfe: mean weight), t = {examination.shown:g}")
+    mask_shares.show(shares, examination.shown)
+    for path in written:
         print(f"written to {path}")
     return 0
 

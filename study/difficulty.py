@@ -13,6 +13,7 @@ from torch import Tensor
 
 from study.networks import stored_network
 from trainers import teacher as teachers
+from trainers.config import plain
 from trainers.data import SegmentationDataset, Split
 from trainers.data.transforms import tensors
 from trainers.difficulty import rdd, upsample
@@ -86,6 +87,7 @@ class Examination:
         self._student = network.to(self._device).eval()
         self._teacher = teachers.load(teacher, class_names=self.data.class_names).to(self._device)
         self._shares: ClassShares[tuple[str, float | None]] = ClassShares(len(self.data.class_names))
+        self._seen: set[int] = set()
 
     @property
     def trained(self) -> tuple[str, float] | None:
@@ -105,7 +107,8 @@ class Examination:
 
     @torch.no_grad()
     def look(self, index: int) -> ImageMaps:
-        """The maps of one image, which is counted into `shares`."""
+        """The maps of one image, which is counted into the shares."""
+        self._seen.add(index)
         image, label = self.data.load(index)
         images, labels = (tensor.unsqueeze(0).to(self._device) for tensor in tensors(image, label))
         ours: Taps = self._student(self._normalisation(images))
@@ -119,8 +122,23 @@ class Examination:
         }
         return ImageMaps(name=self.data.image_name(index), image=image, label=label, **predictions, **_arrays(maps))
 
-    def shares(self) -> list[dict[str, Any]]:
-        """Of the images looked at: a row for each mask, threshold and class that had labelled pixels."""
+    def look_at_the_rest(self) -> None:
+        """Count the images of the split that were not looked at."""
+        for index in sorted({*range(len(self.data))} - self._seen):
+            self.look(index)
+
+    def answer(self) -> dict[str, Any]:
+        """What was found since the last answer.
+
+        Returns:
+            {"settings": options of RDD, with "from_trial", "images": number of images looked at, "shares": a row for
+            each mask, threshold and class that had labelled pixels}.
+        """
+        settings = {"from_trial": self.from_trial, **plain(self.config)}
+        images, self._seen = len(self._seen), set()
+        return {"settings": settings, "images": images, "shares": self._rows()}
+
+    def _rows(self) -> list[dict[str, Any]]:
         return [
             {
                 "mask": mask,

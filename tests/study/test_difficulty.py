@@ -43,7 +43,7 @@ def test_pictures_and_shares_are_written(
     shown = capsys.readouterr().out
     assert shown.startswith("options of the trial: confidence target, divergence primary_to_aux, combine xor, t = 0.7")
     assert "in training min_kept=9 could raise t, here not" in shown
-    assert "2 images of val (tfe: mean weight), t = 0.7; every t" in shown
+    assert "of 2 images (tfe: mean weight), t = 0.7\n" in shown
     for name in ("00000", "00001"):
         picture = tmp_path / "out" / "val" / f"{name}.png"
         assert f"written to {picture}" in shown and picture.stat().st_size > 10_000
@@ -66,7 +66,9 @@ def test_the_shares_are_those_of_the_training_mask_over_the_split(
     options = ["--images", "val/00003", "--thresholds", "0.2", "0.2", "--whole-split"]
     found = answer(capsys, student, teacher_file, tmp_path / "out", *options)
     assert found["settings"]["from_trial"] and found["settings"]["confidence"] == "target"
-    assert found["images"] == 8 and found["pictures"] == [str(tmp_path / "out" / "val" / "00003.png")]
+    assert found["images"] == 8 and [Path(file).name for file in found["files"]] == [
+        "mask_shares.csv", "mask_shares.arrow", "00003.png",
+    ]  # fmt: skip
     stored = [row for row in found["shares"] if row["mask"] == "xor"]
     assert {row["threshold"] for row in stored} == {0.2}
 

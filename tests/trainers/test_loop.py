@@ -78,6 +78,20 @@ def test_a_report_tells_the_masks_of_the_steps_since_the_one_before(undisturbed:
             )
 
 
+def test_a_checkpoint_has_nothing_to_hold_of_masks(
+    tmp_path: Path, distilled: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, left = TrainState.files, []
+
+    def looking(state: TrainState, *arguments: Any) -> dict[str, bytes]:
+        left.append(state.distiller.weighting.class_shares.drain())
+        return files(state, *arguments)
+
+    monkeypatch.setattr(TrainState, "files", looking)
+    train(small.trial(distilled), LocalContext(tmp_path))
+    assert left == [{}, {}, {}]
+
+
 @pytest.mark.parametrize("loader_workers", [0, 2])
 def test_the_same_trial_gives_the_same_bits(
     tmp_path: Path, undisturbed: LocalContext, distilled: dict[str, Any], loader_workers: int
