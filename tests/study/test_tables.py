@@ -143,6 +143,17 @@ def test_a_key_is_written_once(tmp_path: Path) -> None:
     assert stored["iou_percent"].to_pylist()[:3] == [None, 1.0, 2.0]
 
 
+def test_of_an_append_only_the_new_keys_are_written(tmp_path: Path) -> None:
+    with TableWriter(tmp_path, REPORTS) as writer:
+        writer.append([report(0, metrics={"a": 0.0})])
+        writer.append([report(iteration, metrics={"a": 1.0, "b": float(iteration)}) for iteration in range(3)])
+    assert read(tmp_path, "reports", ["iteration", "metrics"]).to_pylist() == [
+        {"iteration": 0, "metrics": [("a", 0.0)]},
+        {"iteration": 1, "metrics": [("a", 1.0), ("b", 1.0)]},
+        {"iteration": 2, "metrics": [("a", 1.0), ("b", 2.0)]},
+    ]
+
+
 def test_columns_come_in_the_order_asked_for(tmp_path: Path) -> None:
     with TableWriter(tmp_path, REPORTS) as writer:
         writer.append([report(3)])
