@@ -9,9 +9,10 @@ share one seed, so what it can say of a setting is one number without an interva
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import pyarrow.compute as pc
 
@@ -41,6 +42,20 @@ class Run:
     def seed(self) -> tuple[int, int]:
         data, init = (self.config[name] for name in SEEDS)
         return data, init
+
+    @cached_property
+    def sections(self) -> Mapping[str, str]:
+        """The sections of its configuration in which trials of one table agree, as text."""
+        return {name: json.dumps(part, sort_keys=True) for name, part in self.config.items() if name not in APART}
+
+    def without(self, paths: Sequence[str]) -> Hashable:
+        """What its configuration is but for the values at `paths`, which are sections or inside of `task`."""
+        inside = [path.removeprefix("task/") for path in paths if path.startswith("task/")]
+        kept = {name: text for name, text in self.sections.items() if name not in paths}
+        if inside:
+            task = {name: value for name, value in self.config["task"].items() if name not in inside}
+            kept["task"] = json.dumps(task, sort_keys=True)
+        return tuple(sorted(kept.items()))
 
 
 @dataclass(frozen=True)
@@ -115,42 +130,50 @@ def _step_ms(study: Study) -> dict[tuple[str, int], float]:
 
 
 def _table(ablation: Ablation, runs: Sequence[Run]) -> AblationTable:
-    fitting = [run for run in runs if any(_fits(run, line) for line in ablation.lines)]
-    families = _groups(fitting, lambda run: _without(run.config, ablation.varies))
+    found = [_Fitting(run, frozenset(line.label for line in ablation.lines if _fits(run, line))) for run in runs]
+    families = _groups([each for each in found if each.labels], ablation.varies)
     family = max(families, key=lambda group: _worth(group, ablation.lines, ablation), default=[])
     held = dict(_choices(ablation, family))
     cells = tuple(_cell(ablation, line, held) for line in ablation.lines)
     return AblationTable(ablation, cells, max(0, len(families) - 1))
 
 
-def _choices(ablation: Ablation, family: Sequence[Run]) -> Iterable[tuple[str, list[Run]]]:
+class _Fitting(NamedTuple):
+    """A run and the lines that it fits."""
+
+    run: Run
+    labels: frozenset[str]
+
+
+def _choices(ablation: Ablation, family: Sequence[_Fitting]) -> Iterable[tuple[str, list[Run]]]:
     """The runs of each line, by its label; lines of the same methods have them with the same options."""
     inside = tuple(path for path in ablation.varies if path != "methods")
     blocks: dict[Any, list[Line]] = defaultdict(list)
     for line in ablation.lines:
         blocks[line.distils].append(line)
     for lines in blocks.values():
-        fitting = [run for run in family if any(_fits(run, line) for line in lines)]
-        groups = _groups(fitting, lambda run: _without(run.config, inside))
+        labels = {line.label for line in lines}
+        groups = _groups([each for each in family if each.labels & labels], inside)
         block = max(groups, key=lambda group: _worth(group, lines, ablation), default=[])
         for line in lines:
-            mine = [run for run in block if _fits(run, line)]
-            alike = _groups(mine, lambda run: _without(run.config, ()))
-            yield line.label, _one_for_each_seed(max(alike, key=lambda g: _worth(g, [line], ablation), default=[]))
+            alike = _groups([each for each in block if line.label in each.labels], ())
+            best = max(alike, key=lambda group: _worth(group, [line], ablation), default=[])
+            yield line.label, _one_for_each_seed(best)
 
 
-def _groups(runs: Iterable[Run], key: Callable[[Run], str]) -> list[list[Run]]:
-    groups: dict[str, list[Run]] = defaultdict(list)
-    for run in runs:
-        groups[key(run)].append(run)
+def _groups(found: Iterable[_Fitting], varies: Sequence[str]) -> list[list[_Fitting]]:
+    """Runs that agree in all but their seeds and what varies."""
+    groups: dict[Hashable, list[_Fitting]] = defaultdict(list)
+    for each in found:
+        groups[each.run.without(varies)].append(each)
     return list(groups.values())
 
 
-def _worth(group: Sequence[Run], lines: Sequence[Line], ablation: Ablation) -> tuple[int, int, int]:
+def _worth(group: Sequence[_Fitting], lines: Sequence[Line], ablation: Ablation) -> tuple[int, int, int]:
     """What makes one group better than another: lines filled, the paper's other options, seeds."""
-    filled = sum(any(_fits(run, line) for run in group) for line in lines)
-    agreed = max(_like_the_paper(run, ablation) for run in group)
-    return filled, agreed, len({run.seed for run in group})
+    filled = frozenset().union(*(each.labels for each in group)) & {line.label for line in lines}
+    agreed = max(_like_the_paper(each.run, ablation) for each in group)
+    return len(filled), agreed, len({each.run.seed for each in group})
 
 
 def _like_the_paper(run: Run, ablation: Ablation) -> int:
@@ -160,24 +183,12 @@ def _like_the_paper(run: Run, ablation: Ablation) -> int:
     return agreed + ("methods" not in ablation.varies and set(run.config["methods"]) == {"kd"})
 
 
-def _one_for_each_seed(runs: Sequence[Run]) -> list[Run]:
+def _one_for_each_seed(group: Sequence[_Fitting]) -> list[Run]:
     """Trials of one configuration and one seed repeat each other; the first stands for them."""
     first: dict[tuple[int, int], Run] = {}
-    for run in runs:
-        first.setdefault(run.seed, run)
+    for each in group:
+        first.setdefault(each.run.seed, each.run)
     return list(first.values())
-
-
-def _without(config: Config, paths: Sequence[str]) -> str:
-    """The configuration as text, without what trials of a table may differ in and without `paths`."""
-    kept = {name: dict(part) if isinstance(part, dict) else part for name, part in config.items() if name not in APART}
-    for path in paths:
-        first, _, rest = path.partition("/")
-        if rest:
-            kept[first].pop(rest, None)
-        else:
-            kept.pop(first, None)
-    return json.dumps(kept, sort_keys=True)
 
 
 def _fits(run: Run, line: Line) -> bool:
