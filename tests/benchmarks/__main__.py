@@ -1,6 +1,6 @@
-"""`make bench`: all losses, the step, the reading of images, then which bars are met."""
+"""`make bench`: all losses, the step, the reading of images, the driver of a large study, then which bars are met."""
 
-from tests.benchmarks import losses, reading, step
+from tests.benchmarks import driver, losses, reading, step
 
 
 def main() -> None:
@@ -13,6 +13,7 @@ def main() -> None:
     ]
     bars += [(f"{row['variant']} in a step of {row['preset']}, {row['device']}", row["met"]) for row in steps]
     bars.append(("reading images", reading.main([])["met"]))
+    bars += [(f"the driver's {name} does not grow with the study", met) for name, met in driver.main([])["met"].items()]
     missed = [name for name, met in bars if not met]
     print(f"\n{len(bars) - len(missed)} of {len(bars)} bars met", *(f"missed: {name}" for name in missed), sep="\n")
 
