@@ -100,18 +100,18 @@ def test_trials_enter_and_leave_as_nodes_come_and_go() -> None:
     assert not room.fits(1) and not cluster.told
     cluster.nodes = [HEAD_NODE, {"CPU": 2.0}]
     assert room.fits(1)
-    assert cluster.told == ["cluster: 2 nodes, room for 4 trials at a time"]
+    assert cluster.told == ["cluster: 2 nodes, room for 4 trials"]
     room.enter("c", 1)
     assert not room.fits(1), "execution.concurrent is the upper limit"
     cluster.nodes = [{HEAD: 1.0, "CPU": 1.0}]
     assert not room.fits(1)
-    assert cluster.told[1:] == ["cluster: 1 nodes, room for 1 trials at a time; waiting for room: 2 of 3 that run"]
+    assert cluster.told[1:] == ["cluster: 1 node, room for 1 trial; waiting for room: 2 of 3 that have begun"]
     for trial in ("a", "b", "c", "never began"):
         room.leave(trial)
     assert room.empty and room.fits(1)
     cluster.nodes = []
     assert not room.fits(1)
-    assert cluster.told[-1] == "cluster: 0 nodes, room for 0 trials at a time; waiting for room"
+    assert cluster.told[-1] == "cluster: 0 nodes, room for 0 trials; waiting for room"
 
 
 def test_nodes_are_asked_now_and_then() -> None:
@@ -198,7 +198,7 @@ def test_a_study_is_not_over_while_what_runs_may_fail(config: Reader, tmp_path: 
 def test_the_view_says_what_waits_and_shows_some_of_what_runs(config: Reader, tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=100)
     view = View(open_arms(config(), tmp_path, with_teacher=False), console)
-    view.room("cluster: 1 nodes, room for 1 trials at a time; waiting for room: 99 of 100 that run")
+    view.room("cluster: 1 node, room for 1 trial; waiting for room: 99 of 100 that have begun")
     for number in range(100):
         view.reported("rdd", number, 2, 12, 20.0)
     console.print(view._render())
