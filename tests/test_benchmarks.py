@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.benchmarks import cases, losses, measure, rivals, step
+from tests.benchmarks import cases, driver, losses, measure, rivals, step
 
 BARRED = {
     "ifvd": {"seconds"},
@@ -65,3 +65,14 @@ def test_the_step_is_measured_with_each_stage_of_rdd(tmp_path: Path) -> None:
     for row in rows:
         low, high = row["interval_percent"]
         assert low <= row["percent"] <= high and row["uniform_ms"] > 0
+
+
+def test_the_driver_of_a_study_is_measured_to_its_end(tmp_path: Path) -> None:
+    out = tmp_path / "driver.json"
+    found = driver.main(["--trials", "20", "--concurrent", "4", "--evaluations", "4", "--out", str(out)])
+    written = json.loads(out.read_text())
+    assert written["tenths"] == found["tenths"] and found["met"].keys() == {"CPU for a report", "CPU for an end"}
+    assert (
+        sum(part["ends"] for part in written["tenths"]) == sum(part["suggestions"] for part in written["tenths"]) == 20
+    )
+    assert all(part["report_s"] > 0 and part["journal_mib"] > 0 for part in written["tenths"])
