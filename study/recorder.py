@@ -294,7 +294,7 @@ def trial_row(
         "started": started.isoformat(),
         "ended": datetime.now(UTC).isoformat(),
         "error": error,
-        "host": socket.gethostname(),
+        "host": result.get("hostname", socket.gethostname()),
         "peak_memory_mib": result.get(PEAK),
         "best_miou_percent": result.get("best/miou_percent"),
         "last_miou_percent": result.get("val/miou_percent"),

@@ -116,9 +116,9 @@ class Room:
     def _line(self, workers: int) -> str:
         capacity = self.capacity(workers)
         waiting = sum(max(count - self.capacity(size), 0) for size, count in self._sizes.items())
-        wait = f"; waiting for room: {waiting} of {len(self._trials)} that run" if waiting else ""
+        wait = f"; waiting for room: {waiting} of {len(self._trials)} that have begun" if waiting else ""
         alone = "; waiting for room" if not capacity and self.empty else ""
-        return f"cluster: {len(self._nodes)} nodes, room for {capacity} trials at a time{wait}{alone}"
+        return f"cluster: {_number(len(self._nodes), 'node')}, room for {_number(capacity, 'trial')}{wait}{alone}"
 
     def check(self, workers: int) -> None:
         """Raise ValueError where not one trial of so many workers fits on the cluster."""
@@ -142,6 +142,10 @@ class Room:
                 f"execution.accelerator_type must be of a node of the cluster, but got {wanted!r}, and there are "
                 f"{', '.join(there) or 'none'}; name one of them, or leave it out"
             )
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def places_of(node: Node, execution: ExecutionConfig) -> int:

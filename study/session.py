@@ -1,9 +1,13 @@
 """Ray as a study needs it: its settings, and a cluster to join or to start."""
 
+import atexit
+import functools
 import logging
 import os
+import secrets
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +36,7 @@ SETTINGS = {
 }
 """Read by Ray in the driver, in trials and in workers; a value set outside wins."""
 
+TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 STORE_BYTES = 150_000_000
 
 
@@ -58,13 +63,17 @@ def connected(execution: ExecutionConfig, address: str) -> Iterator[None]:
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(execution.start_timeout_s))
+    scratch = tempfile.mkdtemp(prefix="kd")
+    own_token = address == "local" and not any(name in os.environ for name in TOKENS)
+    if own_token:
+        os.environ["RAY_AUTH_TOKEN_PATH"] = _own_token()
     import ray
 
-    scratch = tempfile.mkdtemp(prefix="kd")
     try:
         if address == "local":
             _start(ray, scratch)
         else:
+            _warn_of_readers()
             _join(ray, address)
         for name in ("ray", "ray.tune", "ray.train"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -72,6 +81,33 @@ def connected(execution: ExecutionConfig, address: str) -> Iterator[None]:
     finally:
         ray.shutdown()
         shutil.rmtree(scratch, ignore_errors=True)
+        if own_token:
+            del os.environ["RAY_AUTH_TOKEN_PATH"]
+
+
+@functools.cache
+def _own_token() -> str:
+    """A token for the clusters that this process starts, in a file that only this user can read.
+
+    Whoever has it may run code on them. Ray would keep one for all clusters, in ~/.ray/auth_token, for everyone
+    to read. This one is the process's, because Ray reads it once.
+    """
+    place = Path(tempfile.mkdtemp(prefix="kd"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    token = place / "token"
+    token.touch(mode=0o600)
+    token.write_text(secrets.token_hex(32))
+    return str(token)
+
+
+def _warn_of_readers() -> None:
+    """Say so where others can read the token of a cluster."""
+    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    if "RAY_AUTH_TOKEN" not in os.environ and token.exists() and token.stat().st_mode & 0o077:
+        warnings.warn(
+            f"others can read {token}, and whoever has it may run code on the cluster; close it: chmod 600 {token}",
+            stacklevel=2,
+        )
 
 
 def _start(ray: Any, scratch: str) -> None:

@@ -146,6 +146,8 @@ SCHEMAS = {
     "reports": REPORTS,
     "class_iou": CLASS_IOU,
     "image_confusion": IMAGE_CONFUSION,
+    "mask_shares": MASK_SHARES,
+    "rescored": RESCORED,
     "environment": ENVIRONMENT,
 }
 """The tables by name; `trials` has a column for each searched parameter too."""

@@ -10,7 +10,7 @@ import torch
 
 from analysis.queries import best
 from study.tables import SCHEMAS, TableWriter, read
-from tests.benchmarks import cases, losses, measure, rivals, step, synthetic, tables
+from tests.benchmarks import cases, driver, losses, measure, rivals, step, synthetic, tables
 
 BARRED = {
     "ifvd": {"seconds"},
@@ -101,8 +101,10 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_synthetic_study_reads_like_a_real_one(drawn: Path) -> None:
-    for name, schema in SCHEMAS.items():
-        stored = read(drawn / "tables", name)
+    names = [place.name for place in (drawn / "tables").iterdir()]
+    assert sorted(SCHEMAS.keys() - set(names)) == ["mask_shares", "rescored"]
+    for name in names:
+        schema, stored = SCHEMAS[name], read(drawn / "tables", name)
         assert [field for field in stored.schema if not field.name.startswith("param/")] == list(schema)
         keys = stored.select(schema.metadata[b"key"].decode().split()).to_pylist()
         once = {tuple(key.values()) for key in keys}
@@ -132,3 +134,14 @@ def test_a_synthetic_study_is_the_same_for_one_seed(drawn: Path, tmp_path: Path)
     again = synthetic.write(tmp_path / "again", size)
     for name in ("trials", "reports", "class_iou"):
         assert read(again / "tables", name).equals(read(drawn / "tables", name))
+
+
+def test_the_driver_of_a_study_is_measured_to_its_end(tmp_path: Path) -> None:
+    out = tmp_path / "driver.json"
+    found = driver.main(["--trials", "20", "--concurrent", "4", "--evaluations", "4", "--out", str(out)])
+    written = json.loads(out.read_text())
+    assert written["tenths"] == found["tenths"] and found["met"].keys() == {"CPU for a report", "CPU for an end"}
+    assert (
+        sum(part["ends"] for part in written["tenths"]) == sum(part["suggestions"] for part in written["tenths"]) == 20
+    )
+    assert all(part["report_s"] > 0 and part["journal_mib"] > 0 for part in written["tenths"])

@@ -1,6 +1,6 @@
-"""`make bench`: all losses, the step, the reading of images, the tables, then which bars are met."""
+"""`make bench`: the losses, the step, reading images, large tables, a large study's driver; then what meets its bar."""
 
-from tests.benchmarks import losses, reading, step, tables
+from tests.benchmarks import driver, losses, reading, step, tables
 
 
 def main() -> None:
@@ -19,6 +19,7 @@ def main() -> None:
     large = tables.main([])
     bars += [(f"{row['name']} of large tables", row["met"]) for row in large["questions"] if row["bars"]]
     bars.append(("appends to a growing table", large["appends"]["met"]))
+    bars += [(f"the driver's {name} does not grow with the study", met) for name, met in driver.main([])["met"].items()]
     missed = [name for name, met in bars if not met]
     print(f"\n{len(bars) - len(missed)} of {len(bars)} bars met", *(f"missed: {name}" for name in missed), sep="\n")
 

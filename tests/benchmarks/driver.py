@@ -239,6 +239,13 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     show(parts)
     found = {"machine": machine(), **{k: v for k, v in vars(options).items() if k != "out"}}
     found["tenths"] = [asdict(part) for part in parts]
+    # a suggestion has to look at all trials of its arm; nothing else may
+    first, last = parts[0], parts[-1]
+    costs = {
+        "CPU for a report": [part.report_s / part.reports for part in (first, last)],
+        "CPU for an end": [part.end_s / part.ends for part in (first, last)],
+    }
+    found["met"] = {name: end <= 2 * begin for name, (begin, end) in costs.items()}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(found, indent=1))
     return found

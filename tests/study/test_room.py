@@ -1,17 +1,20 @@
 """Room: how many trials fit on nodes, and what is handed out as nodes come and go. No cluster is started."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from optuna.trial import TrialState
+from rich.console import Console
 
 from study.config import ExecutionConfig, StudyConfig
 from study.ledger import open_arms
 from study.room import DRIVER, HEAD, LOOK_SECONDS, Node, Room, trials_within
 from study.searcher import LedgerSearcher
 from study.stopping import Drain
+from study.view import View
 from trainers.config import TeacherFile, parse
 
 Reader = Callable[..., StudyConfig]
@@ -97,18 +100,18 @@ def test_trials_enter_and_leave_as_nodes_come_and_go() -> None:
     assert not room.fits(1) and not cluster.told
     cluster.nodes = [HEAD_NODE, {"CPU": 2.0}]
     assert room.fits(1)
-    assert cluster.told == ["cluster: 2 nodes, room for 4 trials at a time"]
+    assert cluster.told == ["cluster: 2 nodes, room for 4 trials"]
     room.enter("c", 1)
     assert not room.fits(1), "execution.concurrent is the upper limit"
     cluster.nodes = [{HEAD: 1.0, "CPU": 1.0}]
     assert not room.fits(1)
-    assert cluster.told[1:] == ["cluster: 1 nodes, room for 1 trials at a time; waiting for room: 2 of 3 that run"]
+    assert cluster.told[1:] == ["cluster: 1 node, room for 1 trial; waiting for room: 2 of 3 that have begun"]
     for trial in ("a", "b", "c", "never began"):
         room.leave(trial)
     assert room.empty and room.fits(1)
     cluster.nodes = []
     assert not room.fits(1)
-    assert cluster.told[-1] == "cluster: 0 nodes, room for 0 trials at a time; waiting for room"
+    assert cluster.told[-1] == "cluster: 0 nodes, room for 0 trials; waiting for room"
 
 
 def test_nodes_are_asked_now_and_then() -> None:
@@ -190,3 +193,15 @@ def test_a_study_is_not_over_while_what_runs_may_fail(config: Reader, tmp_path: 
         search.on_trial_complete(name)
     cluster.nodes.clear()
     assert [search.suggest("d") for _ in range(3)] == ["FINISHED"] * 3, "what is done needs no node"
+
+
+def test_the_view_says_what_waits_and_shows_some_of_what_runs(config: Reader, tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), width=100)
+    view = View(open_arms(config(), tmp_path, with_teacher=False), console)
+    view.room("cluster: 1 node, room for 1 trial; waiting for room: 99 of 100 that have begun")
+    for number in range(100):
+        view.reported("rdd", number, 2, 12, 20.0)
+    console.print(view._render())
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert said.count("waiting for room: 99 of 100") == 2, "a line that stays, and in the live table"
+    assert "rdd 0: iteration 2/12" in said and "and 80 more" in said and "rdd 20:" not in said
