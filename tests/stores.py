@@ -4,13 +4,12 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from moto.server import ThreadedMotoServer
 from pyarrow import fs
 
-from trainers.checkpoints import Checkpoints, FolderCheckpoints
+from trainers.checkpoints import Checkpoints
 
 KEY = "not-a-real-key"
 
@@ -39,15 +38,21 @@ class Bucket:
         endpoint = self.environment["AWS_ENDPOINT_URL"]
         fs.S3FileSystem(allow_bucket_creation=True, endpoint_override=endpoint).create_dir("bucket")
 
-    def files(self, below: str) -> dict[str, bytes]:
-        """All files below a URL, by name."""
-        store, path = fs.FileSystem.from_uri(below)
-        found = store.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
-        return {
-            file.path.removeprefix(f"{path}/"): store.open_input_file(file.path).read()
-            for file in found
-            if file.type == fs.FileType.File
-        }
+    def read(self, url: str) -> bytes:
+        store, path = fs.FileSystem.from_uri(url)
+        content: bytes = store.open_input_file(path).read()
+        return content
+
+
+def names(place: str) -> list[str]:
+    """Of all files below a folder or URL, sorted."""
+    store, path = _opened(place)
+    found = store.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
+    return sorted(file.path.removeprefix(f"{path}/") for file in found if file.type == fs.FileType.File)
+
+
+def _opened(place: str) -> tuple[fs.FileSystem, str]:
+    return fs.FileSystem.from_uri(place) if "://" in place else (fs.LocalFileSystem(), place)
 
 
 @contextmanager
@@ -72,8 +77,7 @@ def s3_bucket() -> Iterator[Bucket]:
 
 def changed(address: str, name: str, content: bytes | None) -> None:
     """Give a file of a checkpoint other content, or remove it."""
-    path = fs.FileSystem.from_uri(address) if "://" in address else (fs.LocalFileSystem(), address)
-    store, folder = path
+    store, folder = _opened(address)
     if content is None:
         store.delete_file(f"{folder}/{name}")
         return
@@ -83,13 +87,8 @@ def changed(address: str, name: str, content: bytes | None) -> None:
 
 def there(checkpoints: Checkpoints) -> dict[str, set[str]]:
     """Everything at the place of a trial's checkpoints: files by the folder that they are in."""
-    if isinstance(checkpoints, FolderCheckpoints):
-        paths = [path.relative_to(checkpoints.folder) for path in checkpoints.folder.rglob("*") if path.is_file()]
-    else:
-        store, path = fs.FileSystem.from_uri(checkpoints.place)
-        found = store.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
-        paths = [Path(file.path).relative_to(path) for file in found if file.type == fs.FileType.File]
-    names: dict[str, set[str]] = {}
-    for file in paths:
-        names.setdefault(str(file.parent), set()).add(file.name)
-    return names
+    found: dict[str, set[str]] = {}
+    for name in names(checkpoints.place):
+        folder, _, file = name.rpartition("/")
+        found.setdefault(folder, set()).add(file)
+    return found

@@ -21,19 +21,18 @@ from tests.e2e.test_study import (
     trial_rows,
     weights,
 )
-from tests.stores import KEY, Bucket, s3_bucket
+from tests.stores import KEY, Bucket, names, s3_bucket
 from tests.study.conftest import tiny, write_study
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1500)]
 RDD: dict[str, Any] = {"rdd": tiny(arms__rdd__trials=2)["arms"]["rdd"]}
 STORE = "s3://bucket/studies"
 
 
 def stored_weights(bucket: Bucket, study: str, trial: str) -> dict[str, torch.Tensor]:
     """Of a trial's last checkpoint."""
-    found = bucket.files(f"{STORE}/{study}/{trial}")
-    last = max(name for name in found if name.startswith("checkpoint_") and name.endswith("weights.safetensors"))
-    read: dict[str, torch.Tensor] = load(found[last])
+    last = max(name for name in names(f"{STORE}/{study}/{trial}") if name.endswith("weights.safetensors"))
+    read: dict[str, torch.Tensor] = load(bucket.read(f"{STORE}/{study}/{trial}/{last}"))
     return read
 
 
@@ -54,8 +53,13 @@ def test_killed_and_resumed_with_checkpoints_in_a_store(tmp_path: Path, monkeypa
         stored = write_study(tmp_path, tiny(arms=RDD, execution={**INLINE, "checkpoints": STORE}, **LONG))
         folder = tmp_path / "stored"
         started = driver("run", stored, "--out", folder, cwd=tmp_path)
+
         # the teacher's training is done, and its file made from the store
-        eventually(lambda: bucket.files(f"{STORE}/tiny/rdd-00000"), seconds=240, what="no report")
+        def reported() -> list[str]:
+            return names(f"{STORE}/tiny/rdd-00000")
+
+        eventually(lambda: reported() or started.poll() is not None, seconds=480, what="no report")
+        assert reported(), started.communicate()[1]
         started.kill()
         started.wait()
         done = kdstudy("resume", folder, cwd=tmp_path)
@@ -70,7 +74,7 @@ def test_killed_and_resumed_with_checkpoints_in_a_store(tmp_path: Path, monkeypa
         assert counts(folder) == counts(tmp_path / "local")
         for trial in ("rdd-00000", "rdd-00001"):
             assert same(stored_weights(bucket, "tiny", trial), weights(tmp_path / "local", trial))
-            kept = {name.partition("/")[0] for name in bucket.files(f"{STORE}/tiny/{trial}")}
+            kept = {name.partition("/")[0] for name in names(f"{STORE}/tiny/{trial}")}
             assert 2 <= len(kept) <= 3
 
         # Ray Train's workers reach the store too
