@@ -21,6 +21,9 @@ def add_commands(add: AddCommand) -> None:
     best.add_argument("folder", type=Path, metavar="DIR", help="a study's folder")
     best.add_argument("--top", type=int, default=1, help="configurations per arm")
     best.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    report = add("report", _report, "one HTML page on one or several studies, and its numbers as tables")
+    report.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="folders of studies on one dataset")
+    report.add_argument("--out", type=Path, metavar="FILE", help="the page; DIR/report.html by default")
 
 
 def _best(options: argparse.Namespace) -> int:
@@ -32,4 +35,11 @@ def _best(options: argparse.Namespace) -> int:
         print(json.dumps(answer))
     else:
         show(answer)
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from analysis.report import report
+
+    print(report(options.folders, options.out))
     return 0
