@@ -57,7 +57,7 @@ def _matrix(ious: ClassIoU, classes: Sequence[str]) -> np.ndarray:
 
 
 def _size(classes: Mapping[str, str]) -> dict[str, int]:
-    return {"height": 110 + 26 * len(classes)}
+    return {"height": 70 + 26 * len(classes)}
 
 
 def _heat_map(
@@ -67,6 +67,7 @@ def _heat_map(
     cells = {"hovertemplate": "%{y}, %{x}: %{z:.2f}<extra></extra>", "hoverongaps": False, "xgap": 2, "ygap": 1}
     bar = {"thickness": 12}
     drawn.add_trace(go.Heatmap(z=z, x=[_broken(name) for name in columns], y=names, colorbar=bar, **cells, **shown))
+    drawn.update_layout(margin={"t": 48, "b": 12})
     return drawn.update_yaxes(autorange="reversed", showgrid=False).update_xaxes(side="top", showgrid=False)
 
 
@@ -83,7 +84,7 @@ def importances(found: Importance, colour: str) -> Drawing:
         f"{found.arm}: what decided whether a trial is in the best quarter at iteration {found.iteration}, "
         f"of {found.trials} trials"
     )
-    drawn = figure(title, "share of the importance (%)", "", height=110 + 34 * len(found.shares))
+    drawn = figure(title, "share (%)", "", height=110 + 34 * len(found.shares))
     paths = list(found.shares)
     shares = [100 * found.shares[path] for path in paths]
     drawn.add_trace(

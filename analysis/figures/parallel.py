@@ -16,7 +16,7 @@ from plotly.colors import sample_colorscale
 
 from analysis.figures import Drawing, NoFigure, sample, sampled
 from analysis.parameters import kind, label, searched, settings, values, varies, written
-from analysis.style import GRID, MIOU, SEQUENTIAL, figure
+from analysis.style import GRID, SEQUENTIAL, figure
 
 LINES = 300
 SHADES = 10
@@ -50,12 +50,12 @@ def parallel(trials: pa.Table, objective: str, arm: str) -> Drawing:
         )
     shown = scored.take(sample(range(scored.num_rows), LINES)).sort_by(objective)
     told = sampled(shown.num_rows, scored.num_rows, "trials")
-    drawn = figure(f"{arm}: each line is a trial, from its settings to its mIoU{told}", "", "", height=400)
+    drawn = figure(f"{arm}: each line is a trial, from its settings to its mIoU{told}", "", "", height=340)
     scores = shown[objective].to_pylist()
     axes = [
         *(_axis(label(path), values(shown, path)) for path in paths),
         _axis("iterations", shown["iterations"].to_pylist()),
-        _axis(MIOU, scores),
+        _axis("mIoU (%)", scores),
     ]
     drawn.add_traces(_lines(axes, scores, shown.to_pylist()))
     return _with_axes(drawn, axes)
@@ -118,4 +118,4 @@ def _with_axes(drawn: go.Figure, axes: Sequence[Axis]) -> go.Figure:
     drawn.update_xaxes(range=[-0.15, len(axes) - 0.55], side="top", tickangle=-20, linecolor=GRID, ticks="", **names)
     drawn.update_xaxes(showgrid=False)
     drawn.update_yaxes(visible=False, range=[OFF - 0.05, 1.05])
-    return drawn.update_layout(margin={"l": 16, "r": 16, "t": 70, "b": 16})
+    return drawn.update_layout(margin={"l": 16, "r": 40, "t": 76, "b": 16})

@@ -109,7 +109,7 @@ def _slice(trials: pa.Table, objective: str, path: str, colours: Mapping[str, st
     told = sampled(points.num_rows, active.num_rows, "trials")
     drawn = figure(f"mIoU against {label(path)}, in the trials that have it{told}", label(path), MIOU, height=300)
     scale = kind(found)
-    drawn.update_xaxes(type=scale, **(_categories(found) if scale == "category" else {}))
+    drawn.update_xaxes(type=scale, exponentformat="power", **(_categories(found) if scale == "category" else {}))
     for arm, colour in colours.items():
         drawn.add_traces(_points(_rows(points, arm), column, objective, arm, colour, legend=True))
     return drawn

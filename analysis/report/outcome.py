@@ -43,7 +43,7 @@ def _what(source: Source) -> str:
 def _leader(source: Source) -> str:
     if not source.best:
         return "No trial has used its whole budget, so there is no best configuration to name."
-    arm, row = next(iter(source.best.items()))
+    arm, row = max(source.best.items(), key=lambda found: found[1][source.objective])
     finished = source.ranked(arm).num_rows
     which = "best" if source.objective.startswith("best") else "last"
     return (
@@ -106,7 +106,8 @@ def again(source: Source) -> Section:
     if not source.best:
         return Section(key="again", title="Run the best again", text=("No trial has used its whole budget yet.",))
     folder = shlex.quote(str(source.study.folder))
-    commands = tuple((_what_row(row, source.objective), _command(folder, row)) for row in source.best.values())
+    rows = sorted(source.best.values(), key=lambda row: -row[source.objective])
+    commands = tuple((_what_row(row, source.objective), _command(folder, row)) for row in rows)
     text = (
         "Each command trains a trial again, from its configuration in the trials table: same data order, same initial "
         "weights, same settings. Other hardware and library versions may change the last digits.",

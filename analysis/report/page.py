@@ -1,12 +1,13 @@
 """A report as one HTML file that needs nothing else: plotly.js, styles and figures lie in it, once each."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from analysis.figures import Drawing
@@ -46,6 +47,7 @@ def render(title: str, chapters: Sequence[Chapter], tables: Path) -> str:
         loader=PackageLoader("analysis.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     place.globals |= {"data": _data, "cells": cells, "is_number": is_number, "heading": heading, "is_drawn": is_drawn}
+    place.globals["breakable"] = breakable
     script = Markup(get_plotlyjs())  # noqa: S704, plotly's own file
     page = place.get_template("report.html")
     return page.render(title=title, chapters=chapters, tables=tables, plotly=script, rows=ROWS)
@@ -59,6 +61,11 @@ def is_drawn(drawing: Drawing) -> bool:
 def heading(figure: go.Figure) -> str:
     """The sentence above a figure."""
     return str(figure.layout.title.text)
+
+
+def breakable(name: str) -> Markup:
+    """The name of a column, which may go on in a new line inside a path."""
+    return Markup(re.sub("([/_])", r"\1<wbr>", str(escape(name))))  # noqa: S704
 
 
 def _data(figure: go.Figure) -> Markup:

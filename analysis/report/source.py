@@ -49,10 +49,8 @@ class Source:
 
     @cached_property
     def best(self) -> Mapping[str, Mapping[str, Any]]:
-        """The row of the best finished trial of each arm that has one, the best arm first."""
-        rows = [self.ranked(arm).slice(0, 1).to_pylist() for arm in self.arms]
-        found = sorted((row for first in rows for row in first), key=lambda row: -row[self.objective])
-        return {row["arm"]: row for row in found}
+        """The row of the best finished trial of each arm that has one."""
+        return {arm: row for arm in self.arms for row in self.ranked(arm).slice(0, 1).to_pylist()}
 
     @property
     def best_trials(self) -> list[Trial]:
@@ -77,8 +75,7 @@ class Source:
     @cached_property
     def class_ious(self) -> ClassIoU:
         """IoU by class of each arm's best trial at the evaluation it is ranked by, and of the teacher, by their names."""
-        best = [self.best[arm] for arm in self.arms if arm in self.best]
-        asked = {f"{row['arm']} {row['trial']}": (row["arm"], row["trial"], self._iteration(row)) for row in best}
+        asked = {f"{arm} {row['trial']}": (arm, row["trial"], self._iteration(row)) for arm, row in self.best.items()}
         taught = self.study.ended.filter((pc.field("arm") == TEACHER) & (pc.field("state") == "COMPLETE"))
         for row in taught.slice(0, 1).to_pylist():
             asked[TEACHER] = (TEACHER, row["trial"], self._iteration(row))
