@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +25,18 @@ def add_commands(add: AddCommand) -> None:
     report = add("report", _report, "one HTML page on one or several studies, and its numbers as tables")
     report.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="folders of studies on one dataset")
     report.add_argument("--out", type=Path, metavar="FILE", help="the page; DIR/report.html by default")
+    compare = add(
+        "compare", _compare, "is A better than B? On the same images, and seed by seed where there are several"
+    )
+    for side in ("a", "b"):
+        compare.add_argument(side, metavar=side.upper(), help="DIR (its best trial), DIR:ARM or DIR:ARM-N")
+    compare.add_argument(
+        "--evaluation", choices=("last", "best"), help="of each run; by default what the search maximised"
+    )
+    compare.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    verdict = add("verdict", _verdict, "which method is really better, and how sure that is")
+    verdict.add_argument("folder", type=Path, metavar="DIR", help="a study's folder")
+    verdict.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
 
 def _best(options: argparse.Namespace) -> int:
@@ -42,4 +55,29 @@ def _report(options: argparse.Namespace) -> int:
     from analysis.report import report
 
     print(report(options.folders, options.out))
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from analysis.comparison import compare
+    from analysis.comparison_view import sentence, show
+
+    compared = compare(options.a, options.b, options.evaluation)
+    if options.json:
+        print(json.dumps({"answer": sentence(compared), **asdict(compared)}))
+    else:
+        show(compared)
+    return 0
+
+
+def _verdict(options: argparse.Namespace) -> int:
+    from analysis.studies import open_study
+    from analysis.verdict import verdict
+    from analysis.verdict_view import show
+
+    found = verdict(open_study(options.folder))
+    if options.json:
+        print(json.dumps(asdict(found)))
+    else:
+        show(found)
     return 0

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -45,7 +45,12 @@ class Study:
     @property
     def objective(self) -> str:
         """The column of `trials` that the search maximised."""
-        return f"{self.config.get('objective', 'last')}_miou_percent"
+        return f"{self.evaluation}_miou_percent"
+
+    @property
+    def evaluation(self) -> Literal["last", "best"]:
+        """The evaluation of a run by which the search judged it."""
+        return "best" if self.config.get("objective") == "best" else "last"
 
     @cached_property
     def teacher(self) -> Mapping[str, Any] | None:
@@ -93,11 +98,20 @@ def open_studies(folders: Sequence[Path]) -> list[Study]:
         ValueError: one is none, or they are of different datasets.
     """
     studies = [open_study(folder) for folder in folders]
+    check_one_dataset(studies)
+    return studies
+
+
+def check_one_dataset(studies: Sequence[Study]) -> None:
+    """Refuse to look at studies of several datasets together.
+
+    Raises:
+        ValueError: they are.
+    """
     by_dataset = {study.dataset: study.folder for study in studies}
     if len(by_dataset) > 1:
         told = ", ".join(f"{name} ({folder})" for name, folder in by_dataset.items())
         raise ValueError(f"studies must be of one dataset to be compared, but got {told}; look at them one by one")
-    return studies
 
 
 def _none(folder: Path) -> str:
