@@ -1,52 +1,117 @@
-"""The answer of `queries.best` as a table to read."""
+"""The answer of `queries.best` as tables to read."""
 
+import sys
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+WIDTH = 130
+"""Columns where standard output is no terminal."""
+Trial = Mapping[str, Any]
 
-def show(answer: dict[str, Any], console: Console | None = None) -> None:
-    """Print arms with their best trials, and the teacher.
 
-    mIoU is that of the last evaluation; the best evaluation of the run, which is optimistic, stands beside it.
+def show(answer: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print arms with their best trials, the teacher, what it cost, all parameters, and the classes of the best.
+
+    Trials are ranked by one evaluation, as the answer says; the other one stands beside it.
     """
-    console = console or Console()
-    table = Table(box=None, pad_edge=False)
-    for column, justify in (
-        ("arm", "left"),
-        ("trial", "right"),
-        ("mIoU %", "right"),
-        ("best evaluation", "right"),
-        ("trials", "right"),
-        ("stopped early", "right"),
-        ("failed", "right"),
-    ):
-        table.add_column(column, justify=justify)  # type: ignore[arg-type]
-    for arm in answer["arms"]:
-        states = arm["states"]
-        counts = [str(sum(states.values())), *(str(states.get(s, 0)) for s in ("PRUNED", "FAIL"))]
-        for trial in arm["best"] or [None]:
-            table.add_row(arm["arm"], *_scores(trial), *counts)
-    if answer["teacher"]:
-        score = answer["teacher"]["miou_percent"]
-        table.add_row("teacher", "", "not measured" if score is None else f"{score:.2f}")
-    console.print(table)
+    console = console or Console(width=None if sys.stdout.isatty() else WIDTH)
+    several = len(answer["studies"]) > 1
+    console.print(_arms(answer, several))
+    ranked = "best evaluation, which is optimistic" if answer["ranked_by"].startswith("best") else "last evaluation"
+    _say(
+        console, f"{answer['dataset']}; ranked by mIoU of the {ranked}; * the baseline, and points over its best trial"
+    )
+    for study in answer["studies"]:
+        _say(console, f"{study['folder']}: {_cost(study)}")
     for arm in answer["arms"]:
         for trial in arm["best"]:
-            line = f"{arm['arm']} {trial['trial']}: {_settings(trial)}"
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            _say(console, f"{_name(trial, several)}: {_settings(trial)}")
+    if len(answer["top"]) > 1:
+        _say(console, "best of all: " + ", ".join(_name(trial, several) for trial in answer["top"]))
+    if classes := _classes(answer, several):
+        console.print(classes)
 
 
-def _scores(trial: dict[str, Any] | None) -> tuple[str, str, str]:
+def _say(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _arms(answer: Mapping[str, Any], several: bool) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("arm")
+    for column in ("trial", "mIoU last", "best", "points", "hours", "GPU-h", "trials", "stopped early", "failed"):
+        table.add_column(column, justify="right")
+    for study in answer["studies"]:
+        if several:
+            table.add_row(study["folder"])
+        for arm in (arm for arm in answer["arms"] if arm["folder"] == study["folder"]):
+            star = "*" if arm["arm"] == study["baseline"] else ""
+            for trial in arm["best"] or [None]:
+                table.add_row(arm["arm"] + star, *_scores(trial), *_counts(arm))
+        if study["teacher"]:
+            score = study["teacher"]["miou_percent"]
+            table.add_row("teacher", "", "not measured" if score is None else f"{score:.2f}")
+    return table
+
+
+def _scores(trial: Trial | None) -> tuple[str, ...]:
     if trial is None:
-        return "", "no finished trial", ""
-    return str(trial["trial"]), f"{trial['last_miou_percent']:.2f}", f"{trial['best_miou_percent']:.2f}"
+        return "", "no finished trial", "", ""
+    over = trial["over_baseline_points"]
+    scores = (_percent(trial["last_miou_percent"]), _percent(trial["best_miou_percent"]))
+    return str(trial["trial"]), *scores, "" if over is None else f"{over:+.2f}"
 
 
-def _settings(trial: dict[str, Any] | None) -> str:
-    values = (trial or {}).get("parameters", {})
-    return " ".join(f"{path}={_short(value)}" for path, value in values.items())
+def _counts(arm: Mapping[str, Any]) -> tuple[str, ...]:
+    hours = (f"{arm[name] / 3600:.2f}" for name in ("seconds", "gpu_seconds"))
+    return *hours, str(arm["trials"]), *(str(arm["states"].get(state, 0)) for state in ("PRUNED", "FAIL"))
+
+
+def _cost(study: Mapping[str, Any]) -> str:
+    return (
+        f"{study['trials']} trials, {study['seconds'] / 3600:.2f} hours of trials, "
+        f"{study['gpu_seconds'] / 3600:.2f} GPU-hours, the teacher's included where the study trained it"
+    )
+
+
+def _classes(answer: Mapping[str, Any], several: bool) -> Table | None:
+    """IoU of each class: of the best trial, of the baseline's best and of the teacher in the same study."""
+    if not answer["top"]:
+        return None
+    leader = answer["top"][0]
+    study = next(study for study in answer["studies"] if study["folder"] == leader["folder"])
+    baseline = [
+        trial
+        for arm in answer["arms"]
+        if (arm["folder"], arm["arm"]) == (study["folder"], study["baseline"]) and arm["arm"] != leader["arm"]
+        for trial in arm["best"][:1]
+    ]
+    columns = {_name(trial, several): trial["class_iou_percent"] for trial in (leader, *baseline)}
+    if study["teacher"]:
+        columns["teacher"] = study["teacher"]["class_iou_percent"]
+    columns = {name: ious for name, ious in columns.items() if ious}
+    table = Table(box=None, pad_edge=False)
+    table.add_column("IoU % of class")
+    for name in columns:
+        table.add_column(name, justify="right")
+    for name in dict.fromkeys(name for ious in columns.values() for name in ious):
+        table.add_row(name, *(_percent(ious.get(name)) for ious in columns.values()))
+    return table if columns else None
+
+
+def _name(trial: Trial, several: bool) -> str:
+    return f"{trial['folder']} {trial['arm']} {trial['trial']}" if several else f"{trial['arm']} {trial['trial']}"
+
+
+def _settings(trial: Trial) -> str:
+    return " ".join(f"{path}={_short(value)}" for path, value in trial["parameters"].items()) or "nothing searched"
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 def _short(value: object) -> str:

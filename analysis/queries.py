@@ -1,68 +1,125 @@
-"""Questions to a study's tables, each answered with plain values. They may be asked while the study runs."""
+"""Questions to studies' tables, each answered with plain values. They may be asked while the studies run."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis.studies import PARAMETER, TEACHER, Study, open_study
+from analysis.studies import PARAMETER, TEACHER, Study, open_studies
+
+LAST = "last_miou_percent"
+_KEPT = (
+    "arm", "trial", LAST, "best_miou_percent", "best_iteration", "iterations", "seconds", "gpu_seconds", "config_hash",
+)  # fmt: skip
 
 
-def best(folder: Path, *, top: int = 1) -> dict[str, Any]:
-    """The best finished trials of every arm by the mIoU of their last evaluation, and the teacher.
+def best(*folders: Path, top: int = 1) -> dict[str, Any]:
+    """The best finished trials of studies, over all arms and of every arm, with the baseline and the teacher.
 
-    Trials that were stopped early or failed are counted, but cannot be best.
+    Trials are ranked by what their search maximised, or by their last evaluation where the studies differ in that.
+    Those that were stopped early or failed are counted, but cannot be best.
 
     Args:
-        folder: a study's.
-        top: trials per arm.
+        folders: of one or several studies on one dataset.
+        top: trials over all arms, and of each arm.
 
     Returns:
-        {"folder", "teacher": {"miou_percent": or None, "path"} or None, "seconds": of all trials together, "arms":
-        [{"arm", "states": {state: trials}, "best": [trial, ...]}, ...]}.
+        {"dataset", "ranked_by": a column of `trials`, "studies": [{"folder", "name", "baseline": its arm or None,
+        "teacher": {"miou_percent": or None, "path", "class_iou_percent"} or None, and the cost}], "top": [trial, ...],
+        "arms": [{"folder", "arm", the cost, "best": [trial, ...]}]}. The cost is that of all trials together: "states"
+        {state: trials}, "trials", "seconds", "gpu_seconds". A trial has its parameters, its IoU of each class at the
+        evaluation it is ranked by, and "over_baseline_points", its mIoU less that of the best trial of the baseline in
+        its study.
 
     Raises:
-        ValueError: no trial has ended yet.
+        ValueError: no trial has ended yet, several datasets, one study twice, or `top` is below 1.
     """
-    study = open_study(folder)
-    ended = study.ended
-    arms = sorted(set(ended["arm"].to_pylist()) - {TEACHER})
+    if top < 1:
+        raise ValueError(f"--top must be at least 1, but got {top}; ask for 1 trial or more")
+    studies = open_studies(folders)
+    _check_once(folders)
+    objectives = {study.objective for study in studies}
+    ranked_by = objectives.pop() if len(objectives) == 1 else LAST
+    told, boards = zip(*(_board(study, ranked_by, top) for study in studies), strict=True)
+    arms = [arm for board in boards for arm in board]
     return {
-        "folder": str(folder),
-        "teacher": study.teacher and {key: study.teacher[key] for key in ("miou_percent", "path")},
-        "seconds": pc.sum(ended["seconds"]).as_py() or 0.0,
-        "arms": [_arm(study, ended.filter(pc.field("arm") == name), name, top) for name in arms],
+        "dataset": studies[0].dataset,
+        "ranked_by": ranked_by,
+        "studies": list(told),
+        "top": _top([trial for arm in arms for trial in arm["best"]], ranked_by, top),
+        "arms": arms,
     }
 
 
-def _arm(study: Study, trials: pa.Table, name: str, top: int) -> dict[str, Any]:
-    complete = trials.filter(pc.field("state") == "COMPLETE")
-    ranked = complete.sort_by([("last_miou_percent", "descending"), ("trial", "ascending")])
-    return {
-        "arm": name,
-        "states": dict(Counter(trials["state"].to_pylist())),
-        "best": [_trial(study, row) for row in ranked.slice(0, top).to_pylist()],
+def _check_once(folders: Sequence[Path]) -> None:
+    twice = [str(folder) for folder, count in Counter(path.resolve() for path in folders).items() if count > 1]
+    if twice:
+        raise ValueError(f"each study must be named once, but got {', '.join(twice)} again; leave it out")
+
+
+def _top(trials: Sequence[dict[str, Any]], ranked_by: str, count: int) -> list[dict[str, Any]]:
+    return sorted(trials, key=lambda trial: (-trial[ranked_by], trial["arm"], trial["trial"]))[:count]
+
+
+def _board(study: Study, ranked_by: str, top: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What is told of a study, and of each of its arms."""
+    names = sorted(set(study.trials["arm"].to_pylist()))
+    by_arm = {name: study.trials.filter(pc.field("arm") == name) for name in names}
+    rows = {name: ranked(trials, ranked_by).slice(0, top).to_pylist() for name, trials in by_arm.items()}
+    taught = ranked(study.ended.filter(pc.field("arm") == TEACHER), ranked_by).slice(0, 1).to_pylist()
+    evaluation = "best_iteration" if ranked_by.startswith("best") else "iterations"
+    chosen = [*(row for arm in rows.values() for row in arm), *taught]
+    evaluations = study.class_ious((row["arm"], row["trial"], row[evaluation]) for row in chosen)
+    ious = {(arm, trial): classes for (arm, trial, _), classes in evaluations.items()}
+    folder = str(study.folder)
+    told = {
+        "folder": folder,
+        "name": study.name,
+        "baseline": study.baseline,
+        "teacher": _teacher(study, [ious[row["arm"], row["trial"]] for row in taught]),
+        **_cost(study.ended),
     }
+    reference = next((row[ranked_by] for row in rows.get(study.baseline or "", [])), None)
+    arms = []
+    for name in names:
+        trials = [
+            {
+                "folder": folder,
+                **_trial(row),
+                "over_baseline_points": None if reference is None else row[ranked_by] - reference,
+                "class_iou_percent": ious[name, row["trial"]],
+            }
+            for row in rows[name]
+        ]
+        arms.append({"folder": folder, "arm": name, **_cost(by_arm[name]), "best": trials})
+    return told, arms
 
 
-def _trial(study: Study, row: dict[str, Any]) -> dict[str, Any]:
-    kept = ("trial", "last_miou_percent", "best_miou_percent", "best_iteration", "iterations", "seconds", "config_hash")
+def ranked(trials: pa.Table, by: str) -> pa.Table:
+    """The finished trials that have a score, the best first; of equals the one that was asked for first."""
+    finished = trials.filter((pc.field("state") == "COMPLETE") & pc.field(by).is_valid())
+    return finished.sort_by([(by, "descending"), ("trial", "ascending")])
+
+
+def _trial(row: Mapping[str, Any]) -> dict[str, Any]:
     searched = {n.removeprefix(PARAMETER): v for n, v in row.items() if n.startswith(PARAMETER) and v is not None}
+    return {**{name: row[name] for name in _KEPT}, "parameters": searched}
+
+
+def _cost(trials: pa.Table) -> dict[str, Any]:
+    """Of all these trials together, however they ended."""
     return {
-        **{name: row[name] for name in kept},
-        "parameters": searched,
-        "class_iou_percent": _class_iou(study, row),
+        "states": dict(Counter(trials["state"].to_pylist())),
+        "trials": trials.num_rows,
+        **{name: pc.sum(trials[name]).as_py() or 0.0 for name in ("seconds", "gpu_seconds")},
     }
 
 
-def _class_iou(study: Study, row: dict[str, Any]) -> dict[str, float | None]:
-    """IoU of each class at the trial's last evaluation."""
-    mine = (
-        (pc.field("arm") == row["arm"])
-        & (pc.field("trial") == row["trial"])
-        & (pc.field("iteration") == row["iterations"])
-    )
-    ious = study.table("class_iou", where=mine)
-    return dict(zip(ious["class"].to_pylist(), ious["iou_percent"].to_pylist(), strict=True))
+def _teacher(study: Study, ious: Sequence[Mapping[str, float | None]]) -> dict[str, Any] | None:
+    if study.teacher is None:
+        return None
+    told = {key: study.teacher[key] for key in ("miou_percent", "path")}
+    return {**told, "class_iou_percent": dict(next(iter(ious), {}))}

@@ -5,7 +5,7 @@ kdstudy: a column that its tables lack is there, empty.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,8 @@ PARAMETER = "param/"
 """What the columns of searched parameters begin with."""
 TEACHER = "teacher"
 """The arm whose one trial trained the teacher."""
+Evaluation = tuple[str, int, int]
+"""Arm, trial and iteration."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,23 @@ class Study:
         """The evaluation of a run by which the search judged it."""
         return "best" if self.config.get("objective") == "best" else "last"
 
+    @property
+    def baseline(self) -> str | None:
+        """The arm named `baseline`, else the first without methods whose task loss is uniform, else None."""
+        arms: Mapping[str, Mapping[str, Any]] = self.config.get("arms", {})
+        plain = (
+            name
+            for name, arm in arms.items()
+            if not arm.get("methods") and arm.get("task", {}).get("weighting", "uniform") == "uniform"
+        )
+        return "baseline" if "baseline" in arms else next(plain, None)
+
+    @property
+    def table_names(self) -> list[str]:
+        """The tables that the study has so far."""
+        place = self.folder / "tables"
+        return sorted(path.name for path in place.iterdir() if path.is_dir()) if place.is_dir() else []
+
     @cached_property
     def teacher(self) -> Mapping[str, Any] | None:
         """{"miou_percent": or None, "path"}, or None where no arm needed one so far."""
@@ -67,13 +86,46 @@ class Study:
     def ended(self) -> pa.Table:
         """Every ended trial, the teacher's too."""
         try:
-            return _complete(tables.read(self.folder / "tables", "trials"), tables.trials_schema({}))
+            return tables.read(self.folder / "tables", "trials")
         except FileNotFoundError as missing:
             raise ValueError(f"{_none(self.folder)} ({missing})") from None
 
     def table(self, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
         """Rows of a table; only those for which `where` holds. See `tables.read`."""
         return tables.read(self.folder / "tables", name, columns, where)
+
+    def class_ious(self, evaluations: Iterable[Evaluation]) -> dict[Evaluation, dict[str, float | None]]:
+        """IoU in percent of each class at some evaluations; no classes where the table does not have one."""
+        found: dict[Evaluation, dict[str, float | None]] = {evaluation: {} for evaluation in evaluations}
+        if not found:
+            return found
+        # one condition a column: a part's ranges are held against each in no time, but not against many pairs
+        arms, trials, iterations = map(set, zip(*found, strict=True))
+        near = pc.field("arm").isin(arms) & pc.field("trial").isin(trials) & pc.field("iteration").isin(iterations)
+        try:
+            rows = self.table("class_iou", where=near).to_pylist()
+        except FileNotFoundError:  # none was written yet, or none can be read
+            return found
+        for row in rows:
+            evaluation = (row["arm"], row["trial"], row["iteration"])
+            if evaluation in found:
+                found[evaluation][row["class"]] = row["iou_percent"]
+        return found
+
+
+def study_at(folder: Path) -> Study:
+    """The study in a folder, even before the first of its trials has ended.
+
+    Raises:
+        ValueError: there is none.
+    """
+    held = folder / "study.json"
+    if not held.is_file():
+        raise ValueError(f"DIR must be a study's folder, but {folder} holds no study.json; start one with kdstudy run")
+    try:
+        return Study(folder, json.loads(held.read_text()))
+    except ValueError as fault:
+        raise ValueError(f"{held} must be what kdstudy wrote there, but: {fault}; restore it") from None
 
 
 def open_study(folder: Path) -> Study:
@@ -82,10 +134,7 @@ def open_study(folder: Path) -> Study:
     Raises:
         ValueError: there is none, or no trial of it has ended.
     """
-    held = folder / "study.json"
-    if not held.is_file():
-        raise ValueError(f"DIR must be a study's folder, but {folder} holds no study.json; start one with kdstudy run")
-    study = Study(folder, json.loads(held.read_text()))
+    study = study_at(folder)
     if not study.ended.num_rows:
         raise ValueError(_none(folder))
     return study
@@ -116,11 +165,3 @@ def check_one_dataset(studies: Sequence[Study]) -> None:
 
 def _none(folder: Path) -> str:
     return f"a study must have a trial to tell of, but no trial has ended yet in {folder}; wait for one"
-
-
-def _complete(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table with every column of the schema, null where it has none."""
-    for field in schema:
-        if field.name not in table.column_names:
-            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
-    return table

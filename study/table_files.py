@@ -11,17 +11,21 @@ rows are new, is not known here.
 import os
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+
+from study.table_parts import Part, Query, write_part
 
 SCHEMA_VERSION = 1
 PART_ROWS = 1 << 18
 """Parts are merged up to this many rows, which bounds what one merge rewrites."""
 
+_DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
+"""What reading a damaged file raises."""
 _FILE_NAME = re.compile(r"live-(\d+)\.arrows|part-(\d+)-(\d+)\.parquet")
 
 
@@ -38,10 +42,13 @@ class TableFile(NamedTuple):
     live: bool
 
 
-class Scan(NamedTuple):
-    """The readable files of a table, oldest first; what is damaged; what a part has replaced."""
+Content = TypeVar("Content")
 
-    tables: dict[TableFile, pa.Table]
+
+class Scan(NamedTuple, Generic[Content]):
+    """What was loaded of the readable files of a table, oldest first; what is damaged; what a part has replaced."""
+
+    loaded: dict[TableFile, Content]
     damage: dict[TableFile, str]
     replaced: list[TableFile]
 
@@ -49,6 +56,13 @@ class Scan(NamedTuple):
         """Names every damaged file, readable up to some batch or not at all."""
         for message in self.damage.values():
             warnings.warn(message, TableWarning, stacklevel=3)
+
+
+class Stored(NamedTuple):
+    """What a file holds."""
+
+    schema: pa.Schema
+    rows: int
 
 
 def list_files(place: Path) -> list[TableFile]:
@@ -61,28 +75,32 @@ def list_files(place: Path) -> list[TableFile]:
     return sorted(files, key=lambda file: (file.first - file.last, file.first, file.live))
 
 
-def _selection(path: Path, schema: pa.Schema, columns: Sequence[str] | None) -> list[str]:
-    """Which columns to read; always the first too, as a table without columns has no rows."""
+def _check_version(path: Path, schema: pa.Schema) -> None:
     version = int((schema.metadata or {}).get(b"schema_version", 0))
     if version > SCHEMA_VERSION:
         raise ValueError(
             f"a table's schema version must be at most {SCHEMA_VERSION}, but {path} has {version}; "
             "a newer kdstudy wrote it: upgrade to read it"
         )
-    names: list[str] = schema.names
-    return [name for name in names if columns is None or name in columns or name == names[0]]
 
 
-def _load_part(path: Path, columns: Sequence[str] | None) -> pa.Table:
-    with pq.ParquetFile(path, page_checksum_verification=True) as part:
-        return part.read(_selection(path, part.schema_arrow, columns))
+def open_part(path: Path) -> Part:
+    """A part, of which only the footer is read so far.
+
+    Raises:
+        OSError: it is damaged.
+        ValueError: a newer kdstudy wrote it.
+    """
+    part = Part(path)
+    _check_version(path, part.schema)
+    return part
 
 
-def load_live(path: Path, columns: Sequence[str] | None = None) -> tuple[pa.Table, int]:
+def load_live(path: Path) -> tuple[pa.Table, int]:
     """All whole batches of a stream, and the number of bytes that are none."""
     stream = pa.BufferReader(path.read_bytes())
     reader = pa.ipc.open_stream(stream)
-    names = _selection(path, reader.schema, columns)
+    _check_version(path, reader.schema)
     batches, whole, broken = [], stream.tell(), 0
     try:
         for batch in reader:
@@ -93,7 +111,7 @@ def load_live(path: Path, columns: Sequence[str] | None = None) -> tuple[pa.Tabl
             whole = stream.tell()
     except (pa.ArrowException, OSError):
         pass  # counted below, as is a tail of zeros, which reads as the end of a stream
-    return pa.Table.from_batches(batches, reader.schema).select(names), broken + stream.size() - whole
+    return pa.Table.from_batches(batches, reader.schema), broken + stream.size() - whole
 
 
 def _is_sound(batch: pa.RecordBatch) -> bool:
@@ -105,51 +123,116 @@ def _is_sound(batch: pa.RecordBatch) -> bool:
     return True
 
 
-def scan(
-    files: Sequence[TableFile],
-    columns: Sequence[str] | None = None,
-    parts: dict[TableFile, pa.Table] | None = None,
-) -> Scan:
-    """Reads every file that counts.
+def scan(files: Sequence[TableFile], load: Callable[[TableFile], tuple[Content, int]]) -> Scan[Content]:
+    """Loads something of every file that counts.
 
     Args:
         files: the answer of `list_files`.
-        columns: which columns; all where None.
-        parts: parts that are loaded already; gains those that this scan loads.
+        load: gives what is wanted of a file, and the number of its bytes that cannot be read.
 
     Raises:
         ValueError: a newer kdstudy wrote a file.
     """
-    parts = {} if parts is None else parts
-    found = Scan({}, {}, [])
+    found: Scan[Content] = Scan({}, {}, [])
     for file in files:
-        if any(part.first <= file.first and file.last <= part.last for part in found.tables):
+        if any(_covers(part, file) for part in found.loaded):
             found.replaced.append(file)
             continue
         try:
-            if file.live:
-                found.tables[file], torn = load_live(file.path, columns)
-                if torn:
-                    what = f"passed over {torn} bytes, no whole batch"
-                    found.damage[file] = f"{file.path}: {what}"
-            else:
-                parts[file] = parts[file] if file in parts else _load_part(file.path, columns)
-                found.tables[file] = parts[file]
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as fault:
+            found.loaded[file], torn = load(file)
+            if torn:
+                found.damage[file] = f"{file.path}: passed over {torn} bytes, no whole batch"
+        except _DAMAGE as fault:
             found.damage[file] = f"{file.path}: passed over, not readable: {fault}"
-    oldest_first = sorted(found.tables.items(), key=lambda item: item[0].first)
-    return found._replace(tables=dict(oldest_first))
+    oldest_first = sorted(found.loaded.items(), key=lambda item: item[0].first)
+    return found._replace(loaded=dict(oldest_first))
 
 
-def steady_scan(place: Path, columns: Sequence[str] | None) -> Scan:
-    """A scan during which no file came or went: one listing may miss a live file and its part."""
-    parts: dict[TableFile, pa.Table] = {}  # never change: a next try has only the new ones to load
+def _covers(part: TableFile, other: TableFile) -> bool:
+    return part.first <= other.first and other.last <= part.last
+
+
+def steady_read(place: Path, query: Query, known: pa.Schema) -> Scan[pa.Table]:
+    """Reads while no file comes or goes: one listing may miss a live file and its part.
+
+    Args:
+        place: the table's folder.
+        query: what to read of it.
+        known: columns that the table has, null, even where no file has them.
+
+    Raises:
+        ValueError: the query names a column that there is not.
+    """
+    parts: dict[TableFile, Part] = {}
+    tables: dict[TableFile, pa.Table] = {}  # parts never change: a next try has only the new ones to load
     for _ in range(100):
         files = list_files(place)
-        found = scan(files, columns, parts)
+        schema = _common_schema(files, parts, known)
+        _check_query(query, schema, place)
+        found = scan(files, partial(_load, query=query, schema=schema, parts=parts, tables=tables))
         if list_files(place) == files:
             return found
     raise TimeoutError(f"{place} must rest to be read, but changed at each of 100 tries; try later")
+
+
+def _common_schema(files: Sequence[TableFile], parts: dict[TableFile, Part], known: pa.Schema) -> pa.Schema:
+    """Every column that a readable file has, oldest file first, then those of `known` that none has."""
+    schemas = []
+    for file in sorted(files, key=lambda file: file.first):
+        try:
+            schemas.append(_schema(file, parts))
+        except _DAMAGE:
+            continue  # `scan` names it
+    common = pa.unify_schemas(schemas, promote_options="permissive") if schemas else known
+    for name in known.names:
+        if name not in common.names:
+            common = common.append(known.field(name).with_nullable(True))
+    return common
+
+
+def _schema(file: TableFile, parts: dict[TableFile, Part]) -> pa.Schema:
+    """A file's columns; `parts` gains the part that was opened for them."""
+    if file.live:
+        with file.path.open("rb") as stream:
+            schema = pa.ipc.open_stream(stream).schema
+        _check_version(file.path, schema)
+        return schema
+    if file not in parts:
+        parts[file] = open_part(file.path)
+    return parts[file].schema
+
+
+def _load(
+    file: TableFile,
+    query: Query,
+    schema: pa.Schema,
+    parts: dict[TableFile, Part],
+    tables: dict[TableFile, pa.Table],
+) -> tuple[pa.Table, int]:
+    if file.live:
+        table, torn = load_live(file.path)
+        return query.answer(concat([schema.empty_table(), table])), torn
+    if file not in tables:
+        part = parts[file] if file in parts else open_part(file.path)
+        tables[file] = part.read(query, schema)
+    return tables[file], 0
+
+
+def _check_query(query: Query, schema: pa.Schema, place: Path) -> None:
+    named = [*(query.columns or ()), *query.dictionary]
+    if unknown := [column for column in named if column not in schema.names]:
+        raise ValueError(
+            f"columns must be of table {place.name!r}, but got {', '.join(unknown)}; it has {', '.join(schema.names)}"
+        )
+    if query.where is None:
+        return
+    try:
+        schema.empty_table().filter(query.where)
+    except pa.ArrowException as fault:
+        raise ValueError(
+            f"where must fit the columns of table {place.name!r}, but: {str(fault).splitlines()[0]}; "
+            f"it has {', '.join(schema.names)}"
+        ) from None
 
 
 def concat(tables: Iterable[pa.Table]) -> pa.Table:
@@ -171,43 +254,76 @@ def merge(tables: Mapping[TableFile, pa.Table]) -> None:
     place = files[0].path.parent
     part = place / f"part-{files[0].first:06}-{files[-1].last:06}.parquet"
     unfinished = place / f"{part.name}.tmp"
-    rows = concat(tables.values())
-    with unfinished.open("wb") as sink:
-        pq.write_table(rows, sink, compression="zstd", write_page_checksum=True)
-        sink.flush()
-        os.fsync(sink.fileno())
+    write_part(concat(tables.values()), unfinished)
     unfinished.replace(part)
     _sync_folder(place)
     for file in files:
         file.path.unlink()
 
 
-def _groups(found: Scan) -> list[list[TableFile]]:
+def _groups(found: Scan[Stored]) -> list[list[TableFile]]:
     """Neighbours to merge; an unreadable file keeps its number, so no group reaches across it."""
     groups: list[list[TableFile]] = [[]]
     rows = 0
-    for file in sorted({*found.tables, *found.damage}, key=lambda file: (file.first, file.last)):
-        added = found.tables[file].num_rows if file in found.tables else PART_ROWS + 1
+    for file in sorted({*found.loaded, *found.damage}, key=lambda file: (file.first, file.last)):
+        added = found.loaded[file].rows if file in found.loaded else PART_ROWS + 1
         if rows + added > PART_ROWS:
             groups.append([])
             rows = 0
-        if file in found.tables:
+        if file in found.loaded:
             groups[-1].append(file)
             rows += added
     return [group for group in groups if len(group) > 1 or any(file.live for file in group)]
 
 
-def settle(place: Path) -> Scan:
+def settle(place: Path, columns: Sequence[str] = (), see: Callable[[pa.Table], None] | None = None) -> Scan[Stored]:
     """Removes what is unfinished or replaced, seals live files, merges small parts.
 
-    Only for the one process that writes. Returns what the table held before.
+    Only for the one process that writes. One file at a time is in memory, or those that become one part.
+
+    Args:
+        place: the table's folder.
+        columns: what `see` wants.
+        see: gets these columns of every readable file.
+
+    Returns:
+        What the table held before.
     """
     for unfinished in place.glob("*.tmp"):
         unfinished.unlink()
-    found = scan(list_files(place))
+    files = list_files(place)
+    found = scan(files, lambda file: _look(file, files, columns, see))
     found.warn()
     for file in found.replaced:
         file.path.unlink()
     for group in _groups(found):
-        merge({file: found.tables[file] for file in group})
+        whole = scan(group, _load_whole)
+        if len(whole.loaded) == len(group):
+            merge(whole.loaded)
+        else:
+            whole.warn()
     return found
+
+
+def _look(
+    file: TableFile, files: Sequence[TableFile], columns: Sequence[str], see: Callable[[pa.Table], None] | None
+) -> tuple[Stored, int]:
+    if file.live:
+        table, torn = load_live(file.path)
+        stored = Stored(table.schema, table.num_rows)
+    else:
+        part, torn = open_part(file.path), 0
+        stored = Stored(part.schema, part.rows)
+        # what it has replaced will be removed, so all of it must be readable
+        replaces = any(_covers(file, other) for other in files if other != file)
+        table = part.read(Query(None if replaces else columns), part.schema)
+    if see:
+        see(table.select(columns))
+    return stored, torn
+
+
+def _load_whole(file: TableFile) -> tuple[pa.Table, int]:
+    if file.live:
+        return load_live(file.path)
+    part = open_part(file.path)
+    return part.read(Query(), part.schema), 0

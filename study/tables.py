@@ -17,8 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from study.table_files import SCHEMA_VERSION as SCHEMA_VERSION
-from study.table_files import TableFile, concat, list_files, load_live, merge, settle, steady_scan
+from study.table_files import TableFile, concat, list_files, load_live, merge, settle, steady_read
 from study.table_files import TableWarning as TableWarning
+from study.table_keys import Keys
+from study.table_parts import Query
 
 LIVE_BYTES = 4 << 20
 """Size at which a live file becomes a part: three thousand reports, sealed in half a second."""
@@ -113,40 +115,53 @@ ENVIRONMENT = _schema(
 """One row per start of the driver."""
 
 
-def read(folder: Path, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
+SCHEMAS = {
+    "trials": trials_schema({}),
+    "reports": REPORTS,
+    "class_iou": CLASS_IOU,
+    "image_confusion": IMAGE_CONFUSION,
+    "environment": ENVIRONMENT,
+}
+"""The tables by name; `trials` has a column for each searched parameter too."""
+
+
+def read(
+    folder: Path,
+    name: str,
+    columns: Sequence[str] | None = None,
+    where: pc.Expression | None = None,
+    *,
+    dictionary: Sequence[str] = (),
+) -> pa.Table:
     """The rows of a table as they were appended; also while a study runs, and after a kill.
+
+    Of the parts only those row groups and columns are read that `columns` and `where` need. A column of `SCHEMAS` that
+    some file, or every one, does not have, because an older kdstudy wrote it, is null there.
 
     Args:
         folder: the folder of all tables of a study.
         name: the table.
         columns: which columns, in which order; all where None.
-        where: which rows, over `columns`; all where None.
+        where: which rows, over any columns of the table; all where None.
+        dictionary: text columns of few values to give dictionary-encoded, four bytes a row; Arrow cannot sort by them.
 
     Raises:
         FileNotFoundError: there is no such table, or no file of it can be read.
-        ValueError: no file has one of `columns`, or a newer kdstudy wrote the table.
+        ValueError: no file has one of `columns` or of those that `where` names, or a newer kdstudy wrote the table.
 
     Warns:
-        TableWarning: a torn tail or a damaged part was passed over; it names the file.
+        TableWarning: a torn tail or a damaged part was passed over; it names the file. Damage of what is not read is
+            not seen.
     """
     place = folder / name
     if not place.is_dir():
         there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
         raise FileNotFoundError(f"no table {name!r} in {folder}; there: {', '.join(there) or 'none'}")
-    found = steady_scan(place, columns)
+    found = steady_read(place, Query(columns, where, dictionary), SCHEMAS.get(name, pa.schema([])))
     found.warn()
-    if not found.tables:
+    if not found.loaded:
         raise FileNotFoundError(f"table {name!r} in {folder} has no readable file")
-    table = concat(found.tables.values())
-    if where is not None:
-        table = table.filter(where)
-    if columns is None:
-        return table
-    if unknown := [column for column in columns if column not in table.column_names]:
-        raise ValueError(
-            f"columns must be of table {name!r}, but got {', '.join(unknown)}; read without `columns` to see them all"
-        )
-    return table.select(columns)
+    return concat(found.loaded.values()).unify_dictionaries()
 
 
 class TableWriter:
@@ -169,11 +184,9 @@ class TableWriter:
         self._key: list[str] = schema.metadata[b"key"].decode().split()
         self._place = folder / schema.metadata[b"table"].decode()
         self._place.mkdir(parents=True, exist_ok=True)
-        tables = list(settle(self._place).tables.values())
-        self._check_types([table.schema for table in tables])
-        self._keys = {
-            key for table in tables for key in zip(*(table[column].to_pylist() for column in self._key), strict=True)
-        }
+        self._keys = Keys(schema, self._key)
+        found = settle(self._place, self._key, self._keys.add_all)
+        self._check_types([stored.schema for stored in found.loaded.values()])
         self._start(1 + max((file.last for file in list_files(self._place)), default=0))
 
     def _check_types(self, stored: list[pa.Schema]) -> None:
@@ -208,13 +221,16 @@ class TableWriter:
         Raises:
             ValueError: an unknown column, a required one without a value, a value of another type.
         """
-        keyed = [(tuple(row.get(column) for column in self._key), row) for row in rows]
-        new = {key for key, _ in keyed} - self._keys
-        fresh = [row for key, row in keyed if key in new]
-        if not fresh:
+        batch = self._batch(rows)
+        keys = [tuple(row.get(column) for column in self._key) for row in rows]
+        new = {key for key in keys if key not in self._keys}
+        if not new:
             return
-        self._write(self._batch(fresh).serialize())
-        self._keys |= new
+        if not new.issuperset(keys):
+            batch = batch.filter(pa.array([key in new for key in keys]))
+        self._write(batch.serialize())
+        for key in new:
+            self._keys.add(key)
         if self._size > LIVE_BYTES:
             self._seal()
 

@@ -1,6 +1,6 @@
-"""`make bench`: all losses, the step, the reading of images, then which bars are met."""
+"""`make bench`: all losses, the step, the reading of images, the tables, then which bars are met."""
 
-from tests.benchmarks import losses, reading, step
+from tests.benchmarks import losses, reading, step, tables
 
 
 def main() -> None:
@@ -13,6 +13,9 @@ def main() -> None:
     ]
     bars += [(f"{row['variant']} in a step of {row['preset']}, {row['device']}", row["met"]) for row in steps]
     bars.append(("reading images", reading.main([])["met"]))
+    large = tables.main([])
+    bars += [(f"{row['name']} of large tables", row["met"]) for row in large["questions"] if row["bars"]]
+    bars.append(("appends to a growing table", large["appends"]["met"]))
     missed = [name for name, met in bars if not met]
     print(f"\n{len(bars) - len(missed)} of {len(bars)} bars met", *(f"missed: {name}" for name in missed), sep="\n")
 

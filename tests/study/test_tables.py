@@ -117,15 +117,17 @@ def test_parameters_added_later_are_null_in_earlier_rows(tmp_path: Path) -> None
         ({"mIoU": 1.0}, "must have the columns of 'reports', but got mIoU"),
         ({"trial": "first"}, "reports.trial must be int64"),
         ({"iteration": 1 << 70}, "reports.iteration must be int64"),
+        ({"iteration": "last"}, "reports.iteration must be int64"),
         ({"seconds": None}, "reports.seconds must have a value"),
     ],
 )
 def test_a_wrong_row_is_refused_and_leaves_no_trace(tmp_path: Path, change: dict[str, Any], law: str) -> None:
     with TableWriter(tmp_path, REPORTS) as writer:
-        with pytest.raises(ValueError, match=law):
-            writer.append([report(0) | change])
         writer.append([report(0)])
-    assert iterations(tmp_path) == [0]
+        with pytest.raises(ValueError, match=law):
+            writer.append([report(1) | change])
+        writer.append([report(1)])
+    assert iterations(tmp_path) == [0, 1]
 
 
 def test_a_key_is_written_once(tmp_path: Path) -> None:
@@ -348,22 +350,22 @@ def test_a_seal_between_listing_and_opening_has_only_the_new_part_read_again(
     writer.append([report(0)])
     writer._seal()
     writer.append([report(1)])
-    scan, load_part = table_files.scan, table_files._load_part
-    loaded: list[str] = []
+    scan, open_part = table_files.scan, table_files.open_part
+    opened: list[str] = []
 
-    def scan_too_late(*args: Any) -> table_files.Scan:
+    def scan_too_late(*args: Any) -> table_files.Scan[Any]:
         monkeypatch.setattr(table_files, "scan", scan)
         writer._seal()
         return scan(*args)
 
-    def note_and_load(path: Path, columns: Any) -> pa.Table:
-        loaded.append(path.name)
-        return load_part(path, columns)
+    def note_and_open(path: Path) -> table_files.Part:
+        opened.append(path.name)
+        return open_part(path)
 
     monkeypatch.setattr(table_files, "scan", scan_too_late)
-    monkeypatch.setattr(table_files, "_load_part", note_and_load)
+    monkeypatch.setattr(table_files, "open_part", note_and_open)
     assert iterations(tmp_path) == [0, 1]
-    assert loaded == ["part-000001-000001.parquet", "part-000002-000002.parquet"]
+    assert opened == ["part-000001-000001.parquet", "part-000002-000002.parquet"]
     abandon(writer)
 
 
