@@ -1,7 +1,7 @@
 """How much each searched parameter mattered: Optuna's PED-ANOVA on the conditional space of an arm.
 
-The Optuna study is rebuilt in memory from the tables, so that a study moved without its storage can be asked too. Trials
-that were stopped early count like the others: all are compared at one iteration that enough of them reached.
+The Optuna study is rebuilt in memory from the tables, so that a study moved without its storage can be asked too.
+Trials that were stopped early count like the others: all are compared at one iteration that enough of them reached.
 """
 
 import warnings

@@ -23,7 +23,8 @@ def contour(trials: pa.Table, objective: str) -> Drawing:
     columns = [f"param/{THRESHOLD}", f"param/{FRACTION}"]
     if not set(columns) <= set(trials.column_names):
         return NoFigure("No arm searches both RDD's threshold t and its TFE fraction, so there is no contour to draw.")
-    both = trials.filter(pc.field(columns[0]).is_valid() & pc.field(columns[1]).is_valid() & pc.field(objective).is_valid())
+    t_given, fraction_given, scored = (pc.field(column).is_valid() for column in (*columns, objective))
+    both = trials.filter(t_given & fraction_given & scored)
     finished = both.filter(pc.field("state") == "COMPLETE")
     t, fraction = (values(finished, path) for path in (THRESHOLD, FRACTION))
     if finished.num_rows < 3 or not (varies(t) and varies(fraction)):
@@ -54,7 +55,7 @@ def _surface(t: Array, fraction: Array, miou: Array) -> go.Contour:
 
 
 def _interpolated(x: Array, y: Array, t: Array, fraction: Array, miou: Array) -> Array:
-    """Inverse-distance weights over both axes scaled to their range: exact at every trial, never beyond the extremes."""
+    """By inverse distances over both axes, scaled to their range: exact at trials, never beyond the extremes."""
     gx, gy = np.meshgrid(x, y)
     across = (gx[..., None] - t) / np.ptp(t)
     along = (gy[..., None] - fraction) / np.ptp(fraction)

@@ -96,9 +96,8 @@ def _lines(axes: Sequence[Axis], scores: Sequence[float], rows: Sequence[dict[st
         y = [height for n in here for height in (*(axis.heights[n] for axis in axes), None)]
         text = [_told(rows[n], scores[n]) for n in here for _ in range(len(axes) + 1)]
         line = {"color": colour, "width": 1.0 + shade / SHADES}
-        traces.append(
-            go.Scatter(x=x, y=y, text=text, mode="lines", line=line, showlegend=False, hovertemplate="%{text}<extra></extra>")
-        )
+        shown = {"mode": "lines", "line": line, "showlegend": False, "hovertemplate": "%{text}<extra></extra>"}
+        traces.append(go.Scatter(x=x, y=y, text=text, **shown))
     return traces
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
+import plotly.graph_objects as go
 import pyarrow as pa
 import pyarrow.compute as pc
-import plotly.graph_objects as go
 
 from analysis.figures import POINTS, Drawing, NoFigure, sample, sampled
 from analysis.parameters import kind, label, searched, settings, values, varies
@@ -57,7 +57,7 @@ def _best_so_far(rows: Rows, objective: str, arm: str, colour: str) -> list[go.S
 
 def _points(rows: Rows, x: str, y: str, arm: str, colour: str, *, legend: bool) -> list[go.Scatter]:
     """One trace of marks for each state; several traces of an arm hide and show together."""
-    traces = []
+    traces: list[go.Scatter] = []
     for state, (name, symbol) in STATES.items():
         here = [row for row in rows if row["state"] == state and row[x] is not None]
         if here:
@@ -70,11 +70,15 @@ def _points(rows: Rows, x: str, y: str, arm: str, colour: str, *, legend: bool) 
                     name=arm,
                     legendgroup=arm,
                     showlegend=legend and not traces,
-                    text=[f"{arm} {row['trial']}, {name}, {row['iterations']} iterations<br>{settings(row)}" for row in here],
+                    text=[_told(row, name) for row in here],
                     hovertemplate="%{text}<br>%{y:.2f} %<extra></extra>",
                 )
             )
     return traces
+
+
+def _told(row: dict[str, Any], ended: str) -> str:
+    return f"{row['arm']} {row['trial']}, {ended}, {row['iterations']} iterations<br>{settings(row)}"
 
 
 def _place(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Figures of training: learning curves, what early stopping saw at its rungs, and how large the terms of a loss were."""
+"""Figures of training: learning curves, what early stopping saw at its rungs, how large the terms of a loss were."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -82,7 +82,8 @@ def rungs(reports: pa.Table, trials: pa.Table, at: Mapping[str, Sequence[int]], 
     if not any(at.values()):
         return NoFigure("No trial was stopped early, so there are no rungs to show.")
     ends = _endings(trials)
-    rows = [row for row in reports.to_pylist() if row["iteration"] in at.get(row["arm"], ()) and row["miou_percent"] is not None]
+    scored = reports.filter(pc.field("miou_percent").is_valid()).to_pylist()
+    rows = [row for row in scored if row["iteration"] in at.get(row["arm"], ())]
     kept = sample(rows, POINTS)
     told = sampled(len(kept), len(rows), "values")
     drawn = figure(f"What early stopping saw: open marks were stopped at that rung, full ones went on{told}", "", MIOU)

@@ -15,6 +15,7 @@ from analysis.studies import Study, open_studies
 
 SECTIONS: tuple[Callable[[Source], Section], ...] = (
     outcome.summary,
+    outcome.conclusion,
     outcome.configurations,
     searching.optimisation,
     searching.space,
@@ -78,11 +79,9 @@ def _prefixed(section: Section, prefix: str) -> Section:
 
 def _together(sources: Sequence[Source]) -> Chapter:
     """The arms of all studies in one table."""
-    parts = [
-        outcome.arm_table(source).add_column(0, "study", pa.array([source.study.name] * outcome.arm_table(source).num_rows))
-        for source in sources
-    ]
-    table = Table(name="arms", caption="Arms of all studies, each by its best finished trial", rows=pa.concat_tables(parts))
-    text = ("Studies compare only as far as their schedules, students and batches are the same; see their configurations.",)
+    parts = [(source.study.name, outcome.arm_table(source)) for source in sources]
+    rows = pa.concat_tables([rows.add_column(0, "study", pa.array([name] * rows.num_rows)) for name, rows in parts])
+    table = Table(name="arms", caption="Arms of all studies, each by its best finished trial", rows=rows)
+    text = ("Studies compare only as far as their schedules, students and batches are the same: see `study.json`.",)
     section = Section(key="arms", title="Arms of all studies", text=text, tables=(table,))
     return Chapter(key="together", title="All studies", folder="", sections=[section])

@@ -13,12 +13,16 @@ from pyarrow import csv
 
 from analysis.report.section import Table
 
-NOTHING = "–"
-LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {c: f"\\{c}" for c in "&%$#_{}"}
+NOTHING = "\N{EN DASH}"
+LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
 
 
 def shown(column: str, value: Any) -> str:
-    """A cell as it is read: percentages and points to two digits behind the point, seconds to one, others to four digits."""
+    """A cell as it is read: percentages and points with two decimals, seconds with one, others in four digits."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return NOTHING
     if isinstance(value, datetime):

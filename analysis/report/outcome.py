@@ -1,9 +1,9 @@
-"""Sections of what came out: the summary, the best configurations, and how to run the best one again."""
+"""Sections of what came out: summary, verdict, the best configurations, and how to run the best one again."""
 
 import json
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -12,44 +12,92 @@ import pyarrow.compute as pc
 from analysis.parameters import searched, settings
 from analysis.report.section import Section, Table
 from analysis.report.source import Source
+from analysis.standings import Standing
 from analysis.studies import PARAMETER
+from analysis.verdict import ArmVerdict, verdict
 
 TOP = 10
 LAST, BEST = "val mIoU %, last evaluation", "val mIoU %, best evaluation"
+ENDINGS = {"COMPLETE": "used their whole budget", "PRUNED": "were stopped early", "FAIL": "failed"}
+STANDING = pa.schema(
+    [
+        ("setting", pa.string()),
+        ("runs", pa.int64()),
+        ("val mIoU %", pa.float64()),
+        ("minus baseline, points", pa.float64()),
+        ("from, points", pa.float64()),
+        ("to, points", pa.float64()),
+        ("images", pa.int64()),
+        ("seeds", pa.int64()),
+        ("p, adjusted", pa.float64()),
+        ("flattered by, points", pa.float64()),
+        ("of finished trials", pa.int64()),
+    ]
+)
+"""Columns of the verdict's table; the last two say how much being chosen as the best on these images flatters it."""
 
 
 def summary(source: Source) -> Section:
-    """What was compared, what came out best, and the numbers of every arm."""
-    study = source.study
-    text = [_what(source), _leader(source)]
+    """What was compared, and the numbers of every arm."""
+    text = [_what(source)]
     if source.unended:
         text.append(
             f"{len(source.unended)} trials have reported but have not ended: they run, or their driver was killed. "
             "They are in the learning curves and nowhere else."
         )
-    arms = Table(name="arms", caption=f"Arms of {study.name}, each by its best finished trial", rows=arm_table(source))
+    caption = f"Arms of {source.study.name}, each by its best finished trial"
+    arms = Table(name="arms", caption=caption, rows=arm_table(source))
     return Section(key="summary", title="Summary", text=tuple(text), tables=(arms,))
 
 
 def _what(source: Source) -> str:
     study = source.study
     states = Counter(study.trials["state"].to_pylist())
-    return (
-        f"{study.name} compares {len(source.arms)} arms on {study.dataset}: {study.trials.num_rows} trials ended, of which "
-        f"{states['COMPLETE']} used their whole budget, {states['PRUNED']} were stopped early and {states['FAIL']} failed."
-    )
+    which = ", ".join(f"{states[state]} {said}" for state, said in ENDINGS.items())
+    arms = ", ".join(source.arms) or "none yet"
+    return f"{study.name} compares arms on {study.dataset}: {arms}. {study.trials.num_rows} trials ended: {which}."
 
 
-def _leader(source: Source) -> str:
-    if not source.best:
-        return "No trial has used its whole budget, so there is no best configuration to name."
-    arm, row = max(source.best.items(), key=lambda found: found[1][source.objective])
-    finished = source.ranked(arm).num_rows
-    which = "best" if source.objective.startswith("best") else "last"
-    return (
-        f"The highest mIoU of a finished trial is {row[source.objective]:.2f} % ({arm} {row['trial']}, {which} evaluation, the best of "
-        f"{finished} finished trials of its arm). It was chosen on the images it is measured on, so it is optimistic."
-    )
+def conclusion(source: Source) -> Section:
+    """What the study shows, how sure that is, and what the evidence lacks."""
+    try:
+        found = verdict(source.study)
+    except ValueError as fault:
+        return Section(key="verdict", title="Verdict", text=(f"No verdict: {fault}.",))
+    if not found.arms:
+        return Section(key="verdict", title="Verdict", text=("No trial of an arm has ended, so there is no verdict.",))
+    rows = [row for arm in found.arms for row in _standing_rows(arm)]
+    caption = "Best setting of each arm against the baseline, with 95 % intervals over images (and seeds)"
+    tables = (Table(name="verdict", caption=caption, rows=pa.Table.from_pylist(rows, STANDING)),) if rows else ()
+    first, *others = found.answer
+    lists = (("In detail", tuple(others)), ("What the evidence lacks", found.missing))
+    lead = f"{first[0].upper()}{first[1:]}."
+    return Section(key="verdict", title="Verdict", text=(lead,), lists=lists, tables=tables)
+
+
+def _standing_rows(arm: ArmVerdict) -> Iterator[dict[str, Any]]:
+    if arm.best is None:
+        return
+    optimism = arm.optimism
+    chosen = {"flattered by, points": optimism.estimate, "of finished trials": optimism.n} if optimism else {}
+    yield {**_standing_row(arm.best), **chosen}
+    yield from map(_standing_row, arm.replicates)
+
+
+def _standing_row(standing: Standing) -> dict[str, Any]:
+    score, difference = standing.miou_percent, standing.difference
+    row = {"setting": standing.name, "runs": score.n, "val mIoU %": score.estimate}
+    if difference is None:
+        return row
+    return {
+        **row,
+        "minus baseline, points": difference.estimate,
+        "from, points": difference.low,
+        "to, points": difference.high,
+        "images": difference.images,
+        "seeds": difference.seeds,
+        "p, adjusted": standing.p_value if difference.seeds > 1 else None,
+    }
 
 
 def arm_table(source: Source) -> pa.Table:
@@ -81,7 +129,8 @@ def _arm_row(source: Source, arm: str) -> dict[str, Any]:
 
 def configurations(source: Source) -> Section:
     """The best finished trials of every arm with all their parameters, and all trials."""
-    first = pa.concat_tables([source.ranked(arm).slice(0, TOP) for arm in source.arms] or [source.study.trials.slice(0, 0)])
+    none = source.study.trials.slice(0, 0)
+    first = pa.concat_tables([none, *(source.ranked(arm).slice(0, TOP) for arm in source.arms)])
     caption = f"The best finished trials of each arm, at most {TOP}, with every searched parameter"
     tables = [Table(name="best", caption=caption, rows=_with_parameters(first))] if first else []
     if source.study.trials:
@@ -112,7 +161,7 @@ def again(source: Source) -> Section:
         "Each command trains a trial again, from its configuration in the trials table: same data order, same initial "
         "weights, same settings. Other hardware and library versions may change the last digits.",
     )
-    verbatim = tuple((f"Configuration of {arm} {row['trial']}", _indented(row["config"])) for arm, row in source.best.items())
+    verbatim = tuple((f"Configuration of {row['arm']} {row['trial']}", _indented(row["config"])) for row in rows)
     return Section(key="again", title="Run the best again", text=text, commands=commands, verbatim=verbatim)
 
 

@@ -44,11 +44,15 @@ def render(title: str, chapters: Sequence[Chapter], tables: Path) -> str:
         tables: the folder of the tables, as the page names it.
     """
     place = Environment(
-        loader=PackageLoader("analysis.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("analysis.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     place.globals |= {"data": _data, "cells": cells, "is_number": is_number, "heading": heading, "is_drawn": is_drawn}
     place.globals["breakable"] = breakable
-    script = Markup(get_plotlyjs())  # noqa: S704, plotly's own file
+    script = Markup(get_plotlyjs())
     page = place.get_template("report.html")
     return page.render(title=title, chapters=chapters, tables=tables, plotly=script, rows=ROWS)
 
@@ -65,11 +69,11 @@ def heading(figure: go.Figure) -> str:
 
 def breakable(name: str) -> Markup:
     """The name of a column, which may go on in a new line inside a path."""
-    return Markup(re.sub("([/_])", r"\1<wbr>", str(escape(name))))  # noqa: S704
+    return Markup(re.sub("([/_])", r"\1<wbr>", str(escape(name))))
 
 
 def _data(figure: go.Figure) -> Markup:
     """A figure as JSON for a script element, without its title, which the page sets as a heading."""
     untitled = go.Figure(figure).update_layout(title=None)
     # no text in a figure may end the element that it stands in
-    return Markup(str(untitled.to_json()).replace("<", "\\u003c"))  # noqa: S704
+    return Markup(str(untitled.to_json()).replace("<", "\\u003c"))

@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from analysis.figures.comparison import costs
 from analysis.report.section import Section, Table
@@ -31,7 +32,7 @@ def cost(source: Source) -> Section:
 
 def failures(source: Source) -> Section:
     """Errors of failed trials, alike ones together."""
-    failed = [row for row in source.study.ended.select(["arm", "trial", "state", "error"]).to_pylist() if row["state"] == "FAIL"]
+    failed = source.study.ended.filter(pc.field("state") == "FAIL").select(["arm", "trial", "error"]).to_pylist()
     if not failed:
         return Section(key="failures", title="Failures", text=("No trial failed.",))
     rows = _grouped(failed)
@@ -66,7 +67,7 @@ def environment(source: Source) -> Section:
         text = ("The tables hold no start of a driver: an older kdstudy wrote them, or they are not whole.",)
         return Section(key="environment", title="Environment", text=text, verbatim=(config,))
     packages = dict(starts[-1]["packages"])
-    everything = "\n".join(f"{name}=={version}" for name, version in sorted(packages.items(), key=lambda p: p[0].lower()))
+    everything = "\n".join(sorted((f"{name}=={version}" for name, version in packages.items()), key=str.lower))
     rows = pa.Table.from_pylist([_start(row) for row in starts])
     table = Table(name="environment", caption="Starts of the driver", rows=rows)
     text = ("Versions at the last start: " + ", ".join(f"{p} {packages[p]}" for p in PACKAGES if p in packages) + ".",)

@@ -28,8 +28,8 @@ def optimisation(source: Source) -> Section:
     """How the search went."""
     drawn = history(source.study.trials, source.objective, source.arm_colours)
     text = (
-        "A line rises only at trials that used their whole budget. A trial that was stopped early stands at its mIoU when "
-        "it was stopped, which is low because it trained less.",
+        "A line rises only at trials that used their whole budget. A trial that was stopped early stands at its mIoU "
+        "then, which is low because it trained less.",
     )
     return Section(key="history", title="Optimisation history", text=text, drawings=((drawn,),))
 
@@ -53,8 +53,8 @@ def difficulty(source: Source) -> Section:
     """RDD's threshold and TFE fraction together."""
     title = "Threshold t and TFE fraction"
     text = (
-        "Between finished trials the surface is a distance-weighted mean of all of them: it shows where trials were good, not "
-        "what a trial there would give. Trials that stay in TFE to their end have no t and are not in it.",
+        "Between finished trials the surface is a distance-weighted mean of all of them: it shows where trials were "
+        "good, not what a trial there would give. Trials that stay in TFE to their end have no t and are not in it.",
     )
     return Section(key="contour", title=title, text=text, drawings=((contour(source.study.trials, source.objective),),))
 
@@ -65,9 +65,9 @@ def importance_of_parameters(source: Source) -> Section:
     drawn = tuple(importances(one, source.colours[one.arm]) for one in found)
     rows = [row for one in found for row in _importance_rows(one)]
     text = (
-        f"Optuna's conditional PED-ANOVA: how far each parameter's values among the best {BEST_SHARE:.0%} of an arm's trials differ "
-        f"from its values among all of them. Trials are compared at the last iteration that at least {ENOUGH} reached, so "
-        "those stopped early count too. A few dozen trials give a hint, not a ranking.",
+        f"Optuna's conditional PED-ANOVA: how far each parameter's values among the best {BEST_SHARE:.0%} of an arm's "
+        f"trials differ from its values among all. Trials are compared at the last iteration that {ENOUGH} of them "
+        "reached, so those stopped early count too. A few dozen trials give a hint, not a ranking.",
     )
     caption = "Importance of the parameters of each arm"
     tables = (Table(name="importance", caption=caption, rows=pa.Table.from_pylist(rows)),) if rows else ()
@@ -89,8 +89,8 @@ def early_stopping(source: Source) -> Section:
     caption = "Rungs: how many trials came there, how many were stopped there, and their mIoU there"
     tables = (Table(name="rungs", caption=caption, rows=pa.Table.from_pylist(rows)),) if rows else ()
     text = (
-        "A rung is an iteration at which at least one trial of the arm was stopped. Rungs decide as trials arrive: an early "
-        "trial may go on with a value at which a later one is stopped.",
+        "A rung is an iteration at which at least one trial of the arm was stopped. Rungs decide as trials arrive: an "
+        "early trial may go on with a value at which a later one is stopped.",
     )
     drawn = rungs(reports, trials, at, source.arm_colours)
     return Section(key="rungs", title="Early stopping", text=text, drawings=((drawn,),), tables=tables)

@@ -30,6 +30,7 @@ class Section:
         key: names it in links.
         title: its heading.
         text: sentences before everything else, each a paragraph.
+        lists: of sentences, each with what it is a list of.
         drawings: rows of figures: one that is alone in its row is as wide as the page, several stand side by side.
         tables: below the figures.
         commands: to be copied, each with what it does.
@@ -39,6 +40,7 @@ class Section:
     key: str
     title: str
     text: tuple[str, ...] = ()
+    lists: tuple[tuple[str, tuple[str, ...]], ...] = ()
     drawings: tuple[tuple[Drawing, ...], ...] = ()
     tables: tuple[Table, ...] = ()
     commands: tuple[tuple[str, str], ...] = ()

@@ -1,10 +1,9 @@
 """What the sections of a report read of a study, each thing once."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, reduce
-from operator import or_
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +11,8 @@ import pyarrow.compute as pc
 
 from analysis.figures.comparison import ClassIoU
 from analysis.figures.training import Trial
-from analysis.studies import TEACHER, Study
+from analysis.queries import ranked
+from analysis.studies import TEACHER, Evaluation, Study
 from analysis.style import OKABE_ITO, TEACHER_GREY, arm_colours, rgb
 
 
@@ -43,9 +43,7 @@ class Source:
 
     def ranked(self, arm: str) -> pa.Table:
         """The finished trials of an arm, the best first."""
-        finished = self.study.trials.filter((pc.field("arm") == arm) & (pc.field("state") == "COMPLETE"))
-        scored = finished.filter(pc.field(self.objective).is_valid())
-        return scored.sort_by([(self.objective, "descending"), ("trial", "ascending")])
+        return ranked(self.study.trials.filter(pc.field("arm") == arm), self.objective)
 
     @cached_property
     def best(self) -> Mapping[str, Mapping[str, Any]]:
@@ -74,28 +72,17 @@ class Source:
 
     @cached_property
     def class_ious(self) -> ClassIoU:
-        """IoU by class of each arm's best trial at the evaluation it is ranked by, and of the teacher, by their names."""
-        asked = {f"{arm} {row['trial']}": (arm, row["trial"], self._iteration(row)) for arm, row in self.best.items()}
+        """IoU by class of the best trial of each arm, at the evaluation it is ranked by, and of the teacher."""
+        asked = {f"{arm} {row['trial']}": self._evaluation(row) for arm, row in self.best.items()}
         taught = self.study.ended.filter((pc.field("arm") == TEACHER) & (pc.field("state") == "COMPLETE"))
-        for row in taught.slice(0, 1).to_pylist():
-            asked[TEACHER] = (TEACHER, row["trial"], self._iteration(row))
-        rows = self._class_rows(list(asked.values()))
-        found = {name: {c: iou for (*where, c), iou in rows.items() if tuple(where) == key} for name, key in asked.items()}
-        return {name: ious for name, ious in found.items() if ious}
+        if taught:
+            asked[TEACHER] = self._evaluation(taught.slice(0, 1).to_pylist()[0])
+        found = self.study.class_ious(asked.values())
+        return {name: found[evaluation] for name, evaluation in asked.items() if found[evaluation]}
 
-    def _iteration(self, row: Mapping[str, Any]) -> int:
-        return int(row["best_iteration"] if self.objective.startswith("best") else row["iterations"])
-
-    def _class_rows(self, keys: Sequence[tuple[str, int, int]]) -> dict[tuple[str, int, int, str], float | None]:
-        if not keys:
-            return {}
-        names = ("arm", "trial", "iteration")
-        ones = [(pc.field("arm") == a) & (pc.field("trial") == t) & (pc.field("iteration") == i) for a, t, i in keys]
-        try:
-            rows = self.study.table("class_iou", [*names, "class", "iou_percent"], reduce(or_, ones)).to_pylist()
-        except FileNotFoundError:
-            return {}
-        return {(*(row[name] for name in names), row["class"]): row["iou_percent"] for row in rows}
+    def _evaluation(self, row: Mapping[str, Any]) -> Evaluation:
+        iteration = row["best_iteration" if self.study.evaluation == "best" else "iterations"]
+        return row["arm"], row["trial"], iteration
 
     @cached_property
     def classes(self) -> Mapping[str, str]:

@@ -46,7 +46,7 @@ def classes(source: Source) -> Section:
     which = "best" if source.objective.startswith("best") else "last"
     caption = f"IoU in % of each class at the {which} evaluation of the best trial of each arm, and of the teacher"
     tables = (Table(name="classes", caption=caption, rows=pa.Table.from_pylist(rows)),) if ious and rows else ()
-    text = (f"Of one trial each, at its {which} evaluation, on the images by which it was chosen: small differences are noise.",)
+    text = (f"Of one trial each, at its {which} evaluation, on the images that chose it: small differences are noise.",)
     return Section(key="classes", title="Classes", text=text, drawings=(drawn,), tables=tables)
 
 
@@ -61,7 +61,7 @@ def loss_terms(source: Source) -> Section:
     rows = [row for trial, found in reports.items() for row in _term_rows(trial, found)]
     caption = "Terms of the loss of the best trial of each arm, before their weights"
     tables = (Table(name="terms", caption=caption, rows=pa.Table.from_pylist(rows)),) if rows else ()
-    text = ("A term is the mean since the report before it, before its weight: sizes of different terms do not compare.",)
+    text = ("A term is a mean since the report before, before its weight: sizes of different terms do not compare.",)
     return Section(
         key="terms", title="Terms of the loss", text=text, drawings=(drawn or (NoFigure(UNFINISHED),),), tables=tables
     )
