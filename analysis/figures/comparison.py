@@ -42,7 +42,7 @@ def class_differences(ious: ClassIoU, baseline: str, colours: Mapping[str, str])
     """
     others = [name for name in ious if name != baseline]
     if baseline not in ious or not others:
-        return NoFigure("Differences by class need a finished trial of a baseline and one of another arm.")
+        return NoFigure("Differences by class need a finished trial of a baseline, and another arm or a teacher.")
     z = _matrix({name: ious[name] for name in others}, list(colours))
     z -= _matrix({baseline: ious[baseline]}, list(colours))
     reach = float(np.nanmax(np.abs(z), initial=1.0))

@@ -131,7 +131,7 @@ def terms(reports: pa.Table, trial: Trial) -> Drawing:
     """
     rows = reports.sort_by("iteration").to_pylist()
     points = {row["iteration"]: {k: v for k, v in row["metrics"] or () if k.startswith(TERM)} for row in rows}
-    names = sorted({name for found in points.values() for name in found})
+    names = sorted({name for found in points.values() for name in found}, key=_task_first)
     arm, number = trial
     if not names:
         return NoFigure(f"{arm} {number}: its reports hold no terms of the loss.")
@@ -141,6 +141,11 @@ def terms(reports: pa.Table, trial: Trial) -> Drawing:
         x, y = zip(*((at, found[name]) for at, found in points.items() if name in found), strict=True)
         drawn.add_trace(go.Scatter(x=x, y=y, mode="lines+markers", name=name.removeprefix(TERM), marker={"size": 5}))
     return drawn.update_yaxes(type="log" if _positive(points) else "linear")
+
+
+def _task_first(name: str) -> tuple[bool, str]:
+    """Every arm has the task's terms, so these have the same colours in all figures."""
+    return not name.startswith(f"{TERM}task/"), name
 
 
 def _positive(points: Mapping[int, Mapping[str, float]]) -> bool:

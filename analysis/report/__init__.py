@@ -14,8 +14,8 @@ from analysis.report.source import Source
 from analysis.studies import Study, open_studies
 
 SECTIONS: tuple[Callable[[Source], Section], ...] = (
-    outcome.summary,
     outcome.conclusion,
+    outcome.summary,
     outcome.configurations,
     searching.optimisation,
     searching.space,
