@@ -15,10 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from analysis.figures import sample
 from analysis.parameters import kind, searched, values, varies
 
 ENOUGH = 12
 """Trials below which an importance would say more about chance than about parameters."""
+MOST = 1000
+"""Trials of an arm that are asked: a random sample of more says the same, and Optuna copies each one deeply."""
 BEST_SHARE = 0.25
 """What a parameter is asked: how much it decides whether a trial is in this best share. Optuna's default, the best
 tenth, would be a single trial in small studies."""
@@ -64,12 +67,13 @@ def importance(trials: pa.Table, reports: pa.Table, arm: str) -> Importance:
         return _none(arm, compared.num_rows, f"needs {ENOUGH} ended trials with an evaluation")
     if not paths:
         return _none(arm, compared.num_rows, "needs a parameter that varies")
-    study = _study(compared, paths, [scores[trial] for trial in compared["trial"].to_pylist()])
+    asked = compared.take(sample(range(compared.num_rows), MOST))
+    study = _study(asked, paths, [scores[trial] for trial in asked["trial"].to_pylist()])
     evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=BEST_SHARE)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    return Importance(arm=arm, shares=shares, trials=compared.num_rows, iteration=iteration)
+    return Importance(arm=arm, shares=shares, trials=asked.num_rows, iteration=iteration)
 
 
 def _none(arm: str, trials: int, law: str) -> Importance:

@@ -26,6 +26,17 @@ class NoFigure:
 Drawing = go.Figure | NoFigure
 
 
+def dot(points: int) -> dict[str, float]:
+    """Size and opacity of the marks in a figure of so many."""
+    return {"size": 8, "opacity": 1.0} if points <= 300 else {"size": 5, "opacity": 0.6}
+
+
+def thinned(points: Sequence[T], most: int) -> list[T]:
+    """Of many points at equal distances at most `most`, and the last."""
+    step = -(-len(points) // most)
+    return [*points[:-1:step], points[-1]] if points else []
+
+
 def sample(items: Sequence[T], size: int, seed: int = 0) -> list[T]:
     """At most `size` of the items, in their order, the same ones each time."""
     if len(items) <= size:

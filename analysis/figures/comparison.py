@@ -110,7 +110,7 @@ def costs(cost: pa.Table, column: str, unit: str) -> Drawing:
     """
     if not (pc.sum(cost[column]).as_py() or 0.0):
         return NoFigure(f"No {unit} were used.")
-    drawn = figure(f"{unit.capitalize()} of each arm, by how its trials ended", f"{unit} (s)", "")
+    drawn = figure(f"{unit[0].upper()}{unit[1:]} of each arm, by how its trials ended", f"{unit} (s)", "")
     shades = {"COMPLETE": "#0072B2", "PRUNED": "#56B4E9", "FAIL": "#D55E00"}
     for state, (name, _) in STATES.items():
         here = cost.filter(pc.field("state") == state)

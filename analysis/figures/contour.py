@@ -12,7 +12,7 @@ from analysis.figures import Drawing, NoFigure, sample
 from analysis.parameters import values, varies
 from analysis.style import MIOU, SEQUENTIAL, STATES, figure
 
-MARKS = 500
+MARKS = 200
 """Trials of a state that are marked."""
 THRESHOLD, FRACTION = "task/threshold", "task/tfe_fraction"
 Array = NDArray[np.float64]
@@ -69,7 +69,12 @@ def _marks(trials: pa.Table, objective: str) -> Sequence[go.Scatter]:
     for state, (name, symbol) in STATES.items():
         rows = sample(trials.filter(pc.field("state") == state).to_pylist(), MARKS)
         if rows:
-            mark = {"symbol": symbol, "size": 9, "color": "#D55E00", "line": {"color": "white", "width": 1}}
+            mark = {
+                "symbol": symbol,
+                "size": 9 if trials.num_rows <= MARKS else 5,
+                "color": "#D55E00",
+                "line": {"color": "white", "width": 1},
+            }
             if state == "PRUNED":
                 mark["line"] = {"color": "#D55E00", "width": 1.5}
             marks.append(

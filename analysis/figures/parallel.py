@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from plotly.colors import sample_colorscale
 
 from analysis.figures import Drawing, NoFigure, sample, sampled
-from analysis.parameters import kind, label, searched, settings, values, varies, written
+from analysis.parameters import kind, label, searched, values, varies, written
 from analysis.style import GRID, SEQUENTIAL, figure
 
 LINES = 300
@@ -102,19 +102,21 @@ def _lines(axes: Sequence[Axis], scores: Sequence[float], rows: Sequence[dict[st
 
 
 def _told(row: dict[str, Any], score: float) -> str:
-    return f"{row['arm']} {row['trial']}: {score:.2f} %<br>{settings(row)}"
+    return f"{row['arm']} {row['trial']}: {score:.2f} %"
 
 
 def _with_axes(drawn: go.Figure, axes: Sequence[Axis]) -> go.Figure:
-    for x, axis in enumerate(axes):
-        drawn.add_shape(type="line", x0=x, x1=x, y0=OFF, y1=1, line={"color": "#8C959F", "width": 1}, layer="below")
-        for height, text in axis.ticks.items():
-            drawn.add_annotation(
-                x=x, y=height, text=text, showarrow=False, xanchor="left", xshift=4, font={"size": 11},
-                bgcolor="rgba(255,255,255,0.75)", borderpad=1,
-            )  # fmt: skip
+    rule = {"type": "line", "y0": OFF, "y1": 1, "line": {"color": "#8C959F", "width": 1}, "layer": "below"}
+    marks = [_mark(x, height, text) for x, axis in enumerate(axes) for height, text in axis.ticks.items()]
     names = {"tickvals": list(range(len(axes))), "ticktext": [axis.name for axis in axes]}
     drawn.update_xaxes(range=[-0.15, len(axes) - 0.55], side="top", tickangle=-20, linecolor=GRID, ticks="", **names)
     drawn.update_xaxes(showgrid=False)
     drawn.update_yaxes(visible=False, range=[OFF - 0.05, 1.05])
+    # all at once: plotly checks them anew at each one that is added
+    drawn.update_layout(annotations=marks, shapes=[{**rule, "x0": x, "x1": x} for x in range(len(axes))])
     return drawn.update_layout(margin={"l": 16, "r": 40, "t": 76, "b": 16})
+
+
+def _mark(x: float, height: float, text: str) -> dict[str, Any]:
+    where = {"x": x, "y": height, "xanchor": "left", "xshift": 4, "showarrow": False}
+    return {**where, "text": text, "font": {"size": 11}, "bgcolor": "rgba(255,255,255,0.75)", "borderpad": 1}

@@ -8,8 +8,8 @@ import plotly.graph_objects as go
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis.figures import POINTS, Drawing, NoFigure, sample, sampled
-from analysis.parameters import kind, label, searched, settings, values, varies
+from analysis.figures import POINTS, Drawing, NoFigure, dot, sample, sampled
+from analysis.parameters import kind, label, searched, values, varies
 from analysis.style import MIOU, STATES, figure
 
 Rows = list[dict[str, Any]]
@@ -66,7 +66,7 @@ def _points(rows: Rows, x: str, y: str, arm: str, colour: str, *, legend: bool) 
                     x=[_place(row[x]) for row in here],
                     y=[row[y] for row in here],
                     mode="markers",
-                    marker={"color": colour, "symbol": symbol, "size": 8},
+                    marker={"color": colour, "symbol": symbol, **dot(len(rows))},
                     name=arm,
                     legendgroup=arm,
                     showlegend=legend and not traces,
@@ -78,7 +78,7 @@ def _points(rows: Rows, x: str, y: str, arm: str, colour: str, *, legend: bool) 
 
 
 def _told(row: dict[str, Any], ended: str) -> str:
-    return f"{row['arm']} {row['trial']}, {ended}, {row['iterations']} iterations<br>{settings(row)}"
+    return f"{row['arm']} {row['trial']}, {ended}, {row['iterations']} iterations"
 
 
 def _place(value: Any) -> Any:

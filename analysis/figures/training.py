@@ -7,10 +7,12 @@ import plotly.graph_objects as go
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis.figures import POINTS, Drawing, NoFigure, sample, sampled
+from analysis.figures import POINTS, Drawing, NoFigure, sample, sampled, thinned
 from analysis.style import MIOU, STATES, figure
 
 TERM = "train/term/"
+EVALUATIONS = 50
+"""Points of a curve; of more, every n-th is drawn, and the last."""
 Trial = tuple[str, int]
 """An arm and the number of a trial in it."""
 
@@ -24,7 +26,7 @@ def curves_to_draw(trials: pa.Table, best: Sequence[Trial], reports: int) -> lis
         reports: evaluations of a whole trial, about.
     """
     others = sorted(set(zip(trials["arm"].to_pylist(), trials["trial"].to_pylist(), strict=True)) - set(best))
-    room = max(POINTS // max(reports, 1) - len(best), 0)
+    room = max(POINTS // max(min(reports, EVALUATIONS), 1) - len(best), 0)
     return [*sample(others, room), *best]
 
 
@@ -56,11 +58,12 @@ def _by_trial(reports: pa.Table) -> dict[Trial, list[tuple[int, float]]]:
 
 def _curve(trial: Trial, points: Sequence[tuple[int, float]], colour: str, *, thick: bool) -> go.Scatter:
     arm, number = trial
-    x, y = zip(*points, strict=True)
+    drawn = thinned(points, EVALUATIONS)
+    x, y = zip(*drawn, strict=True)
     return go.Scatter(
         x=x,
         y=y,
-        mode="lines+markers" if thick or len(points) == 1 else "lines",
+        mode=_mode(len(drawn), thick=thick),
         name=f"{arm} {number}, best" if thick else f"{arm} {number}",
         showlegend=thick,
         line={"color": colour, "width": 3 if thick else 1},
@@ -68,6 +71,11 @@ def _curve(trial: Trial, points: Sequence[tuple[int, float]], colour: str, *, th
         opacity=1.0 if thick else 0.4,
         hovertemplate=f"{arm} {number}<br>iteration %{{x}}: %{{y:.2f}} %<extra></extra>",
     )
+
+
+def _mode(points: int, *, thick: bool) -> str:
+    """Marks show where the evaluations are, as long as they do not cover the line; a line of one point is none."""
+    return "lines+markers" if points == 1 or (thick and points <= EVALUATIONS // 2) else "lines"
 
 
 def rungs(reports: pa.Table, trials: pa.Table, at: Mapping[str, Sequence[int]], colours: Mapping[str, str]) -> Drawing:
@@ -138,8 +146,10 @@ def terms(reports: pa.Table, trial: Trial) -> Drawing:
     title = f"{arm} {number}, the arm's best: terms of the loss, before their weights"
     drawn = figure(title, "iteration", "term (its own unit, log scale)", height=320)
     for name in names:
-        x, y = zip(*((at, found[name]) for at, found in points.items() if name in found), strict=True)
-        drawn.add_trace(go.Scatter(x=x, y=y, mode="lines+markers", name=name.removeprefix(TERM), marker={"size": 5}))
+        line = thinned([(at, found[name]) for at, found in points.items() if name in found], EVALUATIONS)
+        x, y = zip(*line, strict=True)
+        shown = {"mode": _mode(len(line), thick=True), "marker": {"size": 5}}
+        drawn.add_trace(go.Scatter(x=x, y=y, name=name.removeprefix(TERM), **shown))
     return drawn.update_yaxes(type="log" if _positive(points) else "linear")
 
 

@@ -13,6 +13,8 @@ from pyarrow import csv
 
 from analysis.report.section import Table
 
+LONG = 1000
+"""Rows beyond which a table is data, not something to print."""
 NOTHING = "\N{EN DASH}"
 LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
@@ -22,7 +24,7 @@ LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
 
 
 def shown(column: str, value: Any) -> str:
-    """A cell as it is read: percentages and points with two decimals, seconds with one, others in four digits."""
+    """A cell as it is read: percentages with two decimals, seconds with one or none, others in four digits."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return NOTHING
     if isinstance(value, datetime):
@@ -31,7 +33,9 @@ def shown(column: str, value: Any) -> str:
         return str(value)
     if "%" in column or "points" in column:
         return f"{value:.2f}"
-    return f"{value:.1f}" if "seconds" in column else f"{value:.4g}"
+    if "seconds" in column:
+        return f"{value:.1f}" if value < 1000 else f"{value:,.0f}"
+    return f"{value:.4g}"
 
 
 def cells(rows: pa.Table) -> list[list[str]]:
@@ -75,7 +79,10 @@ def _latex(cell: str) -> str:
 
 
 def write_tables(tables: Sequence[Table], folder: Path) -> None:
-    """Write each table as NAME.csv, NAME.md and NAME.tex; tables of an earlier report are taken away."""
+    """Write each table as NAME.csv, NAME.md and NAME.tex; tables of an earlier report are taken away.
+
+    Long ones are written as CSV alone.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     written = {path for table in tables for path in _write_table(table, folder)}
     for path in folder.iterdir():
@@ -86,7 +93,9 @@ def write_tables(tables: Sequence[Table], folder: Path) -> None:
 def _write_table(table: Table, folder: Path) -> list[Path]:
     sink = pa.BufferOutputStream()
     csv.write_csv(table.rows, sink)
-    forms = {"csv": sink.getvalue().to_pybytes(), "md": markdown(table).encode(), "tex": latex(table).encode()}
+    forms = {"csv": sink.getvalue().to_pybytes()}
+    if table.rows.num_rows <= LONG:
+        forms |= {"md": markdown(table).encode(), "tex": latex(table).encode()}
     return [write(folder / f"{table.name}.{suffix}", content) for suffix, content in forms.items()]
 
 

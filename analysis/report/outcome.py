@@ -31,7 +31,7 @@ STANDING = pa.schema(
         ("seeds", pa.int64()),
         ("p, adjusted", pa.float64()),
         ("flattered by, points", pa.float64()),
-        ("of finished trials", pa.int64()),
+        ("chosen among, trials", pa.int64()),
     ]
 )
 """Columns of the verdict's table; the last two say how much being chosen as the best on these images flatters it."""
@@ -79,7 +79,7 @@ def _standing_rows(arm: ArmVerdict) -> Iterator[dict[str, Any]]:
     if arm.best is None:
         return
     optimism = arm.optimism
-    chosen = {"flattered by, points": optimism.estimate, "of finished trials": optimism.n} if optimism else {}
+    chosen = {"flattered by, points": optimism.estimate, "chosen among, trials": optimism.n} if optimism else {}
     yield {**_standing_row(arm.best), **chosen}
     yield from map(_standing_row, arm.replicates)
 

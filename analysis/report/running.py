@@ -36,7 +36,7 @@ def failures(source: Source) -> Section:
     if not failed:
         return Section(key="failures", title="Failures", text=("No trial failed.",))
     rows = _grouped(failed)
-    text = (f"{len(failed)} trials failed, in {len(rows)} different ways; numbers in an error are not told apart.",)
+    text = (f"Trials that failed: {len(failed)}. Errors that differ only in their numbers are counted as one.",)
     table = Table(name="failures", caption="Errors, alike ones together", rows=pa.Table.from_pylist(rows))
     return Section(key="failures", title="Failures", text=text, tables=(table,))
 

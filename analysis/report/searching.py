@@ -14,7 +14,7 @@ from analysis.figures.contour import contour
 from analysis.figures.parallel import parallel
 from analysis.figures.search import history, slices
 from analysis.figures.training import rungs
-from analysis.importance import BEST_SHARE, ENOUGH, Importance, importance
+from analysis.importance import BEST_SHARE, ENOUGH, MOST, Importance, importance
 from analysis.report.section import Section, Table
 from analysis.report.source import Source
 
@@ -67,7 +67,8 @@ def importance_of_parameters(source: Source) -> Section:
     text = (
         f"Optuna's conditional PED-ANOVA: how far each parameter's values among the best {BEST_SHARE:.0%} of an arm's "
         f"trials differ from its values among all. Trials are compared at the last iteration that {ENOUGH} of them "
-        "reached, so those stopped early count too. A few dozen trials give a hint, not a ranking.",
+        f"reached, so those stopped early count too; of more than {MOST:,} a random sample is asked. A few dozen "
+        "trials give a hint, not a ranking.",
     )
     caption = "Importance of the parameters of each arm"
     tables = (Table(name="importance", caption=caption, rows=pa.Table.from_pylist(rows)),) if rows else ()

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from analysis.figures import Drawing, NoFigure
 from analysis.figures.comparison import class_differences, class_heat_map
-from analysis.figures.training import TERM, Trial, curves, curves_to_draw, terms
+from analysis.figures.training import EVALUATIONS, TERM, Trial, curves, curves_to_draw, terms
 from analysis.report.section import Section, Table
 from analysis.report.source import Source
 
@@ -25,7 +25,8 @@ def learning_curves(source: Source) -> Section:
     named = numbers.rename_columns(["arm", "trial", "iteration", "val mIoU %"])
     caption = "Learning curves of the best trial of each arm"
     tables = (Table(name="learning-curves", caption=caption, rows=named),) if numbers else ()
-    return Section(key="curves", title="Learning curves", drawings=((drawn,),), tables=tables)
+    text = (f"Of a curve of more than {EVALUATIONS} evaluations, every n-th is drawn, and the last.",)
+    return Section(key="curves", title="Learning curves", text=text, drawings=((drawn,),), tables=tables)
 
 
 def _of(reports: pa.Table, trials: list[Trial]) -> pa.Table:

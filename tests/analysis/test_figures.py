@@ -8,12 +8,12 @@ import plotly.graph_objects as go
 import pyarrow as pa
 import pytest
 
-from analysis.figures import POINTS, Drawing, NoFigure, sample
+from analysis.figures import POINTS, Drawing, NoFigure, sample, thinned
 from analysis.figures.comparison import class_differences
 from analysis.figures.contour import contour
 from analysis.figures.parallel import OFF, parallel
 from analysis.figures.search import history, slices
-from analysis.figures.training import curves_to_draw, rungs
+from analysis.figures.training import EVALUATIONS, curves_to_draw, rungs
 from analysis.importance import importance
 from analysis.parameters import kind
 from analysis.report.source import Source
@@ -108,7 +108,13 @@ def test_rungs_tell_stopped_trials_from_those_that_went_on(source: Source) -> No
 def test_of_many_curves_the_best_are_always_drawn() -> None:
     trials = table([Trial(arm="kd", number=n) for n in range(2000)])
     chosen = curves_to_draw(trials, [("kd", 1234)], 200)
-    assert len(chosen) == POINTS // 200 and chosen[-1] == ("kd", 1234)
+    assert len(chosen) == POINTS // EVALUATIONS and chosen[-1] == ("kd", 1234)
+
+
+def test_of_a_long_curve_few_points_are_drawn_and_the_last_always() -> None:
+    assert thinned(range(4), 9) == [0, 1, 2, 3]
+    assert thinned(range(200), 50)[-2:] == [196, 199] and len(thinned(range(200), 50)) <= 51
+    assert thinned([7], 50) == [7] and thinned([], 50) == []
 
 
 def test_differences_of_classes_are_points_above_the_baseline() -> None:

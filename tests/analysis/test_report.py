@@ -113,7 +113,16 @@ TEACHER = [Trial(arm="teacher", number=0)]
             ONE,
             ["parallel coordinates need two trials", "was 0.1 in all 1 trials", "needs 12 trials with an evaluation"],
         ),
-        (FAILED, ["No trial has used its whole budget", "no history to draw", "no learning curves", "4 failed"]),
+        (
+            FAILED,
+            [
+                "No trial has used its whole budget",
+                "no history to draw",
+                "no learning curves",
+                "4 failed",
+                "Trials that failed: 4",
+            ],
+        ),
         (
             CONSTANT,
             ["lr was 0.1 in all 15 trials", "needs a parameter that varies", "stopped early, so there are no rungs"],
@@ -204,7 +213,7 @@ def test_datasets_are_not_mixed_and_an_empty_study_is_refused(
 
 def test_a_cell_is_rounded_as_its_column_is_read() -> None:
     assert shown("val mIoU %", 20.4449) == "20.44"
-    assert shown("trial-seconds", 61.95) == "62.0"
+    assert shown("trial-seconds", 61.95) == "62.0" and shown("trial-seconds", 61950.0) == "61,950"
     assert shown("task/threshold", 0.000123456) == "0.0001235"
     assert shown("error", None) == shown("val mIoU %", float("nan")) == "\N{EN DASH}"
 
