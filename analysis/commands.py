@@ -25,6 +25,13 @@ def add_commands(add: AddCommand) -> None:
     report = add("report", _report, "one HTML page on one or several studies, and its numbers as tables")
     report.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="folders of studies on one dataset")
     report.add_argument("--out", type=Path, metavar="FILE", help="the page; DIR/report.html by default")
+    tables = add("export-table", _export_table, "write a study's tables as files for other programs")
+    tables.add_argument("folder", type=Path, metavar="DIR", help="a study's folder")
+    tables.add_argument(
+        "--table", action="append", metavar="NAME", dest="names", help="may be given repeatedly; all by default"
+    )
+    tables.add_argument("--format", required=True, choices=("parquet", "csv", "arrow"), dest="form")
+    tables.add_argument("--out", type=Path, metavar="DIR", help="folder for the files; DIR/exports/tables by default")
     compare = add(
         "compare", _compare, "is A better than B? On the same images, and seed by seed where there are several"
     )
@@ -37,13 +44,6 @@ def add_commands(add: AddCommand) -> None:
     verdict = add("verdict", _verdict, "which method is really better, and how sure that is")
     verdict.add_argument("folder", type=Path, metavar="DIR", help="a study's folder")
     verdict.add_argument("--json", action="store_true", help="one JSON document on standard output")
-    tables = add("export-table", _export_table, "write a study's tables as files for other programs")
-    tables.add_argument("folder", type=Path, metavar="DIR", help="a study's folder")
-    tables.add_argument(
-        "--table", action="append", metavar="NAME", dest="names", help="may be given repeatedly; all by default"
-    )
-    tables.add_argument("--format", required=True, choices=("parquet", "csv", "arrow"), dest="form")
-    tables.add_argument("--out", type=Path, metavar="DIR", help="folder for the files; DIR/exports/tables by default")
 
 
 def _best(options: argparse.Namespace) -> int:
@@ -61,7 +61,17 @@ def _best(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from analysis.report import report
 
-    print(report(options.folders, options.out))
+    print(f"written to {report(options.folders, options.out)}")
+    return 0
+
+
+def _export_table(options: argparse.Namespace) -> int:
+    from analysis.studies import study_at
+    from analysis.table_export import ALL, export_tables
+
+    out = options.out or options.folder / "exports" / "tables"
+    for file in export_tables(study_at(options.folder), options.names or [ALL], options.form, out):
+        print(f"written to {file}")
     return 0
 
 
@@ -87,14 +97,4 @@ def _verdict(options: argparse.Namespace) -> int:
         print(json.dumps(asdict(found)))
     else:
         show(found)
-    return 0
-
-
-def _export_table(options: argparse.Namespace) -> int:
-    from analysis.studies import study_at
-    from analysis.table_export import ALL, export_tables
-
-    out = options.out or options.folder / "exports" / "tables"
-    for file in export_tables(study_at(options.folder), options.names or [ALL], options.form, out):
-        print(f"written to {file}")
     return 0

@@ -12,14 +12,12 @@ from analysis.runs import Pair, Run, Runs, Seeds, named_runs, pair_runs
 from analysis.statistics import Difference, Interval, PairedInterval, difference_over_images
 from analysis.studies import Study, check_one_dataset
 
-SPLIT = "val"
-"""The split on which every trial of a study is evaluated."""
 PLACES = ("data/root", "teacher/path")
 """Settings that only say where something lies."""
 COMPARED = ("task/", "methods/", "teacher", "train/optimizer/")
 """Where settings may differ between two ways to train the same student for as long."""
-FILMED = {"camvid": "frames of one drive"}
-"""Datasets whose validation images are less than independent, and what they are."""
+FILMED = {"camvid": "frames of a few drives"}
+"""Datasets whose images are less than independent, and what they are."""
 
 REMEDY = "compare studies of one data configuration"
 
@@ -86,10 +84,11 @@ def compare_runs(a: Runs, b: Runs, evaluation: Evaluation | None = None) -> Comp
         evaluation: `last` or `best` of each run; by default what both studies maximised, `last` where they differ.
 
     Raises:
-        ValueError: A is B; the studies are of different datasets, classes, images or labels; no two runs make a pair,
-            or no pair has counts of its images.
+        ValueError: A is B; the studies are of different datasets, splits, classes, images or labels; no two runs make
+            a pair, or no pair has counts of its images.
     """
     check_one_dataset([a.study, b.study])
+    _check_same_split(a.study, b.study)
     chosen = evaluation or ("best" if a.study.evaluation == b.study.evaluation == "best" else "last")
     pairs, unpaired = _pairs(a, b)
     pairs, counts, uncounted = _counted(a.study, b.study, pairs, chosen)
@@ -101,7 +100,7 @@ def compare_runs(a: Runs, b: Runs, evaluation: Evaluation | None = None) -> Comp
         a=sides[0],
         b=sides[1],
         evaluation=chosen,
-        split=SPLIT,
+        split=a.study.split,
         classes=counts[0].classes,
         difference=difference_over_images(counts[0].counts, counts[1].counts),
         over_seeds=statistics.paired_over_seeds(scores[0], scores[1]),
@@ -158,6 +157,14 @@ def _counted(
     return whole, kept, [f"{who} has no rows in image_confusion; its pair is left out" for who in lacking]
 
 
+def _check_same_split(a: Study, b: Study) -> None:
+    if a.split != b.split:
+        raise ValueError(
+            f"what is compared must have been judged on the same images, but {a.folder} was on {a.split} and "
+            f"{b.folder} on {b.split}; compare studies of one evaluate_on"
+        )
+
+
 def _check_same_labels(counts: Sequence[ImageCounts], studies: Sequence[Study]) -> None:
     """Equal classes, equal images, and in each as many labelled pixels of each class."""
     one, other = counts
@@ -204,7 +211,7 @@ def _kind(study: Study, evaluation: Evaluation) -> Iterator[str]:
         yield "the mIoU is that of each run's best evaluation, chosen on the images that score it, which flatters both"
     if study.dataset in FILMED:
         yield (
-            f"the images of {study.dataset}'s {SPLIT} are {FILMED[study.dataset]} and alike, so intervals over images "
+            f"the images of {study.dataset} are {FILMED[study.dataset]} and alike, so intervals over images "
             "are too narrow for others"
         )
 

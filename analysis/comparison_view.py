@@ -54,7 +54,7 @@ def _differences(compared: Comparison) -> Table:
     if found.seeds > 1:
         table.add_row("over seeds alone", f"{seeds.estimate:+.2f}", ends(seeds), counted(seeds.n, "pair"))
     table.add_row("chance that A is better", percent(found.chance), "", both)
-    table.add_row("smallest difference to be seen", f"{found.detectable:.2f}", "", "80 % power at 5 %")
+    table.add_row("smallest detectable", f"{found.detectable:.2f}", "", "80 % power at 5 %")
     return table
 
 
@@ -90,7 +90,7 @@ def _settings(compared: Comparison) -> Table:
 def _value(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)[:16]
+    return f"{value:.4g}" if isinstance(value, float) else str(value)[:24]
 
 
 def _table(first: str, *others: str) -> Table:

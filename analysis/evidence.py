@@ -6,8 +6,6 @@ asked for are read.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
-from operator import or_
 from typing import Literal
 
 import numpy as np
@@ -73,8 +71,7 @@ def image_counts(study: Study, trials: Sequence[TrialName], evaluation: Evaluati
     there = tuple(trial for trial in asked if trial in keys)
     images = tuple(sorted(pc.unique(rows["image"]).to_pylist()))
     classes = _class_names(study, there[0]) if there else ()
-    named = pc.binary_join_element_wise(rows["arm"], pc.cast(rows["trial"], pa.string()), "-")
-    trial = _places(named, [str(name) for name in there])
+    trial = _places(_names(rows), [str(name) for name in there])
     image, class_ = _places(rows["image"], images), _places(rows["class"], classes)
     counts = np.zeros((len(there), len(images), len(classes), 3), np.int64)
     for kind, name in enumerate(KINDS):
@@ -96,15 +93,20 @@ def _places(names: pa.ChunkedArray, known: Sequence[str]) -> NDArray[np.int64]:
 
 
 def _rows(study: Study, trials: Sequence[TrialName], evaluation: Evaluation) -> pa.Table:
-    numbers: dict[str, list[int]] = {}
-    for trial in trials:
-        numbers.setdefault(trial.arm, []).append(trial.number)
-    arms = [(pc.field("arm") == arm) & pc.field("trial").isin(found) for arm, found in numbers.items()]
-    where = (pc.field("evaluation") == evaluation) & reduce(or_, arms, pc.scalar(False))
+    # one condition a column can be held against what a file says of its columns; pairs cannot
+    arms = pa.array(sorted({trial.arm for trial in trials}), pa.string())
+    numbers = pa.array(sorted({trial.number for trial in trials}), pa.int64())
+    near = pc.field("arm").isin(arms) & pc.field("trial").isin(numbers)
     try:
-        return study.table(NAME, columns=COLUMNS, where=where)
+        rows = study.table(NAME, columns=COLUMNS, where=near & (pc.field("evaluation") == evaluation))
     except FileNotFoundError:
         return IMAGE_CONFUSION.empty_table().select(COLUMNS)
+    return rows.filter(pc.is_in(_names(rows), pa.array([str(trial) for trial in trials], pa.string())))
+
+
+def _names(rows: pa.Table) -> pa.ChunkedArray:
+    """The trial of each row, as `TrialName` writes it."""
+    return pc.binary_join_element_wise(rows["arm"], pc.cast(rows["trial"], pa.string()), "-")
 
 
 def _check_images(study: Study, trials: Sequence[TrialName], images: Sequence[str], counts: statistics.Counts) -> None:

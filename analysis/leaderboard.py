@@ -42,7 +42,7 @@ def _say(console: Console, line: str) -> None:
 def _arms(answer: Mapping[str, Any], several: bool) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("arm")
-    for column in ("trial", "mIoU last", "best", "points", "hours", "GPU-h", "trials", "stopped early", "failed"):
+    for column in ("trial", "last mIoU %", "best", "points", "hours", "GPU-h", "trials", "stopped early", "failed"):
         table.add_column(column, justify="right")
     for study in answer["studies"]:
         if several:
@@ -66,15 +66,17 @@ def _scores(trial: Trial | None) -> tuple[str, ...]:
 
 
 def _counts(arm: Mapping[str, Any]) -> tuple[str, ...]:
-    hours = (f"{arm[name] / 3600:.2f}" for name in ("seconds", "gpu_seconds"))
+    hours = (_hours(arm[name]) for name in ("seconds", "gpu_seconds"))
     return *hours, str(arm["trials"]), *(str(arm["states"].get(state, 0)) for state in ("PRUNED", "FAIL"))
 
 
 def _cost(study: Mapping[str, Any]) -> str:
-    return (
-        f"{study['trials']} trials, {study['seconds'] / 3600:.2f} hours of trials, "
-        f"{study['gpu_seconds'] / 3600:.2f} GPU-hours, the teacher's included where the study trained it"
-    )
+    hours, gpu_hours = _hours(study["seconds"]), _hours(study["gpu_seconds"])
+    return f"{study['trials']} trials, {hours} hours of trials, {gpu_hours} GPU-hours"
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.2f}" if seconds > 3600 else f"{seconds / 3600:.3f}"
 
 
 def _classes(answer: Mapping[str, Any], several: bool) -> Table | None:

@@ -17,6 +17,8 @@ from analysis.evidence import TrialName
 from analysis.studies import TEACHER, Study, open_study
 
 SEEDS = ("data_seed", "init_seed")
+LATER = {"evaluate_on": "val", "holdout": 0.0}
+"""What configurations mean that were written before they could say it."""
 Seeds = tuple[int | None, int | None]
 Row = Mapping[str, Any]
 
@@ -40,7 +42,7 @@ class Run:
     @property
     def settings(self) -> dict[str, Any]:
         """The configuration without the seeds."""
-        return {key: value for key, value in self.config.items() if key not in SEEDS}
+        return {key: value for key, value in {**LATER, **self.config}.items() if key not in SEEDS}
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,15 @@ class Runs:
         return sum(self.scores) / len(self.runs)
 
 
-def finished(study: Study, arm: str) -> list[Run]:
-    """The trials of an arm that used their whole budget, in the order of their numbers."""
-    rows = study.ended.filter((pc.field("arm") == arm) & (pc.field("state") == "COMPLETE"))
-    return _runs(rows.filter(pc.field(study.objective).is_valid()))
+def finished(study: Study, arm: str) -> pa.Table:
+    """The rows of an arm's trials that used their whole budget."""
+    whole = study.ended.filter((pc.field("arm") == arm) & (pc.field("state") == "COMPLETE"))
+    return whole.filter(pc.field(study.objective).is_valid())
+
+
+def read_runs(rows: pa.Table) -> list[Run]:
+    """One run of each row, in their order."""
+    return [Run(row, json.loads(row["config"])) for row in rows.to_pylist()]
 
 
 def best_runs(study: Study, arm: str) -> Runs | None:
@@ -81,7 +88,7 @@ def best_runs(study: Study, arm: str) -> Runs | None:
     A setting with several runs counts by their mean; of equals the first leads.
     """
     groups: dict[str, list[Run]] = {}
-    for run in finished(study, arm):
+    for run in read_runs(finished(study, arm).sort_by("trial")):
         # rows of an older kdstudy that lack seeds cannot be told to repeat each other
         key = str(run.name) if None in run.seeds else json.dumps(run.settings, sort_keys=True)
         groups.setdefault(key, []).append(run)
@@ -126,12 +133,7 @@ def _trial(study: Study, name: TrialName) -> Runs:
     rows = study.ended.filter((pc.field("arm") == name.arm) & (pc.field("trial") == name.number))
     if not rows.num_rows:
         raise ValueError(f"{study.folder} must have ended trial {name} to compare it, but has not; see kdstudy status")
-    return Runs(study, str(name), tuple(_runs(rows)))
-
-
-def _runs(rows: pa.Table) -> list[Run]:
-    ordered = rows.sort_by("trial").to_pylist()
-    return [Run(row, json.loads(row["config"])) for row in ordered]
+    return Runs(study, str(name), tuple(read_runs(rows)))
 
 
 Pair = tuple[Run, Run]

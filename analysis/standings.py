@@ -11,7 +11,8 @@ from analysis.runs import Runs, best_runs, pair_runs
 from analysis.statistics import Difference, Interval, difference_over_images
 from analysis.studies import PARAMETER, Study
 
-BASELINE = "baseline"
+REPLICATE = "replicate"
+"""The folder in a study's that holds its replicates, and the parameter that numbers them."""
 FAMILY_LEVEL = 0.05
 """How often a study without any true difference may call a setting different."""
 
@@ -25,14 +26,17 @@ class Standing:
         name: of the trial, or of the arm where that has one setting with several seeds.
         parameters: what was searched, by path.
         miou_percent: by the study's objective, the mean over runs.
+        chosen_from: finished settings of the arm, of which this was the best on the images that score it.
         difference: to the baseline, in points; None for the baseline itself, and where there is no evidence.
-        p_value: that of `difference`, adjusted for all differences to the baseline (Holm).
+        p_value: that of `difference`, times the settings chosen from (Bonferroni), adjusted for all differences to the
+            baseline (Holm).
     """
 
     arm: str
     name: str
     parameters: Mapping[str, Any]
     miou_percent: Interval
+    chosen_from: int
     difference: Difference | None
     p_value: float | None
 
@@ -58,11 +62,13 @@ class Standings:
     """The settings of a study.
 
     Attributes:
+        split: whose images judged them.
         baseline: the arm that others are held against; None where the study has none.
         by_arm: every arm with a finished trial.
         lead: None where fewer than two settings besides the baseline have several seeds.
     """
 
+    split: str
     baseline: str | None
     by_arm: Mapping[str, Standing]
     lead: Lead | None
@@ -79,17 +85,6 @@ class Standings:
         return max((standing.difference.seeds for standing in self.compared if standing.difference), default=0)
 
 
-def baseline_arm(study: Study) -> str | None:
-    """The arm named `baseline`, or the first of `study.json` that has no methods and uniform weighting."""
-    arms: Mapping[str, Mapping[str, Any]] = study.config.get("arms", {})
-    plainly = (
-        name
-        for name, arm in arms.items()
-        if not arm.get("methods") and arm.get("task", {}).get("weighting", "uniform") == "uniform"
-    )
-    return BASELINE if BASELINE in arms else next(plainly, None)
-
-
 def standings(study: Study) -> Standings:
     """The best setting of each arm, held against that of the baseline, on the same images and, where it can, seeds.
 
@@ -98,26 +93,27 @@ def standings(study: Study) -> Standings:
     """
     arms = sorted(set(study.trials["arm"].to_pylist()))
     best = {arm: found for arm in arms if (found := best_runs(study, arm)) is not None}
-    baseline = baseline_arm(study)
+    baseline = study.baseline
     base = best.get(baseline or "")
     counts = image_counts(study, [run.name for runs in best.values() for run in runs.runs], study.evaluation)
     others = {arm: runs for arm, runs in best.items() if runs is not base}
     pairs = {arm: _difference(runs, base, counts) for arm, runs in others.items() if base is not None}
     differences = {arm: difference for arm, difference in pairs.items() if difference is not None}
-    adjusted = statistics.holm([difference.p_value for difference in differences.values()])
+    adjusted = statistics.holm([found.p_value * best[arm].chosen_from for arm, found in differences.items()])
     p_values = dict(zip(differences, adjusted, strict=True))
     by_arm = {
         arm: Standing(
             arm=arm,
             name=runs.name,
-            parameters=_parameters(runs),
+            parameters=parameters_of(runs.runs[0].row),
             miou_percent=statistics.mean_over_seeds(runs.scores),
+            chosen_from=runs.chosen_from,
             difference=differences.get(arm),
             p_value=p_values.get(arm),
         )
         for arm, runs in best.items()
     }
-    return Standings(baseline, by_arm, _lead([others[arm] for arm in differences], counts))
+    return Standings(study.split, baseline, by_arm, _lead([others[arm] for arm in differences], counts))
 
 
 def _difference(a: Runs, b: Runs, counts: ImageCounts) -> Difference | None:
@@ -143,6 +139,7 @@ def _lead(settings: list[Runs], counts: ImageCounts) -> Lead | None:
     return Lead(ranked[0].name, ranked[1].name, difference) if difference else None
 
 
-def _parameters(runs: Runs) -> dict[str, Any]:
-    row = runs.runs[0].row
-    return {n.removeprefix(PARAMETER): v for n, v in row.items() if n.startswith(PARAMETER) and v is not None}
+def parameters_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What was searched in a trial, by path; not which replicate it is."""
+    values = {n.removeprefix(PARAMETER): v for n, v in row.items() if n.startswith(PARAMETER) and v is not None}
+    return {path: value for path, value in values.items() if path != REPLICATE}

@@ -50,6 +50,11 @@ class Study:
         return f"{self.evaluation}_miou_percent"
 
     @property
+    def split(self) -> str:
+        """The images that its trials were judged on."""
+        return str(self.config.get("evaluate_on", "val"))
+
+    @property
     def evaluation(self) -> Literal["last", "best"]:
         """The evaluation of a run by which the search judged it."""
         return "best" if self.config.get("objective") == "best" else "last"

@@ -66,13 +66,15 @@ def export_tables(study: Study, names: Sequence[str], form: str, out: Path) -> l
         The files, out/NAME.FORM.
 
     Raises:
-        ValueError: no such table; a file is there already; `out` is no folder.
+        ValueError: no such table, or none at all; a file is there already; `out` is no folder.
     """
     there = study.table_names
+    if not there:
+        raise ValueError(f"a study must have tables to export, but {study.folder} has none yet; wait for a report")
     if unknown := [name for name in names if name not in (*there, ALL)]:
         raise ValueError(
             f"--table must be {ALL} or a table of {study.folder}, but got {', '.join(unknown)}; "
-            f"there: {', '.join(there) or 'none yet'}"
+            f"there: {', '.join(there)}"
         )
     chosen = there if ALL in names else list(dict.fromkeys(names))
     files = [out / f"{name}.{form}" for name in chosen]

@@ -1,4 +1,4 @@
-"""The files of one table: numbered live files and parts, how they are read, merged and cleared up.
+"""The files of one table: numbered live files and parts, how each is read, how they are merged and cleared up.
 
 A table is a folder. Rows arrive in `live-<n>.arrows`, an Arrow IPC stream; later they stand in a
 Parquet part, whose name is the range of numbers it holds: `part-000001-000007.parquet`. A reader
@@ -12,7 +12,6 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
@@ -24,7 +23,7 @@ SCHEMA_VERSION = 1
 PART_ROWS = 1 << 18
 """Parts are merged up to this many rows, which bounds what one merge rewrites."""
 
-_DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
+DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
 """What reading a damaged file raises."""
 _FILE_NAME = re.compile(r"live-(\d+)\.arrows|part-(\d+)-(\d+)\.parquet")
 
@@ -75,7 +74,12 @@ def list_files(place: Path) -> list[TableFile]:
     return sorted(files, key=lambda file: (file.first - file.last, file.first, file.live))
 
 
-def _check_version(path: Path, schema: pa.Schema) -> None:
+def check_version(path: Path, schema: pa.Schema) -> None:
+    """Refuse a file that this kdstudy may misread.
+
+    Raises:
+        ValueError: a newer kdstudy wrote it.
+    """
     version = int((schema.metadata or {}).get(b"schema_version", 0))
     if version > SCHEMA_VERSION:
         raise ValueError(
@@ -92,7 +96,7 @@ def open_part(path: Path) -> Part:
         ValueError: a newer kdstudy wrote it.
     """
     part = Part(path)
-    _check_version(path, part.schema)
+    check_version(path, part.schema)
     return part
 
 
@@ -100,7 +104,7 @@ def load_live(path: Path) -> tuple[pa.Table, int]:
     """All whole batches of a stream, and the number of bytes that are none."""
     stream = pa.BufferReader(path.read_bytes())
     reader = pa.ipc.open_stream(stream)
-    _check_version(path, reader.schema)
+    check_version(path, reader.schema)
     batches, whole, broken = [], stream.tell(), 0
     try:
         for batch in reader:
@@ -142,7 +146,7 @@ def scan(files: Sequence[TableFile], load: Callable[[TableFile], tuple[Content, 
             found.loaded[file], torn = load(file)
             if torn:
                 found.damage[file] = f"{file.path}: passed over {torn} bytes, no whole batch"
-        except _DAMAGE as fault:
+        except DAMAGE as fault:
             found.damage[file] = f"{file.path}: passed over, not readable: {fault}"
     oldest_first = sorted(found.loaded.items(), key=lambda item: item[0].first)
     return found._replace(loaded=dict(oldest_first))
@@ -150,89 +154,6 @@ def scan(files: Sequence[TableFile], load: Callable[[TableFile], tuple[Content, 
 
 def _covers(part: TableFile, other: TableFile) -> bool:
     return part.first <= other.first and other.last <= part.last
-
-
-def steady_read(place: Path, query: Query, known: pa.Schema) -> Scan[pa.Table]:
-    """Reads while no file comes or goes: one listing may miss a live file and its part.
-
-    Args:
-        place: the table's folder.
-        query: what to read of it.
-        known: columns that the table has, null, even where no file has them.
-
-    Raises:
-        ValueError: the query names a column that there is not.
-    """
-    parts: dict[TableFile, Part] = {}
-    tables: dict[TableFile, pa.Table] = {}  # parts never change: a next try has only the new ones to load
-    for _ in range(100):
-        files = list_files(place)
-        schema = _common_schema(files, parts, known)
-        _check_query(query, schema, place)
-        found = scan(files, partial(_load, query=query, schema=schema, parts=parts, tables=tables))
-        if list_files(place) == files:
-            return found
-    raise TimeoutError(f"{place} must rest to be read, but changed at each of 100 tries; try later")
-
-
-def _common_schema(files: Sequence[TableFile], parts: dict[TableFile, Part], known: pa.Schema) -> pa.Schema:
-    """Every column that a readable file has, oldest file first, then those of `known` that none has."""
-    schemas = []
-    for file in sorted(files, key=lambda file: file.first):
-        try:
-            schemas.append(_schema(file, parts))
-        except _DAMAGE:
-            continue  # `scan` names it
-    common = pa.unify_schemas(schemas, promote_options="permissive") if schemas else known
-    for name in known.names:
-        if name not in common.names:
-            common = common.append(known.field(name).with_nullable(True))
-    return common
-
-
-def _schema(file: TableFile, parts: dict[TableFile, Part]) -> pa.Schema:
-    """A file's columns; `parts` gains the part that was opened for them."""
-    if file.live:
-        with file.path.open("rb") as stream:
-            schema = pa.ipc.open_stream(stream).schema
-        _check_version(file.path, schema)
-        return schema
-    if file not in parts:
-        parts[file] = open_part(file.path)
-    return parts[file].schema
-
-
-def _load(
-    file: TableFile,
-    query: Query,
-    schema: pa.Schema,
-    parts: dict[TableFile, Part],
-    tables: dict[TableFile, pa.Table],
-) -> tuple[pa.Table, int]:
-    if file.live:
-        table, torn = load_live(file.path)
-        return query.answer(concat([schema.empty_table(), table])), torn
-    if file not in tables:
-        part = parts[file] if file in parts else open_part(file.path)
-        tables[file] = part.read(query, schema)
-    return tables[file], 0
-
-
-def _check_query(query: Query, schema: pa.Schema, place: Path) -> None:
-    named = [*(query.columns or ()), *query.dictionary]
-    if unknown := [column for column in named if column not in schema.names]:
-        raise ValueError(
-            f"columns must be of table {place.name!r}, but got {', '.join(unknown)}; it has {', '.join(schema.names)}"
-        )
-    if query.where is None:
-        return
-    try:
-        schema.empty_table().filter(query.where)
-    except pa.ArrowException as fault:
-        raise ValueError(
-            f"where must fit the columns of table {place.name!r}, but: {str(fault).splitlines()[0]}; "
-            f"it has {', '.join(schema.names)}"
-        ) from None
 
 
 def concat(tables: Iterable[pa.Table]) -> pa.Table:
@@ -310,16 +231,16 @@ def _look(
 ) -> tuple[Stored, int]:
     if file.live:
         table, torn = load_live(file.path)
-        stored = Stored(table.schema, table.num_rows)
-    else:
-        part, torn = open_part(file.path), 0
-        stored = Stored(part.schema, part.rows)
-        # what it has replaced will be removed, so all of it must be readable
-        replaces = any(_covers(file, other) for other in files if other != file)
-        table = part.read(Query(None if replaces else columns), part.schema)
+        if see:
+            see(table.select(columns))
+        return Stored(table.schema, table.num_rows), torn
+    part = open_part(file.path)
+    # what it has replaced will be removed, so all of it must be readable
+    if any(_covers(file, other) for other in files if other != file):
+        part.read(Query(), part.schema)
     if see:
-        see(table.select(columns))
-    return stored, torn
+        see(part.read(Query(columns), part.schema))
+    return Stored(part.schema, part.rows), 0
 
 
 def _load_whole(file: TableFile) -> tuple[pa.Table, int]:

@@ -17,10 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from study.table_files import SCHEMA_VERSION as SCHEMA_VERSION
-from study.table_files import TableFile, concat, list_files, load_live, merge, settle, steady_read
+from study.table_files import TableFile, concat, list_files, load_live, merge, settle
 from study.table_files import TableWarning as TableWarning
 from study.table_keys import Keys
 from study.table_parts import Query
+from study.table_reading import steady_read
 
 LIVE_BYTES = 4 << 20
 """Size at which a live file becomes a part: three thousand reports, sealed in half a second."""
@@ -161,7 +162,8 @@ def read(
     found.warn()
     if not found.loaded:
         raise FileNotFoundError(f"table {name!r} in {folder} has no readable file")
-    return concat(found.loaded.values()).unify_dictionaries()
+    table = concat(found.loaded.values()).unify_dictionaries()
+    return table if columns is None else table.select(columns)
 
 
 class TableWriter:

@@ -2,12 +2,15 @@
 
 import json
 import math
+import subprocess
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.benchmarks import cases, losses, measure, rivals, step
+from analysis.queries import best
+from study.tables import SCHEMAS, TableWriter, read
+from tests.benchmarks import cases, losses, measure, rivals, step, synthetic, tables
 
 BARRED = {
     "ifvd": {"seconds"},
@@ -65,3 +68,66 @@ def test_the_step_is_measured_with_each_stage_of_rdd(tmp_path: Path) -> None:
     for row in rows:
         low, high = row["interval_percent"]
         assert low <= row["percent"] <= high and row["uniform_ms"] > 0
+
+
+QUESTIONS = ["best", "learning curves", "classes of a trial", "terms of a trial", "opening writers"]
+
+
+def test_questions_to_tables_are_measured_and_so_are_appends(tmp_path: Path) -> None:
+    out = tmp_path / "tables.json"
+    size = ["--trials", "40", "--reports", "10", "--concurrent", "3", "--repeats", "1"]
+    tables.main([*size, "--only", *QUESTIONS, "--out", str(out)])
+    written = json.loads(out.read_text())
+    assert {name: size["rows"] for name, size in written["files"].items()} == {
+        "trials": 40, "reports": 400, "class_iou": 400 * 19, "image_confusion": 40 * 2 * 4 * 19, "environment": 1,
+    }  # fmt: skip
+    assert [row["name"] for row in written["questions"]] == QUESTIONS
+    for row in written["questions"]:
+        assert 0 < row["inside_seconds"] < row["seconds"] and 10 < row["peak_mib"] < 2048
+    assert written["appends"]["reports"] == 300 and len(written["appends"]["microseconds"]) == 10
+
+
+def test_a_question_that_fails_is_no_measurement(tmp_path: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        tables.ask("best", tmp_path, repeats=1)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty trials of ten reports, of which some failed and some were stopped."""
+    size = synthetic.Size(trials=40, reports=10, concurrent=7, failed=0.2, stopped=0.3)
+    return synthetic.write(tmp_path_factory.mktemp("drawn") / "study", size)
+
+
+def test_a_synthetic_study_reads_like_a_real_one(drawn: Path) -> None:
+    for name, schema in SCHEMAS.items():
+        stored = read(drawn / "tables", name)
+        assert [field for field in stored.schema if not field.name.startswith("param/")] == list(schema)
+        keys = stored.select(schema.metadata[b"key"].decode().split()).to_pylist()
+        once = {tuple(key.values()) for key in keys}
+        assert len(once) == len(keys) / {"class_iou": 19, "image_confusion": 4 * 19}.get(name, 1)
+        with TableWriter(drawn / "tables", schema) as writer:
+            assert all(writer.contains(key) for key in once)
+    answer = best(drawn, top=3)
+    assert [arm["arm"] for arm in answer["arms"]] == ["baseline", "cirkd", "kd", "rdd"]
+    assert all(len(trial["class_iou_percent"]) == 19 for trial in answer["top"])
+
+
+def test_the_tables_of_a_synthetic_study_agree(drawn: Path) -> None:
+    trials = read(drawn / "tables", "trials").to_pylist()
+    assert {row["state"] for row in trials} == {"COMPLETE", "PRUNED", "FAIL"}
+    curves: dict[tuple[str, int], dict[int, float]] = {}
+    for row in read(drawn / "tables", "reports").to_pylist():
+        curves.setdefault((row["arm"], row["trial"]), {})[row["iteration"]] = row["miou_percent"]
+    for row in trials:
+        curve = curves[row["arm"], row["trial"]]
+        assert len(curve) == (5 if row["state"] == "PRUNED" else 10)
+        assert max(curve) == row["iterations"] and curve[row["iterations"]] == row["last_miou_percent"]
+        assert max(curve.values()) == row["best_miou_percent"] == curve[row["best_iteration"]]
+
+
+def test_a_synthetic_study_is_the_same_for_one_seed(drawn: Path, tmp_path: Path) -> None:
+    size = synthetic.Size(trials=40, reports=10, concurrent=7, failed=0.2, stopped=0.3)
+    again = synthetic.write(tmp_path / "again", size)
+    for name in ("trials", "reports", "class_iou"):
+        assert read(again / "tables", name).equals(read(drawn / "tables", name))

@@ -3,18 +3,19 @@
 import json
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from analysis.arms import ArmVerdict, Rescored
 from analysis.parameters import searched, settings
 from analysis.report.section import Section, Table
 from analysis.report.source import Source
 from analysis.standings import Standing
 from analysis.studies import PARAMETER
-from analysis.verdict import ArmVerdict, verdict
+from analysis.verdict import verdict
 
 TOP = 10
 LAST, BEST = "val mIoU %, last evaluation", "val mIoU %, best evaluation"
@@ -23,15 +24,15 @@ STANDING = pa.schema(
     [
         ("setting", pa.string()),
         ("runs", pa.int64()),
-        ("val mIoU %", pa.float64()),
+        ("mIoU %", pa.float64()),
         ("minus baseline, points", pa.float64()),
         ("from, points", pa.float64()),
         ("to, points", pa.float64()),
         ("images", pa.int64()),
         ("seeds", pa.int64()),
         ("p, adjusted", pa.float64()),
+        ("chosen among", pa.int64()),
         ("flattered by, points", pa.float64()),
-        ("chosen among, trials", pa.int64()),
     ]
 )
 """Columns of the verdict's table; the last two say how much being chosen as the best on these images flatters it."""
@@ -68,25 +69,38 @@ def conclusion(source: Source) -> Section:
         return Section(key="verdict", title="Verdict", text=("No trial of an arm has ended, so there is no verdict.",))
     rows = [row for arm in found.arms for row in _standing_rows(arm)]
     caption = "Best setting of each arm against the baseline, with 95 % intervals over images (and seeds)"
-    tables = (Table(name="verdict", caption=caption, rows=pa.Table.from_pylist(rows, STANDING)),) if rows else ()
+    standings = (Table(name="verdict", caption=caption, rows=pa.Table.from_pylist(rows, STANDING)),) if rows else ()
     first, *others = found.answer
     lists = (("In detail", tuple(others)), ("What the evidence lacks", found.missing))
     lead = f"{first[0].upper()}{first[1:]}."
-    return Section(key="verdict", title="Verdict", text=(lead,), lists=lists, tables=tables)
+    return Section(
+        key="verdict", title="Verdict", text=(lead,), lists=lists, tables=(*standings, *_rescored(found.rescored))
+    )
+
+
+def _rescored(found: Sequence[Rescored]) -> tuple[Table, ...]:
+    """The scores on images that the search has not seen, where there are some."""
+    rows = [{"trial": r.name, "split": r.split, "images": r.images, "mIoU %": r.miou_percent} for r in found]
+    caption = "Trials scored again on images that the search has not seen"
+    return (Table(name="rescored", caption=caption, rows=pa.Table.from_pylist(rows)),) if rows else ()
 
 
 def _standing_rows(arm: ArmVerdict) -> Iterator[dict[str, Any]]:
     if arm.best is None:
         return
-    optimism = arm.optimism
-    chosen = {"flattered by, points": optimism.estimate, "chosen among, trials": optimism.n} if optimism else {}
-    yield {**_standing_row(arm.best), **chosen}
+    flattery = {"flattered by, points": arm.optimism.estimate} if arm.optimism else {}
+    yield {**_standing_row(arm.best), **flattery}
     yield from map(_standing_row, arm.replicates)
 
 
 def _standing_row(standing: Standing) -> dict[str, Any]:
     score, difference = standing.miou_percent, standing.difference
-    row = {"setting": standing.name, "runs": score.n, "val mIoU %": score.estimate}
+    row = {
+        "setting": standing.name,
+        "runs": score.n,
+        "mIoU %": score.estimate,
+        "chosen among": standing.chosen_from,
+    }
     if difference is None:
         return row
     return {

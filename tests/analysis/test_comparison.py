@@ -150,10 +150,16 @@ def test_namesakes_of_two_studies_are_told_apart(tmp_path: Path, search: str) ->
     assert "their data_seed differs, so they did not see the same batches" in found.notes
 
 
+def test_a_configuration_from_before_the_splits_means_validation(tmp_path: Path) -> None:
+    newer = {"evaluate_on": "val", "holdout": 0.0}
+    place = str(write_study(tmp_path, [Trial(arm="kd", config=newer), Trial(arm="baseline")]))
+    assert list(compare(f"{place}:kd", f"{place}:baseline").settings) == ["task/of"]
+
+
 def test_images_that_resemble_each_other_are_a_limit(tmp_path: Path) -> None:
     trials = [Trial(arm="kd"), Trial(arm="baseline")]
     place = str(write_study(tmp_path, trials, data={"name": "camvid"}))
-    assert any("frames of one drive" in note for note in compare(f"{place}:kd", f"{place}:baseline").notes)
+    assert any("frames of a few drives" in note for note in compare(f"{place}:kd", f"{place}:baseline").notes)
 
 
 def refused(a: str, b: str) -> str:
@@ -165,7 +171,9 @@ def refused(a: str, b: str) -> str:
 def test_what_does_not_compare_is_refused(tmp_path: Path, search: str, repeated: str) -> None:
     camvid = str(write_study(tmp_path / "camvid", SEARCH, data={"name": "camvid"}))
     fewer = str(write_study(tmp_path / "fewer", [Trial(arm="kd", images=10)]))
+    tested = str(write_study(tmp_path / "tested", SEARCH, evaluate_on="test"))
     assert "must be of one dataset" in refused(search, camvid)
+    assert "was on val and" in refused(search, tested) and "on test; compare" in refused(search, tested)
     assert "the same images, but of" in refused(search, fewer) and "'val/010', the first of 2" in refused(search, fewer)
     assert "both are kd-0 of" in refused(f"{search}:kd", f"{search}:kd-0")
     assert "must share seeds" in refused(f"{repeated}:kd-0", f"{search}:kd-0")

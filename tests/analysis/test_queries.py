@@ -11,10 +11,16 @@ from rich.console import Console
 
 from analysis.leaderboard import show
 from analysis.queries import best
+from study.__main__ import main
 from study.tables import CLASS_IOU, TableWriter, trials_schema
 
-CONFIG = {"name": "small", "data": {"name": "camvid"}}
-
+ARMS: dict[str, Any] = {
+    "focal": {"task": {"weighting": "focal"}},
+    "stopped": {"task": {"weighting": "uniform"}},
+    "kd": {"methods": {"kd": {}}},
+    "broken": {},
+}
+CONFIG = {"name": "small", "data": {"name": "camvid"}, "arms": ARMS}
 NOON = datetime(2024, 5, 17, 12, tzinfo=UTC)
 PARAMETERS = {"train/optimizer/lr": pa.float64(), "task/combine": pa.string()}
 
@@ -24,7 +30,7 @@ def trial(
 ) -> dict[str, Any]:
     return {
         "arm": arm, "trial": number, "state": state, "attempts": 1, "iterations": 4, "budget": 4,
-        "seconds": 2.5, "gpu_seconds": 0.0, "config": "{}", "config_hash": f"{arm}{number}",
+        "seconds": 2.5, "gpu_seconds": 5.0, "config": "{}", "config_hash": f"{arm}{number}",
         "started": NOON, "ended": NOON, "last_miou_percent": miou,
         "best_miou_percent": None if miou is None else miou + 1, "best_iteration": 2,
         **{f"param/{path}": value for path, value in (values or {}).items()},
@@ -53,8 +59,25 @@ def study(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def write_study(folder: Path, rows: list[dict[str, Any]], **config: Any) -> Path:
+    with TableWriter(folder / "tables", trials_schema({})) as writer:
+        writer.append(rows)
+    (folder / "study.json").write_text(json.dumps({**CONFIG, **config}))
+    return folder
+
+
 def arms(answer: dict[str, Any]) -> dict[str, Any]:
     return {arm["arm"]: arm for arm in answer["arms"]}
+
+
+def order(trials: list[dict[str, Any]]) -> list[tuple[str, int]]:
+    return [(trial["arm"], trial["trial"]) for trial in trials]
+
+
+def lines(answer: dict[str, Any]) -> list[str]:
+    console = Console(width=200, record=True)
+    show(answer, console)
+    return [line.rstrip() for line in console.export_text().splitlines()]
 
 
 def test_finished_trials_are_ranked_by_their_last_evaluation(study: Path) -> None:
@@ -63,16 +86,31 @@ def test_finished_trials_are_ranked_by_their_last_evaluation(study: Path) -> Non
     assert [found["trial"] for found in kd["best"]] == [1, 3, 0]
     assert [found["trial"] for found in arms(best(study))["kd"]["best"]] == [1]
     assert kd["states"] == {"COMPLETE": 3, "PRUNED": 1}
+    assert (kd["trials"], kd["seconds"], kd["gpu_seconds"]) == (4, 10.0, 20.0)
 
 
 def test_a_best_trial_comes_with_what_it_was(study: Path) -> None:
     first, second, _ = arms(best(study, top=3))["kd"]["best"]
     assert first == {
-        "trial": 1, "last_miou_percent": 31.5, "best_miou_percent": 32.5, "best_iteration": 2, "iterations": 4,
-        "seconds": 2.5, "config_hash": "kd1", "parameters": {"train/optimizer/lr": 0.02},
+        "folder": str(study), "arm": "kd", "trial": 1, "last_miou_percent": 31.5, "best_miou_percent": 32.5,
+        "best_iteration": 2, "iterations": 4, "seconds": 2.5, "gpu_seconds": 5.0, "config_hash": "kd1",
+        "parameters": {"train/optimizer/lr": 0.02}, "over_baseline_points": None,
         "class_iou_percent": {"sky": 40.0, "sign": None},
     }  # fmt: skip
     assert second["parameters"] == {"train/optimizer/lr": 0.05, "task/combine": "xor"}
+
+
+def test_trials_are_ranked_by_what_the_search_maximised(tmp_path: Path) -> None:
+    rows = [trial("kd", 0, 30.0), {**trial("kd", 1, 20.0), "best_miou_percent": 40.0}]
+    folder = write_study(tmp_path, rows, objective="best")
+    with TableWriter(folder / "tables", CLASS_IOU) as writer:
+        for iteration in (2, 4):  # 2 is the best one
+            writer.append([{"arm": "kd", "trial": 1, "iteration": iteration, "class": "sky", "iou_percent": iteration}])
+    answer = best(folder)
+    assert answer["ranked_by"] == "best_miou_percent"
+    assert order(answer["top"]) == [("kd", 1)]
+    assert answer["top"][0]["class_iou_percent"] == {"sky": 2.0}
+    assert "ranked by mIoU of the best evaluation, which is optimistic" in "".join(lines(answer))
 
 
 def test_arms_without_a_finished_trial_are_still_named(study: Path) -> None:
@@ -83,17 +121,110 @@ def test_arms_without_a_finished_trial_are_still_named(study: Path) -> None:
 
 
 def test_the_teacher_is_what_its_note_says(study: Path) -> None:
-    assert best(study)["teacher"] is None
+    assert best(study)["studies"][0]["teacher"] is None
     note = {"path": "/teachers/one.safetensors", "sha256": "0", "miou_percent": 60.0, "trained_by": "1"}
     (study / "teacher.json").write_text(json.dumps(note))
+    with TableWriter(study / "tables", CLASS_IOU) as writer:
+        writer.append([{"arm": "teacher", "trial": 0, "iteration": 4, "class": "sky", "iou_percent": 70.0}])
     answer = best(study)
-    assert answer["teacher"] == {"miou_percent": 60.0, "path": "/teachers/one.safetensors"}
-    assert answer["seconds"] == 7 * 2.5
+    (told,) = answer["studies"]
+    assert told["teacher"] == {
+        "miou_percent": 60.0, "path": "/teachers/one.safetensors", "class_iou_percent": {"sky": 70.0},
+    }  # fmt: skip
+    assert (told["trials"], told["seconds"], told["gpu_seconds"]) == (7, 7 * 2.5, 35.0)
     assert json.loads(json.dumps(answer)) == answer
+
+
+@pytest.mark.parametrize(
+    ("listed", "expected"),
+    [
+        ({"kd": ARMS["kd"], "baseline": {"methods": {"kd": {}}}}, "baseline"),
+        (
+            {"kd": ARMS["kd"], "focal": ARMS["focal"], "second": {"task": {"weighting": "uniform"}}, "third": {}},
+            "second",
+        ),
+        ({"kd": ARMS["kd"], "focal": ARMS["focal"]}, None),
+    ],
+)
+def test_the_baseline_is_named_or_else_the_first_plain_arm(
+    tmp_path: Path, listed: dict[str, Any], expected: str | None
+) -> None:
+    folder = write_study(tmp_path, [trial(name, 0, 30.0) for name in listed], arms=listed)
+    assert best(folder)["studies"][0]["baseline"] == expected
+
+
+def test_trials_stand_beside_the_best_of_the_baseline_in_their_own_study(tmp_path: Path) -> None:
+    rows = [trial("stopped", 0, 30.0), trial("stopped", 1, 32.0), trial("kd", 0, 33.0)]
+    first = write_study(tmp_path / "first", rows)
+    second = write_study(tmp_path / "second", [trial("stopped", 0, 36.0), trial("kd", 0, 34.0)], name="other")
+    answer = best(first, second, top=3)
+    assert [(t["folder"], t["arm"], t["last_miou_percent"], t["over_baseline_points"]) for t in answer["top"]] == [
+        (str(second), "stopped", 36.0, 0.0),
+        (str(second), "kd", 34.0, -2.0),
+        (str(first), "kd", 33.0, 1.0),
+    ]
+    assert [told["name"] for told in answer["studies"]] == ["small", "other"]
+    assert len(answer["arms"]) == 4
+    shown = lines(answer)
+    assert str(second) in shown and f"{second} kd 0: nothing searched" in shown
+
+
+def test_studies_that_do_not_compare_are_refused(study: Path, tmp_path: Path) -> None:
+    other = write_study(tmp_path / "other", [trial("kd", 0, 30.0)], data={"name": "voc"})
+    with pytest.raises(ValueError, match=r"must be of one dataset to be compared, but got camvid \(.*voc \("):
+        best(study, other)
+    with pytest.raises(ValueError, match=r"each study must be named once, but got .* again; leave it out"):
+        best(study, study / ".." / study.name)
+
+
+def test_studies_with_several_objectives_are_ranked_by_the_last_evaluation(study: Path, tmp_path: Path) -> None:
+    other = write_study(tmp_path / "other", [trial("kd", 0, 30.0)], objective="best")
+    assert best(study, other)["ranked_by"] == "last_miou_percent"
+
+
+@pytest.mark.parametrize("top", [0, -3])
+def test_no_trials_at_all_cannot_be_asked_for(study: Path, top: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["best", str(study), "--top", str(top)]) == 2
+    assert f"--top must be at least 1, but got {top}; ask for" in capsys.readouterr().err
+
+
+def test_a_study_of_one_trial(tmp_path: Path) -> None:
+    answer = best(write_study(tmp_path, [trial("stopped", 0, 30.0)]), top=5)
+    assert order(answer["top"]) == [("stopped", 0)]
+    assert answer["top"][0]["over_baseline_points"] == 0.0
+    assert any(line.split()[:3] == ["stopped*", "0", "30.00"] for line in lines(answer))
+
+
+def test_a_study_whose_trials_all_failed_has_no_best_but_a_cost(tmp_path: Path) -> None:
+    folder = write_study(tmp_path, [trial("kd", number, None, state="FAIL") for number in range(3)])
+    answer = best(folder)
+    assert answer["top"] == [] and arms(answer)["kd"]["best"] == []
+    shown = lines(answer)
+    assert shown[1].split() == ["kd", "no", "finished", "trial", "0.002", "0.004", "3", "0", "3"]
+    assert shown[3] == f"{folder}: 3 trials, 0.002 hours of trials, 0.004 GPU-hours"
+
+
+def test_what_an_older_study_did_not_write_is_left_open(tmp_path: Path) -> None:
+    older = {"gpu_seconds", "best_iteration", "retry_of", "peak_memory_mib", "config_hash"}
+    schema = trials_schema(PARAMETERS)
+    kept = pa.schema([field for field in schema if field.name not in older], schema.metadata)
+    row = trial("kd", 0, 30.0, {"train/optimizer/lr": 0.1})
+    with TableWriter(tmp_path / "tables", kept) as writer:
+        writer.append([{name: value for name, value in row.items() if name not in older}])
+    (tmp_path / "study.json").write_text(json.dumps({"name": "older", "data": {"name": "camvid"}}))
+    answer = best(tmp_path)
+    (found,) = answer["top"]
+    assert (found["config_hash"], found["gpu_seconds"], found["class_iou_percent"]) == (None, None, {})
+    assert found["parameters"] == {"train/optimizer/lr": 0.1}
+    assert arms(answer)["kd"]["gpu_seconds"] == 0.0 and answer["studies"][0]["baseline"] is None
+    assert any(line.split()[:3] == ["kd", "0", "30.00"] for line in lines(answer))
 
 
 def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"holds no study\.json"):
+        best(tmp_path)
+    (tmp_path / "study.json").write_text("{")
+    with pytest.raises(ValueError, match=r"study\.json must be what kdstudy wrote there, but: .*; restore it"):
         best(tmp_path)
 
 
@@ -109,24 +240,29 @@ def test_a_study_whose_trials_all_run_has_no_best_yet(tmp_path: Path) -> None:
         best(tmp_path)
 
 
-def test_the_leaderboard_shows_arms_scores_and_settings(study: Path) -> None:
+def test_the_leaderboard_shows_arms_scores_settings_and_classes(study: Path) -> None:
     (study / "teacher.json").write_text('{"path": "t", "miou_percent": 60.0}')
-    console = Console(width=200, record=True, quiet=False)
-    show(best(study, top=2), console)
-    lines = console.export_text().splitlines()
-    assert [line.split()[:3] for line in lines[1:6]] == [
+    with TableWriter(study / "tables", CLASS_IOU) as writer:
+        writer.append([{"arm": "teacher", "trial": 0, "iteration": 4, "class": "sky", "iou_percent": 70.0}])
+    shown = lines(best(study, top=2))
+    assert [line.split()[:3] for line in shown[1:6]] == [
         ["broken", "no", "finished"],
         ["kd", "1", "31.50"],
         ["kd", "3", "31.50"],
-        ["stopped", "no", "finished"],
+        ["stopped*", "no", "finished"],
         ["teacher", "60.00"],
     ]
-    assert "32.50" in lines[2]
-    assert lines[6:] == ["kd 1: train/optimizer/lr=0.02", "kd 3: train/optimizer/lr=0.05 task/combine=xor"]
+    assert "32.50" in shown[2]
+    assert shown[8:] == [
+        "kd 1: train/optimizer/lr=0.02",
+        "kd 3: train/optimizer/lr=0.05 task/combine=xor",
+        "best of all: kd 1, kd 3",
+        "IoU % of class   kd 1  teacher",
+        "sky             40.00    70.00",
+        "sign",
+    ]
 
 
 def test_a_teacher_without_a_score_is_said_to_have_none(study: Path) -> None:
     (study / "teacher.json").write_text('{"path": "t", "miou_percent": null}')
-    console = Console(width=200, record=True)
-    show(best(study), console)
-    assert ["teacher", "not", "measured"] in [line.split() for line in console.export_text().splitlines()]
+    assert ["teacher", "not", "measured"] in [line.split() for line in lines(best(study))]

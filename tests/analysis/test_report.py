@@ -1,6 +1,7 @@
 """The page and the tables beside it, from searches of every kind that may lie on a disk."""
 
 import csv
+import html
 import json
 import re
 import shutil
@@ -15,7 +16,10 @@ import pytest
 from analysis.report import report
 from analysis.report.files import latex, markdown, shown, write_tables
 from analysis.report.section import Table
+from analysis.studies import open_study
+from analysis.verdict import verdict
 from study.__main__ import main
+from tests.analysis import small
 from tests.analysis.searches import Trial, search, write_search
 
 SCRIPT = re.compile(r'<script type="application/json">(.*?)</script>', re.DOTALL)
@@ -77,6 +81,31 @@ def test_classes_are_those_of_the_last_evaluation_of_the_best_trial(searched: Pa
     assert (road["class"], float(road["kd 14 %"]), float(road["teacher %"])) == ("road", 60.0, 75.0)
     assert float(sign["kd 14 %"]) == 50.0
     assert "rgb(128, 64, 128)" in json.dumps(figures(searched))
+
+
+def test_the_verdict_stands_first_with_every_n_and_the_replicates(tmp_path: Path) -> None:
+    tried = [
+        small.Trial(arm=arm, number=n, gain=gain + n, config={"lr": n})
+        for arm, gain in (("baseline", 0.0), ("kd", 2.0))
+        for n in (0, 1)
+    ]
+    small.write_study(tmp_path, tried)
+    again = [*small.replicated("baseline", [0.0, 0.1, -0.1]), *small.replicated("kd-1", [3.0, 3.1, 2.9])]
+    sources = {"baseline": {"arm": "baseline", "trial": 1}, "kd-1": {"arm": "kd", "trial": 1}}
+    small.write_study(tmp_path / "replicate", again, replicates=sources)
+    page = report([tmp_path])
+    found = verdict(open_study(tmp_path))
+    lead = html.escape(found.answer[0][1:])
+    assert lead in texts(page).partition("<h2>Summary</h2>")[0]
+    told = {(row["setting"], row["runs"]): row for row in rows(page, "verdict")}
+    searched, repeated = told["kd-1", "1"], told["kd-1", "3"]
+    kd = next(arm for arm in found.arms if arm.arm == "kd")
+    assert kd.best and kd.best.difference and kd.optimism
+    assert (searched["images"], searched["seeds"], searched["chosen among"]) == ("12", "1", "2")
+    assert float(searched["minus baseline, points"]) == kd.best.difference.estimate
+    assert float(searched["flattered by, points"]) == kd.optimism.estimate
+    assert (repeated["seeds"], searched["p, adjusted"]) == ("3", "")
+    assert float(repeated["minus baseline, points"]) == pytest.approx(3.0, abs=0.5)
 
 
 def test_failures_are_counted_by_their_error(tmp_path: Path) -> None:

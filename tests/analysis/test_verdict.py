@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from analysis.standings import baseline_arm, standings
+from analysis.standings import standings
 from analysis.statistics import difference_over_images, holm, selection_optimism
 from analysis.studies import open_study
 from analysis.verdict import Verdict, verdict
 from analysis.verdict_view import show
 from study.__main__ import main
+from study.tables import TableWriter
 from tests.analysis.small import Trial, replicated, write_study
 
 SEARCH = [
@@ -87,6 +89,7 @@ def test_new_seeds_may_call_a_setting_better(tmp_path: Path) -> None:
     raw = [better.difference.p_value, same.difference.p_value]
     assert [better.p_value, same.p_value] == holm(raw)
     assert better.parameters == {"task/threshold": 0.5}  # what it had in the search
+    assert found.answer[1].endswith("; task/threshold=0.5")
     assert "4 seeds each; p 0.0" in found.answer[1] and "adjusted for 2 comparisons" in found.answer[1]
     assert "the smallest difference that this could have shown is" in found.answer[2]
     assert found.lead is not None and (found.lead.first, found.lead.second) == ("kd-0", "kd-1")
@@ -97,6 +100,26 @@ def test_new_seeds_may_call_a_setting_better(tmp_path: Path) -> None:
 def test_seeds_that_disagree_call_nothing_better(tmp_path: Path) -> None:
     found = with_replicates(tmp_path, baseline=[0, 3, -3, 1, 0], kd_0=[4, -3, 3, -1, 2])
     assert found.answer[0] == "no method is shown to be better than baseline: 1 setting compared with it"
+
+
+def test_images_that_the_search_has_not_seen_are_told_apart(tmp_path: Path) -> None:
+    place = tmp_path / "search"
+    write_study(place / "replicate", [*replicated("baseline", [0, 0.1, 0]), *replicated("kd-0", [5, 5, 5.2])],
+                evaluate_on="test", replicates={"kd-0": {"arm": "kd", "trial": 0}})  # fmt: skip
+    found = judged(place)
+    assert "on test (12 images, 3 seeds each" in found.answer[1]
+    assert not any("has not seen" in line for line in found.missing)
+
+
+def test_rescored_trials_are_told(tmp_path: Path) -> None:
+    names = {"arm": pa.string(), "trial": pa.int64(), "split": pa.string(), "images": pa.int64()}
+    schema = pa.schema({**names, "miou_percent": pa.float64()}, {"table": "rescored", "key": "arm trial split"})
+    with TableWriter(tmp_path / "tables", schema) as writer:
+        for arm, split, score in (("baseline", "test", 40.0), ("kd", "test", 42.345), ("kd", "val", 1.0)):
+            writer.append([{"arm": arm, "trial": 0, "split": split, "images": 7, "miou_percent": score}])
+    found = judged(tmp_path)
+    assert "mIoU % on test (7 images), which the search has not seen: kd-0 42.34, baseline-0 40.00" in found.answer
+    assert not any("has not seen" in line for line in found.missing)
 
 
 def test_replicates_of_one_seed_do_not_count_yet(tmp_path: Path) -> None:
@@ -124,6 +147,22 @@ def test_arms_that_were_run_with_several_seeds_are_judged_themselves(tmp_path: P
     assert all(arm.optimism is None and arm.searched == () for arm in found.arms)
 
 
+def test_the_best_of_many_settings_has_more_to_show(tmp_path: Path) -> None:
+    """As when an arm runs a grid with several seeds each."""
+    grid = [
+        Trial(arm="kd", number=3 * value + n, gain=gain, seeds=(n, n), config={"value": value})
+        for value, gain in enumerate([4.0, 0.0, 1.0, 0.5])
+        for n in range(3)
+    ]
+    plain = [Trial(arm="baseline", number=n, gain=g, seeds=(n, n)) for n, g in enumerate([0, 0.5, -0.5])]
+    found = judged(tmp_path, [*plain, *grid])
+    kd = next(arm.best for arm in found.arms if arm.arm == "kd")
+    assert kd is not None and kd.difference is not None
+    assert (kd.name, kd.chosen_from, kd.difference.seeds) == ("kd-0", 4, 3)
+    assert kd.p_value == min(1, 4 * kd.difference.p_value)
+    assert "adjusted for 1 comparison and the choice among 4 settings)" in found.answer[1]
+
+
 def test_equal_methods_are_rarely_called_better() -> None:
     """Three arms like the baseline, 5 seeds each: one of them is called better in about 1 of 40 studies at most."""
     rng = np.random.default_rng(0)
@@ -143,20 +182,12 @@ def test_equal_methods_are_rarely_called_better() -> None:
     ("arms", "expected"),
     [
         ({"a": {}, "baseline": {"methods": {"kd": {}}}}, "baseline"),
-        (
-            {
-                "a": {"methods": {"kd": {}}},
-                "b": {"task": {"weighting": "ohem"}},
-                "c": {"task": {"weighting": "uniform"}},
-            },
-            "c",
-        ),
+        ({"a": {"methods": {"kd": {}}}, "b": {"task": {"weighting": "ohem"}}, "c": {"task": {}}}, "c"),
         ({"a": {"methods": {"kd": {}}}}, None),
     ],
 )
 def test_the_baseline_is_named_so_or_is_plain(tmp_path: Path, arms: dict[str, Any], expected: str | None) -> None:
-    study = open_study(write_study(tmp_path, [Trial(arm="a")], arms=arms))
-    assert baseline_arm(study) == expected
+    assert judged(tmp_path, [Trial(arm="a")], arms=arms).baseline == expected
 
 
 def test_without_a_baseline_nothing_is_compared(tmp_path: Path) -> None:
@@ -171,6 +202,11 @@ def test_a_study_in_which_nothing_finished(tmp_path: Path, state: str) -> None:
     found = judged(tmp_path, [Trial(arm="baseline", state=state), Trial(arm="kd", state=state)])
     assert found.answer == ("nothing can be said yet: no finished setting can be compared with a finished baseline",)
     assert all(arm.best is None for arm in found.arms)
+
+
+def test_a_study_whose_teacher_alone_has_ended(tmp_path: Path) -> None:
+    found = judged(tmp_path, [Trial(arm="teacher")], arms={"baseline": {}})
+    assert (found.arms, found.answer[0][:21]) == ((), "nothing can be said y")
 
 
 def test_a_study_of_one_trial(tmp_path: Path) -> None:
@@ -188,11 +224,11 @@ def test_a_best_trial_without_counts_has_a_score_and_no_difference(tmp_path: Pat
     assert "in the search, the baseline's seeds or the counts of its images: kd" in verdict(study).missing
 
 
-def test_the_best_evaluation_and_one_drive_are_said_to_flatter(tmp_path: Path) -> None:
+def test_the_best_evaluation_and_drives_are_said_to_flatter(tmp_path: Path) -> None:
     found = judged(tmp_path, objective="best", data={"name": "camvid"})
     assert found.evaluation == "best"
     told = "\n".join(found.missing)
-    assert "maximised the best evaluation" in told and "frames of one drive" in told
+    assert "maximised the best evaluation" in told and "frames of a few drives" in told
 
 
 def test_a_verdict_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from study import table_files, tables
+from study import table_files, table_reading, tables
 from study.tables import CLASS_IOU, REPORTS, TableWarning, TableWriter, read, trials_schema
 
 ROOT = Path(__file__).parents[2]
@@ -354,7 +354,7 @@ def test_a_seal_between_listing_and_opening_has_only_the_new_part_read_again(
     opened: list[str] = []
 
     def scan_too_late(*args: Any) -> table_files.Scan[Any]:
-        monkeypatch.setattr(table_files, "scan", scan)
+        monkeypatch.setattr(table_reading, "scan", scan)
         writer._seal()
         return scan(*args)
 
@@ -362,8 +362,8 @@ def test_a_seal_between_listing_and_opening_has_only_the_new_part_read_again(
         opened.append(path.name)
         return open_part(path)
 
-    monkeypatch.setattr(table_files, "scan", scan_too_late)
-    monkeypatch.setattr(table_files, "open_part", note_and_open)
+    monkeypatch.setattr(table_reading, "scan", scan_too_late)
+    monkeypatch.setattr(table_reading, "open_part", note_and_open)
     assert iterations(tmp_path) == [0, 1]
     assert opened == ["part-000001-000001.parquet", "part-000002-000002.parquet"]
     abandon(writer)
@@ -392,7 +392,7 @@ def test_a_listing_that_saw_neither_the_live_file_nor_its_part_is_made_again(
     dead_writer(tmp_path, [report(0)])
     list_files = table_files.list_files
     blind = iter([True])
-    monkeypatch.setattr(table_files, "list_files", lambda place: [] if next(blind, False) else list_files(place))
+    monkeypatch.setattr(table_reading, "list_files", lambda place: [] if next(blind, False) else list_files(place))
     assert iterations(tmp_path) == [0]
 
 
