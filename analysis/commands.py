@@ -22,6 +22,9 @@ def add_commands(add: AddCommand) -> None:
     best.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="folders of studies on one dataset")
     best.add_argument("--top", type=int, default=1, metavar="N", help="configurations of all arms, and of each")
     best.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    report = add("report", _report, "one HTML page on one or several studies, and its numbers as tables")
+    report.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="folders of studies on one dataset")
+    report.add_argument("--out", type=Path, metavar="FILE", help="the page; DIR/report.html by default")
     ablate = add("ablate", _ablate, "the papers' ablation tables out of a study's trials, beside the published numbers")
     ablate.add_argument("folder", type=Path, metavar="DIR", help="a study's folder")
     ablate.add_argument("--json", action="store_true", help="one JSON document on standard output")
@@ -55,6 +58,13 @@ def _best(options: argparse.Namespace) -> int:
         print(json.dumps(answer))
     else:
         show(answer)
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from analysis.report import report
+
+    print(f"written to {report(options.folders, options.out)}")
     return 0
 
 

@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         _takes_study(add("train", _train, "run one trial: a study's arm, or a trial's own configuration"))
     )
     train.add_argument("--arm", help="arm of the study, at its spaces' defaults; the first by default")
+    train.add_argument("--trial", metavar="ARM-N", help="train this trial again; STUDY is then its study's folder")
     train.add_argument("--workers", type=int, default=0, help="Ray Train workers; 0 (default) runs without Ray")
     evaluate = _takes_json(add("evaluate", _evaluate, "score a checkpoint or a teacher's file"))
     evaluate.add_argument("checkpoint", metavar="CHECKPOINT", help="its folder or URL, or a teacher's file")
@@ -339,7 +340,8 @@ def _export(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> int:
     from study.single import train
 
-    outcome = train(options.study, options.sets, arm=options.arm, out=options.out, workers=options.workers)
+    named = {name: getattr(options, name) for name in ("arm", "trial", "out", "workers")}
+    outcome = train(options.study, options.sets, **named)
     for name, value in outcome.items():
         if not name.startswith("mask/"):  # a table's worth, two for every class
             print(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}")

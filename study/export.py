@@ -13,13 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 
 from study import model_card, runner, tables
-from study.config import TEACHER, StudyConfig
+from study.config import StudyConfig
+from study.ended import ended_trial
 from study.searcher import trial_checkpoints, trial_folder
 from study.teaching import student
 from trainers import teacher as teachers
@@ -50,7 +49,7 @@ def export(folder: Path, *, trial: str | None, arm: str | None, out: Path | None
         ValueError: no such study or trial, no whole checkpoint of it, or `out` holds something.
     """
     config = runner.read(folder)
-    row = _row(config, folder, trial, arm)
+    row = ended_trial(config, folder, trial, arm)
     place = (out or folder / "exports" / trial_folder(folder, row["arm"], row["trial"]).name).absolute()
     if onnx:
         _require_onnx()
@@ -87,36 +86,6 @@ def _write_network(network: nn.Module, card: teachers.TeacherCard, trained: Tria
     teachers.save(network, card, place / STUDENT)
     about = {"network": identity(card), "trial": identity(trained)}
     (place / CONFIG).write_text(json.dumps(about, indent=2) + "\n")
-
-
-def _row(config: StudyConfig, folder: Path, trial: str | None, arm: str | None) -> dict[str, Any]:
-    """The trial that is meant, as it stands in the trials table."""
-    place = folder / "tables"
-    ended = tables.read(place, "trials") if place.is_dir() else None
-    if not ended:
-        raise ValueError(f"only a trial that ended can be exported, but none has in {folder}; wait for one")
-    if trial is None:
-        return _best(config, ended, arm)
-    name, _, number = trial.rpartition("-")
-    name = name or arm or (next(iter(config.arms)) if len(config.arms) == 1 else "")
-    if not name or not number.isdigit() or arm not in (None, name):
-        raise ValueError(f"--trial must be ARM-N, or N with --arm ARM, but got {trial!r}; for example rdd-3")
-    found = ended.filter((pc.field("arm") == name) & (pc.field("trial") == int(number))).to_pylist()
-    if not found:
-        arms = ", ".join(sorted(set(ended["arm"].to_pylist())))
-        raise ValueError(f"--trial must be a trial that ended, but {name} {number} is none; there are some of {arms}")
-    return dict(found[0])
-
-
-def _best(config: StudyConfig, ended: pa.Table, arm: str | None) -> dict[str, Any]:
-    here = (pc.field("arm") == arm) if arm else (pc.field("arm") != TEACHER)
-    finished = ended.filter((pc.field("state") == "COMPLETE") & here)
-    if not finished:
-        raise ValueError(
-            f"no trial{f' of {arm}' if arm else ''} has used its whole budget; name one with --trial ARM-N"
-        )
-    order = [(f"{config.objective}_miou_percent", "descending"), ("arm", "ascending"), ("trial", "ascending")]
-    return dict(finished.sort_by(order).slice(0, 1).to_pylist()[0])
 
 
 def _checkpoint(config: StudyConfig, checkpoints: Checkpoints, row: Mapping[str, Any]) -> str:

@@ -23,8 +23,11 @@ from study.teaching import StudyTeacher
 from study.view import View
 from trainers.checkpoints import checkpoints_at, refuse_taken
 from trainers.config import ConfigError, canonical_json, parse, plain
+from trainers.registry import module_of
 
 CONFIG = "study.json"
+CLASSES = "classes.json"
+"""Names and colours of the dataset's classes, for whoever draws them: [{"name", "rgb"}]."""
 AS_IT_STANDS = Changes()
 
 
@@ -46,6 +49,9 @@ def create(config: StudyConfig, folder: Path) -> None:
         refuse_taken(config.checkpoints)
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / CONFIG, canonical_json(config))
+    dataset = module_of(config.data).Dataset
+    classes = zip(dataset.class_names, dataset.palette, strict=True)
+    _write(folder / CLASSES, json.dumps([{"name": name, "rgb": rgb} for name, rgb in classes]))
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,13 +1,15 @@
 """One trial outside a study, and the evaluation of what it left: with Ray Train workers, or without Ray."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from study import session
+from study import runner, session
 from study.config import TEACHER, ExecutionConfig, StudyConfig
+from study.ended import ended_trial
 from study.loading import load, read_yaml, with_settings
 from study.networks import stored_network
 from study.room import Room
@@ -27,16 +29,26 @@ from trainers.worker import attempt
 TRIAL = "trial.json"
 
 
-def train(study: str, sets: Sequence[str], *, arm: str | None, out: Path | None, workers: int) -> Mapping[str, Any]:
+def train(
+    study: str,
+    sets: Sequence[str],
+    *,
+    arm: str | None,
+    out: Path | None,
+    workers: int,
+    trial: str | None = None,
+) -> Mapping[str, Any]:
     """Train one trial, or go on with it where it was stopped.
 
     Args:
         study: a preset's name or a study's YAML file, of which an arm is trained at its spaces' defaults; or a file
-            with a trial's own configuration, such as the `config` column of a trials table.
+            with a trial's own configuration, such as the `config` column of a trials table; or a study's folder, of
+            which `trial` is trained again.
         sets: `path=value` settings on top.
         arm: of the study; its first by default, "teacher" for the teacher.
         out: folder of the trial; runs/<study>-<arm> by default.
         workers: Ray Train workers; 0 trains in this process, without Ray.
+        trial: "ARM-N", or "N" in `arm`, of the study in the folder `study`.
 
     Returns:
         The last report, or "error".
@@ -46,23 +58,35 @@ def train(study: str, sets: Sequence[str], *, arm: str | None, out: Path | None,
     """
     if workers:
         sets = [*sets, f"{'teacher.' if arm == TEACHER else ''}train.workers={workers}"]
-    if _is_trial(study):
-        name, execution = Path(study).stem, ExecutionConfig()
-        trial = absolute(parse(TrialConfig, with_settings(read_yaml(Path(study)), sets)))
-    else:
-        config = load(study, sets)
-        arm = arm or next(iter(config.arms))
-        name, execution, trial = f"{config.name}-{arm}", config.execution, arm_trial(config, arm)
+    name, execution, config = _again(study, sets, trial, arm) if trial else _named(study, sets, arm)
     folder = (out or Path("runs") / name).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     held = folder / TRIAL
-    if held.exists() and held.read_text() != canonical_json(trial):
+    if held.exists() and held.read_text() != canonical_json(config):
         raise ValueError(f"--out must be a new folder or hold this trial, but {folder} holds another; choose another")
-    held.write_text(canonical_json(trial))
+    held.write_text(canonical_json(config))
     if workers == 0:
         context = LocalContext(folder, device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-        return attempt(plain(trial), context, execution.loader_workers)
-    return _with_ray(execution, trial, folder)
+        return attempt(plain(config), context, execution.loader_workers)
+    return _with_ray(execution, config, folder)
+
+
+def _named(study: str, sets: Sequence[str], arm: str | None) -> tuple[str, ExecutionConfig, TrialConfig]:
+    """The name of the folder to train in, how to train, and what: an arm of a study, or a trial's own file."""
+    if _is_trial(study):
+        trial = absolute(parse(TrialConfig, with_settings(read_yaml(Path(study)), sets)))
+        return Path(study).stem, ExecutionConfig(), trial
+    config = load(study, sets)
+    arm = arm or next(iter(config.arms))
+    return f"{config.name}-{arm}", config.execution, arm_trial(config, arm)
+
+
+def _again(folder: str, sets: Sequence[str], trial: str, arm: str | None) -> tuple[str, ExecutionConfig, TrialConfig]:
+    """The same of a trial that ended."""
+    config = runner.read(Path(folder))
+    row = ended_trial(config, Path(folder), trial, arm)
+    values = with_settings(json.loads(row["config"]), sets)
+    return f"{config.name}-{row['arm']}-{row['trial']}", config.execution, absolute(parse(TrialConfig, values))
 
 
 def _is_trial(study: str) -> bool:

@@ -1,5 +1,6 @@
 """Extending a study: what may change does, what may not is refused by name, and the former configuration is kept."""
 
+import json
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,6 +17,7 @@ from study.config import StudyConfig
 from study.ledger import status
 from tests.study.test_recorder import Driver
 from trainers.config import ConfigError, canonical_json
+from trainers.data import streets
 
 Reader = Callable[..., StudyConfig]
 
@@ -143,6 +145,13 @@ def test_another_study_in_the_folder_is_told_by_what_differs(config: Reader, tmp
         runner.create(config(seed=2, train__batch=8), folder)
     with pytest.raises(ValueError, match="holds this study already; go on with it: kdstudy resume"):
         runner.create(config(), folder)
+
+
+def test_a_new_study_tells_the_colours_of_its_classes(config: Reader, tmp_path: Path) -> None:
+    runner.create(config(), tmp_path / "study")
+    classes = json.loads((tmp_path / "study" / "classes.json").read_text())
+    assert tuple(row["name"] for row in classes) == streets.Dataset.class_names
+    assert tuple(tuple(row["rgb"]) for row in classes) == streets.Dataset.palette
 
 
 def test_a_study_searches_what_its_spaces_said_when_it_began(config: Reader, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,10 @@ import pytest
 from cityscapesscripts.helpers.labels import labels
 from safetensors.torch import load_file
 
+from study import runner
 from study.__main__ import main
+from study.loading import load
+from study.tables import TableWriter, trials_schema
 from tests.study.conftest import ray_environment
 from tests.trainers.trees import cityscapes_tree
 
@@ -90,6 +94,28 @@ def test_the_configuration_in_a_checkpoint_can_be_run_again(trained: Path, tmp_p
 
 
 @pytest.mark.ray
+def test_a_trial_of_a_study_is_trained_again_from_its_row(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, folder = load(str(tmp_path / "tiny.yaml")), tmp_path / "run"
+    runner.create(config, folder)
+    noon = datetime(2024, 5, 17, 12, tzinfo=UTC)
+    row = {
+        "arm": "baseline", "trial": 3, "state": "COMPLETE", "attempts": 1, "iterations": 12, "budget": 12,
+        "seconds": 1.0, "gpu_seconds": 0.0, "config": (trained / "trial.json").read_text(), "config_hash": "",
+        "started": noon, "ended": noon,
+    }  # fmt: skip
+    with TableWriter(folder / "tables", trials_schema({})) as writer:
+        writer.append([row])
+    again = tmp_path / "again"
+    assert main(["train", str(folder), "--trial", "baseline-3", "--out", str(again)]) == 0
+    expected, found = (load_file(checkpoints(place)[-1] / "weights.safetensors") for place in (trained, again))
+    assert all(tensor.equal(found[name]) for name, tensor in expected.items())
+    capsys.readouterr()
+    assert main(["train", str(folder), "--trial", "baseline-4", "--out", str(tmp_path / "none")]) == 2
+    assert "--trial must be a trial that ended, but baseline 4 is none" in capsys.readouterr().err
+
+
 def test_one_ray_worker_trains_the_same_weights(trained: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "study", "train", str(tmp_path / "tiny.yaml"), "--workers", "1", "--out", "ray"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=ray_environment(), check=False)

@@ -1,0 +1,192 @@
+"""Sections of what came out: summary, verdict, the best configurations, and how to run the best one again."""
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from analysis.arms import ArmVerdict, Rescored
+from analysis.parameters import searched, settings
+from analysis.report.section import Section, Table
+from analysis.report.source import Source
+from analysis.standings import Standing
+from analysis.studies import PARAMETER
+from analysis.verdict import verdict
+
+TOP = 10
+LAST, BEST = "val mIoU %, last evaluation", "val mIoU %, best evaluation"
+ENDINGS = {"COMPLETE": "used their whole budget", "PRUNED": "were stopped early", "FAIL": "failed"}
+STANDING = pa.schema(
+    [
+        ("setting", pa.string()),
+        ("runs", pa.int64()),
+        ("mIoU %", pa.float64()),
+        ("minus baseline, points", pa.float64()),
+        ("from, points", pa.float64()),
+        ("to, points", pa.float64()),
+        ("images", pa.int64()),
+        ("seeds", pa.int64()),
+        ("p, adjusted", pa.float64()),
+        ("chosen among", pa.int64()),
+        ("flattered by, points", pa.float64()),
+    ]
+)
+"""Columns of the verdict's table; the last two say how much being chosen as the best on these images flatters it."""
+
+
+def summary(source: Source) -> Section:
+    """What was compared, and the numbers of every arm."""
+    text = [_what(source)]
+    if source.unended:
+        text.append(
+            f"{len(source.unended)} trials have reported but have not ended: they run, or their driver was killed. "
+            "They are in the learning curves and nowhere else."
+        )
+    caption = f"Arms of {source.study.name}, each by its best finished trial"
+    arms = Table(name="arms", caption=caption, rows=arm_table(source))
+    return Section(key="summary", title="Summary", text=tuple(text), tables=(arms,))
+
+
+def _what(source: Source) -> str:
+    study = source.study
+    states = Counter(study.trials["state"].to_pylist())
+    which = ", ".join(f"{states[state]} {said}" for state, said in ENDINGS.items())
+    arms = ", ".join(source.arms) or "none yet"
+    return f"{study.name} compares arms on {study.dataset}: {arms}. {study.trials.num_rows} trials ended: {which}."
+
+
+def conclusion(source: Source) -> Section:
+    """What the study shows, how sure that is, and what the evidence lacks."""
+    try:
+        found = verdict(source.study)
+    except ValueError as fault:
+        return Section(key="verdict", title="Verdict", text=(f"No verdict: {fault}.",))
+    if not found.arms:
+        return Section(key="verdict", title="Verdict", text=("No trial of an arm has ended, so there is no verdict.",))
+    rows = [row for arm in found.arms for row in _standing_rows(arm)]
+    caption = "Best setting of each arm against the baseline, with 95 % intervals over images (and seeds)"
+    standings = (Table(name="verdict", caption=caption, rows=pa.Table.from_pylist(rows, STANDING)),) if rows else ()
+    first, *others = found.answer
+    lists = (("In detail", tuple(others)), ("What the evidence lacks", found.missing))
+    lead = f"{first[0].upper()}{first[1:]}."
+    return Section(
+        key="verdict", title="Verdict", text=(lead,), lists=lists, tables=(*standings, *_rescored(found.rescored))
+    )
+
+
+def _rescored(found: Sequence[Rescored]) -> tuple[Table, ...]:
+    """The scores on images that the search has not seen, where there are some."""
+    rows = [{"trial": r.name, "split": r.split, "images": r.images, "mIoU %": r.miou_percent} for r in found]
+    caption = "Trials scored again on images that the search has not seen"
+    return (Table(name="rescored", caption=caption, rows=pa.Table.from_pylist(rows)),) if rows else ()
+
+
+def _standing_rows(arm: ArmVerdict) -> Iterator[dict[str, Any]]:
+    if arm.best is None:
+        return
+    flattery = {"flattered by, points": arm.optimism.estimate} if arm.optimism else {}
+    yield {**_standing_row(arm.best), **flattery}
+    yield from map(_standing_row, arm.replicates)
+
+
+def _standing_row(standing: Standing) -> dict[str, Any]:
+    score, difference = standing.miou_percent, standing.difference
+    row = {
+        "setting": standing.name,
+        "runs": score.n,
+        "mIoU %": score.estimate,
+        "chosen among": standing.chosen_from,
+    }
+    if difference is None:
+        return row
+    return {
+        **row,
+        "minus baseline, points": difference.estimate,
+        "from, points": difference.low,
+        "to, points": difference.high,
+        "images": difference.images,
+        "seeds": difference.seeds,
+        "p, adjusted": standing.p_value if difference.seeds > 1 else None,
+    }
+
+
+def arm_table(source: Source) -> pa.Table:
+    """One row for each arm, and one for the teacher."""
+    rows = [_arm_row(source, arm) for arm in source.arms]
+    if source.study.teacher:
+        rows.append({"arm": "teacher", LAST: source.study.teacher["miou_percent"]})
+    names = ["arm", "trials", "whole budget", "stopped early", "failed", "best trial"]
+    kinds = [pa.string(), *[pa.int64()] * 4, pa.string(), *[pa.float64()] * 3]
+    return pa.Table.from_pylist(rows, pa.schema(list(zip([*names, LAST, BEST, "trial-seconds"], kinds, strict=True))))
+
+
+def _arm_row(source: Source, arm: str) -> dict[str, Any]:
+    mine = source.study.trials.filter(pc.field("arm") == arm)
+    states = Counter(mine["state"].to_pylist())
+    best = source.best.get(arm, {})
+    return {
+        "arm": arm,
+        "trials": mine.num_rows,
+        "whole budget": states["COMPLETE"],
+        "stopped early": states["PRUNED"],
+        "failed": states["FAIL"],
+        "best trial": f"{arm}-{best['trial']}" if best else None,
+        LAST: best.get("last_miou_percent"),
+        BEST: best.get("best_miou_percent"),
+        "trial-seconds": pc.sum(mine["seconds"]).as_py(),
+    }
+
+
+def configurations(source: Source) -> Section:
+    """The best finished trials of every arm with all their parameters, and all trials."""
+    none = source.study.trials.slice(0, 0)
+    first = pa.concat_tables([none, *(source.ranked(arm).slice(0, TOP) for arm in source.arms)])
+    caption = f"The best finished trials of each arm, at most {TOP}, with every searched parameter"
+    tables = [Table(name="best", caption=caption, rows=_with_parameters(first))] if first else []
+    if source.study.trials:
+        ended = source.study.trials.sort_by([("arm", "ascending"), ("trial", "ascending")])
+        tables.append(Table(name="trials", caption="Every ended trial", rows=_with_parameters(ended)))
+    text = () if first else ("No trial has used its whole budget yet.",)
+    return Section(key="configurations", title="Best configurations", text=text, tables=tuple(tables))
+
+
+def _with_parameters(trials: pa.Table) -> pa.Table:
+    renamed = {
+        "arm": "arm", "trial": "trial", "state": "state", "iterations": "iterations", "last_miou_percent": LAST,
+        "best_miou_percent": BEST, "best_iteration": "iteration of the best", "seconds": "trial-seconds",
+    }  # fmt: skip
+    paths = searched(trials)
+    columns = [*(trials[name] for name in renamed), *(trials[PARAMETER + path] for path in paths)]
+    return pa.table(columns, names=[*renamed.values(), *paths])
+
+
+def again(source: Source) -> Section:
+    """The commands that run the best trial of each arm once more."""
+    if not source.best:
+        return Section(key="again", title="Run the best again", text=("No trial has used its whole budget yet.",))
+    folder = shlex.quote(str(source.study.folder))
+    rows = sorted(source.best.values(), key=lambda row: -row[source.objective])
+    commands = tuple((_what_row(row, source.objective), _command(folder, row)) for row in rows)
+    text = (
+        "Each command trains a trial again, from its configuration in the trials table: same data order, same initial "
+        "weights, same settings. Other hardware and library versions may change the last digits.",
+    )
+    verbatim = tuple((f"Configuration of {row['arm']} {row['trial']}", _indented(row["config"])) for row in rows)
+    return Section(key="again", title="Run the best again", text=text, commands=commands, verbatim=verbatim)
+
+
+def _command(folder: str, row: Mapping[str, Any]) -> str:
+    return f"kdstudy train {folder} --trial {row['arm']}-{row['trial']}"
+
+
+def _what_row(row: Mapping[str, Any], objective: str) -> str:
+    searched_values = settings(dict(row)) or "nothing searched"
+    return f"{row['arm']} {row['trial']}: {row[objective]:.2f} %, {searched_values}"
+
+
+def _indented(config: str) -> str:
+    return json.dumps(json.loads(config), indent=2)

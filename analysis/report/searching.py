@@ -1,0 +1,118 @@
+"""Sections of the search: history, the space, importance, early stopping."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from analysis.figures import NoFigure
+from analysis.figures.comparison import importances
+from analysis.figures.contour import contour
+from analysis.figures.parallel import parallel
+from analysis.figures.search import history, slices
+from analysis.figures.training import rungs
+from analysis.importance import BEST_SHARE, ENOUGH, MOST, Importance, importance
+from analysis.report.section import Section, Table
+from analysis.report.source import Source
+
+MOST_RUNGS = 8
+"""Rungs shown of an arm; a pruner that stops anywhere has more."""
+REACHED = "trials that reached it"
+NO_TRIAL = NoFigure("No trial of an arm has ended, so there is nothing to draw.")
+
+
+def optimisation(source: Source) -> Section:
+    """How the search went."""
+    drawn = history(source.study.trials, source.objective, source.arm_colours)
+    text = (
+        "A line rises only at trials that used their whole budget. A trial that was stopped early stands at its mIoU "
+        "then, which is low because it trained less.",
+    )
+    return Section(key="history", title="Optimisation history", text=text, drawings=((drawn,),))
+
+
+def space(source: Source) -> Section:
+    """Where in the space the trials lie."""
+    trials, objective = source.study.trials, source.objective
+    lines = tuple((parallel(trials, objective, arm),) for arm in source.arms)
+    text = ("Bright lines are trials of high mIoU. A parameter that a trial does not have is passed at “off”.",)
+    return Section(key="parallel", title="Parallel coordinates", text=text, drawings=lines or ((NO_TRIAL,),))
+
+
+def parameters(source: Source) -> Section:
+    """mIoU against each parameter."""
+    drawn = slices(source.study.trials, source.objective, source.arm_colours)
+    text = ("Open marks are trials that were stopped early: compare them with each other, not with full ones.",)
+    return Section(key="slices", title="Slices", text=text, drawings=(tuple(drawn),))
+
+
+def difficulty(source: Source) -> Section:
+    """RDD's threshold and TFE fraction together."""
+    title = "Threshold t and TFE fraction"
+    text = (
+        "Between finished trials the surface is a distance-weighted mean of all of them: it shows where trials were "
+        "good, not what a trial there would give. Trials that stay in TFE to their end have no t and are not in it.",
+    )
+    return Section(key="contour", title=title, text=text, drawings=((contour(source.study.trials, source.objective),),))
+
+
+def importance_of_parameters(source: Source) -> Section:
+    """What decided whether a trial was good."""
+    found = [importance(source.study.trials, source.reports, arm) for arm in source.arms]
+    drawn = tuple(importances(one, source.colours[one.arm]) for one in found)
+    rows = [row for one in found for row in _importance_rows(one)]
+    text = (
+        f"Optuna's conditional PED-ANOVA: how far each parameter's values among the best {BEST_SHARE:.0%} of an arm's "
+        f"trials differ from its values among all. Trials are compared at the last iteration that {ENOUGH} of them "
+        f"reached, so those stopped early count too; of more than {MOST:,} a random sample is asked. A few dozen "
+        "trials give a hint, not a ranking.",
+    )
+    caption = "Importance of the parameters of each arm"
+    tables = (Table(name="importance", caption=caption, rows=pa.Table.from_pylist(rows)),) if rows else ()
+    return Section(key="importance", title="Importance", text=text, drawings=(drawn or (NO_TRIAL,),), tables=tables)
+
+
+def _importance_rows(found: Importance) -> list[dict[str, Any]]:
+    about = {"arm": found.arm, "trials": found.trials, "at iteration": found.iteration}
+    return [{**about, "parameter": path, "share %": 100 * share} for path, share in found.shares.items()]
+
+
+def early_stopping(source: Source) -> Section:
+    """How many trials reached each rung, and what they had there."""
+    trials = source.study.trials
+    at = {arm: rungs_of(trials, arm) for arm in source.arms}
+    everywhere = {rung for found in at.values() for rung in found}
+    reports = source.reports.filter(pc.field("iteration").isin(list(everywhere)))
+    rows = [_rung_row(trials, reports, arm, rung) for arm, found in at.items() for rung in found]
+    caption = "Rungs: how many trials came there, how many were stopped there, and their mIoU there"
+    tables = (Table(name="rungs", caption=caption, rows=pa.Table.from_pylist(rows)),) if rows else ()
+    text = (
+        "A rung is an iteration at which at least one trial of the arm was stopped. Rungs decide as trials arrive: an "
+        "early trial may go on with a value at which a later one is stopped.",
+    )
+    drawn = rungs(reports, trials, at, source.arm_colours)
+    return Section(key="rungs", title="Early stopping", text=text, drawings=((drawn,),), tables=tables)
+
+
+def rungs_of(trials: pa.Table, arm: str) -> list[int]:
+    """The iterations at which trials of an arm were stopped, in order; of many those that stopped most."""
+    stopped = trials.filter((pc.field("arm") == arm) & (pc.field("state") == "PRUNED"))
+    return sorted(rung for rung, _ in Counter(stopped["iterations"].to_pylist()).most_common(MOST_RUNGS))
+
+
+def _rung_row(trials: pa.Table, reports: pa.Table, arm: str, rung: int) -> Mapping[str, Any]:
+    mine = trials.filter(pc.field("arm") == arm)
+    here = reports.filter((pc.field("arm") == arm) & (pc.field("iteration") == rung))
+    found: Sequence[float] = here["miou_percent"].drop_null().to_pylist()
+    stopped = mine.filter((pc.field("state") == "PRUNED") & (pc.field("iterations") == rung))
+    return {
+        "arm": arm,
+        "iteration": rung,
+        REACHED: mine.filter(pc.field("iterations") >= rung).num_rows,
+        "stopped there": stopped.num_rows,
+        "median val mIoU % there": median(found) if found else None,
+        "highest val mIoU % there": max(found, default=None),
+    }

@@ -1,0 +1,98 @@
+"""What the sections of a report read of a study, each thing once."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from analysis.figures.comparison import ClassIoU
+from analysis.figures.training import Trial
+from analysis.queries import ranked
+from analysis.studies import TEACHER, Evaluation, Study
+from analysis.style import OKABE_ITO, TEACHER_GREY, arm_colours, rgb
+
+
+@dataclass(frozen=True)
+class Source:
+    """A study with what several sections ask of it."""
+
+    study: Study
+
+    @cached_property
+    def arms(self) -> list[str]:
+        """The arms that have an ended trial, as the study lists them."""
+        there = set(self.study.trials["arm"].to_pylist())
+        listed = [arm for arm in self.study.config.get("arms", {}) if arm in there]
+        return listed + sorted(there - set(listed))
+
+    @cached_property
+    def colours(self) -> Mapping[str, str]:
+        return {**arm_colours(self.arms), TEACHER: TEACHER_GREY}
+
+    @property
+    def arm_colours(self) -> Mapping[str, str]:
+        return {arm: self.colours[arm] for arm in self.arms}
+
+    @property
+    def objective(self) -> str:
+        return self.study.objective
+
+    def ranked(self, arm: str) -> pa.Table:
+        """The finished trials of an arm, the best first."""
+        return ranked(self.study.trials.filter(pc.field("arm") == arm), self.objective)
+
+    @cached_property
+    def best(self) -> Mapping[str, Mapping[str, Any]]:
+        """The row of the best finished trial of each arm that has one."""
+        return {arm: row for arm in self.arms for row in self.ranked(arm).slice(0, 1).to_pylist()}
+
+    @property
+    def best_trials(self) -> list[Trial]:
+        return [(arm, row["trial"]) for arm, row in self.best.items()]
+
+    @cached_property
+    def reports(self) -> pa.Table:
+        """Arm, trial, iteration and miou_percent of every report but the teacher's; no rows where there is no table."""
+        columns = ["arm", "trial", "iteration", "miou_percent"]
+        try:
+            return self.study.table("reports", columns, pc.field("arm") != TEACHER)
+        except FileNotFoundError:
+            types = [pa.string(), pa.int64(), pa.int64(), pa.float64()]
+            return pa.schema(list(zip(columns, types, strict=True))).empty_table()
+
+    @cached_property
+    def unended(self) -> list[Trial]:
+        """Trials with a report that have not ended: they run, or their driver was killed."""
+        seen = self.reports.select(["arm", "trial"]).group_by(["arm", "trial"]).aggregate([])
+        return sorted(_trials(seen) - _trials(self.study.trials))
+
+    @cached_property
+    def class_ious(self) -> ClassIoU:
+        """IoU by class of the best trial of each arm, at the evaluation it is ranked by, and of the teacher."""
+        asked = {f"{arm} {row['trial']}": self._evaluation(row) for arm, row in self.best.items()}
+        taught = self.study.ended.filter((pc.field("arm") == TEACHER) & (pc.field("state") == "COMPLETE"))
+        if taught:
+            asked[TEACHER] = self._evaluation(taught.slice(0, 1).to_pylist()[0])
+        found = self.study.class_ious(asked.values())
+        return {name: found[evaluation] for name, evaluation in asked.items() if found[evaluation]}
+
+    def _evaluation(self, row: Mapping[str, Any]) -> Evaluation:
+        iteration = row["best_iteration" if self.study.evaluation == "best" else "iterations"]
+        return row["arm"], row["trial"], iteration
+
+    @cached_property
+    def classes(self) -> Mapping[str, str]:
+        """The colour of each class: the dataset's where the study's folder tells it."""
+        note = self.study.folder / "classes.json"
+        if note.is_file():
+            return {row["name"]: rgb(row["rgb"]) for row in json.loads(note.read_text())}
+        names = dict.fromkeys(name for ious in self.class_ious.values() for name in ious)
+        return {name: OKABE_ITO[n % len(OKABE_ITO)] for n, name in enumerate(names)}
+
+
+def _trials(rows: pa.Table) -> set[Trial]:
+    return set(zip(rows["arm"].to_pylist(), rows["trial"].to_pylist(), strict=True))

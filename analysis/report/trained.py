@@ -1,0 +1,87 @@
+"""Sections of the training itself: learning curves, IoU of each class, terms of the loss."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from analysis.figures import Drawing, NoFigure
+from analysis.figures.comparison import class_differences, class_heat_map
+from analysis.figures.training import EVALUATIONS, TERM, Trial, curves, curves_to_draw, terms
+from analysis.report.section import Section, Table
+from analysis.report.source import Source
+
+UNFINISHED = "No trial has used its whole budget yet, so no arm has a best trial to show."
+
+
+def learning_curves(source: Source) -> Section:
+    """mIoU over the iterations."""
+    known = source.reports.group_by(["arm", "trial"]).aggregate([("iteration", "count")])
+    longest = pc.max(known["iteration_count"]).as_py() or 1
+    chosen = curves_to_draw(known, source.best_trials, longest)
+    drawn = curves(_of(source.reports, chosen), source.best_trials, known.num_rows, source.colours)
+    numbers = _of(source.reports, source.best_trials).sort_by([("arm", "ascending"), ("iteration", "ascending")])
+    named = numbers.rename_columns(["arm", "trial", "iteration", "val mIoU %"])
+    caption = "Learning curves of the best trial of each arm"
+    tables = (Table(name="learning-curves", caption=caption, rows=named),) if numbers else ()
+    text = (f"Of a curve of more than {EVALUATIONS} evaluations, every n-th is drawn, and the last.",)
+    return Section(key="curves", title="Learning curves", text=text, drawings=((drawn,),), tables=tables)
+
+
+def _of(reports: pa.Table, trials: list[Trial]) -> pa.Table:
+    """The reports of these trials."""
+    wanted = pa.table({
+        "arm": pa.array([arm for arm, _ in trials], pa.string()),
+        "trial": pa.array([number for _, number in trials], pa.int64()),
+    })  # fmt: skip
+    return reports.join(wanted, ["arm", "trial"], join_type="left semi")
+
+
+def classes(source: Source) -> Section:
+    """IoU of each class of each arm's best trial, against the baseline and the teacher."""
+    ious = source.class_ious
+    baseline = next((name for name in ious if name.rpartition(" ")[0] == "baseline"), "the arm `baseline`")
+    drawn = (class_heat_map(ious, source.classes), class_differences(ious, baseline, source.classes))
+    rows = [_class_row(ious, name) for name in source.classes]
+    which = "best" if source.objective.startswith("best") else "last"
+    caption = f"IoU in % of each class at the {which} evaluation of the best trial of each arm, and of the teacher"
+    tables = (Table(name="classes", caption=caption, rows=pa.Table.from_pylist(rows)),) if ious and rows else ()
+    text = (f"Of one trial each, at its {which} evaluation, on the images that chose it: small differences are noise.",)
+    return Section(key="classes", title="Classes", text=text, drawings=(drawn,), tables=tables)
+
+
+def _class_row(ious: Mapping[str, Mapping[str, float | None]], name: str) -> Mapping[str, Any]:
+    return {"class": name, **{f"{column} %": found.get(name) for column, found in ious.items()}}
+
+
+def loss_terms(source: Source) -> Section:
+    """The terms of the loss of each arm's best trial."""
+    reports = {trial: _metrics(source, trial) for trial in source.best_trials}
+    drawn: tuple[Drawing, ...] = tuple(terms(found, trial) for trial, found in reports.items())
+    rows = [row for trial, found in reports.items() for row in _term_rows(trial, found)]
+    caption = "Terms of the loss of the best trial of each arm, before their weights"
+    tables = (Table(name="terms", caption=caption, rows=pa.Table.from_pylist(rows)),) if rows else ()
+    text = ("A term is a mean since the report before, before its weight: sizes of different terms do not compare.",)
+    return Section(
+        key="terms", title="Terms of the loss", text=text, drawings=(drawn or (NoFigure(UNFINISHED),),), tables=tables
+    )
+
+
+def _metrics(source: Source, trial: Trial) -> pa.Table:
+    arm, number = trial
+    columns = ["arm", "trial", "iteration", "metrics"]
+    try:
+        return source.study.table("reports", columns, (pc.field("arm") == arm) & (pc.field("trial") == number))
+    except FileNotFoundError:
+        return pa.table({"iteration": pa.array([], pa.int64()), "metrics": []})
+
+
+def _term_rows(trial: Trial, reports: pa.Table) -> list[dict[str, Any]]:
+    about = {"arm": trial[0], "trial": trial[1]}
+    return [
+        {**about, "iteration": row["iteration"], "term": name.removeprefix(TERM), "value": value}
+        for row in reports.sort_by("iteration").to_pylist()
+        for name, value in row["metrics"] or ()
+        if name.startswith(TERM)
+    ]
