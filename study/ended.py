@@ -25,7 +25,7 @@ def ended_trial(config: StudyConfig, folder: Path, trial: str | None, arm: str |
     place = folder / "tables"
     ended = tables.read(place, "trials") if place.is_dir() else None
     if not ended:
-        raise ValueError(f"a trial must have ended to be named, but none has in {folder}; wait for one")
+        raise ValueError(f"a trial must have ended to be asked for, but none has in {folder}; wait for one")
     if trial is None:
         return _best(config, ended, arm)
     name, _, number = trial.rpartition("-")

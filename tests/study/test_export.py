@@ -216,4 +216,4 @@ def test_a_folder_without_a_study_or_without_an_ended_trial_is_refused(
     assert "DIR must be a study's folder" in capsys.readouterr().err
     runner.create(config(), tmp_path / "new")
     assert main(["export", str(tmp_path / "new")]) == 2
-    assert "only a trial that ended can be exported, but none has in" in capsys.readouterr().err
+    assert "a trial must have ended to be asked for, but none has in" in capsys.readouterr().err
