@@ -17,13 +17,15 @@ from study.environment import environment
 from study.journal import repair_journal
 from study.ledger import ArmLedger, failed, open_arms, states, status, study_names
 from study.lock import locked
-from study.stopping import Drain
+from study.stopping import Drain, HaltedError
 from study.teaching import StudyTeacher
 from study.view import View
 from trainers.checkpoint_folder import Checkpoints
 from trainers.config import ConfigError, canonical_json, parse, plain
 
-CONFIG = "study.json"
+CONFIG, WRITING = "study.json", "study.writing"
+TUNE = "tune"
+"""What Tune keeps of itself, which is never read back."""
 AS_IT_STANDS = Changes()
 
 
@@ -39,14 +41,15 @@ def create(config: StudyConfig, folder: Path) -> None:
         held = f"another study already, which differs in {', '.join(other)}" if other else "this study already"
         remedy = "choose another --out" if other else f"go on with it: kdstudy resume {folder}"
         raise ValueError(f"--out must be a new folder, but {folder} holds {held}; {remedy}")
-    if folder.exists() and any(folder.iterdir()):
+    # of a driver that died as it began there may be half a configuration
+    if folder.exists() and any(path.name != WRITING for path in folder.iterdir()):
         raise ValueError(f"--out must be a new folder, but {folder} holds other files; choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / CONFIG, canonical_json(config))
 
 
 def _write(path: Path, text: str) -> None:
-    writing = path.with_suffix(".writing")
+    writing = path.with_name(WRITING)
     with writing.open("w") as file:
         file.write(text)
         file.flush()
@@ -115,6 +118,7 @@ def resume(
     Raises:
         ValueError: no study there, another driver at work, a cluster that is too small, a teacher that does not fit, a
             change after which trials would not compare.
+        HaltedError: the disk takes no more.
     """
     session.refuse_client(address)
     folder = folder.absolute()
@@ -160,8 +164,9 @@ def _settled(config: StudyConfig, folder: Path) -> bool:
     if not all(arm.finished for arm in arms.values()):
         return False
     written = Tables(folder, arms)
-    written.complete(arms)
+    written.complete(arms, config.class_names)
     written.close()
+    shutil.rmtree(folder / TUNE, ignore_errors=True)
     return True
 
 
@@ -187,7 +192,7 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
         checkpoints = Checkpoints(_teacher_folder(folder, arms[TEACHER]))
         teacher.trained(checkpoints.of(config.teacher_trial().train.iterations))
     written = Tables(folder, arms)
-    written.complete(arms)
+    written.complete(arms, config.class_names)
     written.environment.append([environment()])
     recorder = Recorder(config, arms, written, view, on_teacher=teacher.trained, drain=drain)
     tuner = tune.Tuner(
@@ -203,7 +208,7 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
         ),
         run_config=tune.RunConfig(
             name=f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}",
-            storage_path=str(folder / "tune"),
+            storage_path=str(folder / TUNE),
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=config.execution.max_attempts - 1),
             callbacks=[recorder],
@@ -212,13 +217,15 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
     try:
         with view, drain.looping():
             tuner.fit()
-        for arm in arms.values():
-            arm.leave()
     finally:
-        written.complete(arms)
-        written.close()
-        # what Tune keeps of itself is never read back
-        shutil.rmtree(folder / "tune", ignore_errors=True)
+        shutil.rmtree(folder / TUNE, ignore_errors=True)
+        if drain.fault is None:
+            written.complete(arms, config.class_names)
+            written.close()
+    if drain.fault is not None:
+        raise HaltedError(f"{drain.fault}; nothing is lost: free some space, then go on with: kdstudy resume {folder}")
+    for arm in arms.values():
+        arm.leave()
     return all(arm.finished for arm in arms.values())
 
 

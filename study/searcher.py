@@ -45,6 +45,9 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         """A trial's configuration; None while all that is left waits; FINISHED when nothing is left."""
         if self._drain.on:
             return str(Searcher.FINISHED)
+        return self._drain.guard(self._suggest, str(Searcher.FINISHED))
+
+    def _suggest(self) -> dict[str, Any] | str | None:
         open_arms = [arm for arm in self._arms.values() if not arm.exhausted]
         ready = [arm for arm in open_arms if self._ready(arm.arm)]
         # an arm whose orphans were all given up may have nothing after all

@@ -34,6 +34,8 @@ DRIVER = "trial_driver"
 HEAD = "node:__internal_head__"
 PLENTY = 10_000
 STORE_BYTES = 150_000_000
+TIMED_OUT = "timed out during startup"
+"""What Ray says where a machine has so much to do that a node does not start within half a minute."""
 
 
 def refuse_client(address: str) -> None:
@@ -76,6 +78,16 @@ def connected(execution: ExecutionConfig, address: str) -> Iterator[None]:
 
 
 def _start(ray: Any, scratch: str) -> None:
+    try:
+        _start_node(ray, scratch)
+    except Exception as error:  # Ray raises nothing narrower
+        if TIMED_OUT not in str(error):
+            raise
+        ray.shutdown()
+        _start_node(ray, scratch)
+
+
+def _start_node(ray: Any, scratch: str) -> None:
     ray.init(
         address="local",
         num_cpus=len(os.sched_getaffinity(0)),
