@@ -249,9 +249,9 @@ class Recorder(Callback):  # type: ignore[misc]
         value = result.get(OBJECTIVES[self._config.objective])
         arm.tell(run["number"], state, value, row)
         self._tables.trials.append([_with_times(row)])
-        if CHECKPOINT in result:
-            if wrong := self._tables.keep_counts(row, Path(result[CHECKPOINT]), self._config.class_names):
-                self._view.say(f"warning: {run['arm']} {run['number']}: {wrong}")
+        names, checkpoint = self._config.class_names, result.get(CHECKPOINT)
+        if checkpoint and (wrong := self._tables.keep_counts(row, Path(checkpoint), names)):
+            self._view.say(f"warning: {run['arm']} {run['number']}: {wrong}")
         if state == TrialState.COMPLETE and run["arm"] == TEACHER:
             self._on_teacher(Path(result[CHECKPOINT]))
         self._view.ended(run["arm"], run["number"], state.name, value, error)

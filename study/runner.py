@@ -217,6 +217,9 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
     try:
         with view, drain.looping():
             tuner.fit()
+    except Exception:
+        if drain.fault is None:  # Tune cannot keep its own state on a full disk either
+            raise
     finally:
         shutil.rmtree(folder / TUNE, ignore_errors=True)
         if drain.fault is None:

@@ -45,7 +45,8 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         """A trial's configuration; None while all that is left waits; FINISHED when nothing is left."""
         if self._drain.on:
             return str(Searcher.FINISHED)
-        return self._drain.guard(self._suggest, str(Searcher.FINISHED))
+        nothing: dict[str, Any] | str | None = str(Searcher.FINISHED)
+        return self._drain.guard(self._suggest, nothing)
 
     def _suggest(self) -> dict[str, Any] | str | None:
         open_arms = [arm for arm in self._arms.values() if not arm.exhausted]

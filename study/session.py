@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from study.config import ExecutionConfig
+from study.stopping import HaltedError
 
 SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -34,6 +35,7 @@ DRIVER = "trial_driver"
 HEAD = "node:__internal_head__"
 PLENTY = 10_000
 STORE_BYTES = 150_000_000
+START_TRIES = 3
 TIMED_OUT = "timed out during startup"
 """What Ray says where a machine has so much to do that a node does not start within half a minute."""
 
@@ -57,6 +59,7 @@ def connected(execution: ExecutionConfig, address: str) -> Iterator[None]:
 
     Raises:
         ValueError: no such cluster.
+        HaltedError: none could be started here.
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -78,13 +81,19 @@ def connected(execution: ExecutionConfig, address: str) -> Iterator[None]:
 
 
 def _start(ray: Any, scratch: str) -> None:
-    try:
-        _start_node(ray, scratch)
-    except Exception as error:  # Ray raises nothing narrower
-        if TIMED_OUT not in str(error):
-            raise
-        ray.shutdown()
-        _start_node(ray, scratch)
+    for _ in range(START_TRIES):
+        try:
+            _start_node(ray, scratch)
+        except Exception as error:  # Ray raises nothing narrower
+            if TIMED_OUT not in str(error):
+                raise
+            ray.shutdown()
+        else:
+            return
+    raise HaltedError(
+        f"Ray did not start within half a minute, at any of {START_TRIES} tries: this machine has too much to do; give "
+        "the same command again when it has less"
+    )
 
 
 def _start_node(ray: Any, scratch: str) -> None:

@@ -209,6 +209,16 @@ def test_a_stopped_driver_leaves_its_trials_at_their_next_evaluation(driver: Dri
     assert again is not None and (again.number, again.attempt) == (0, 2)
 
 
+def test_an_older_evaluation_that_is_told_again_stops_nothing(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial that goes on tells its last two evaluations, and the row of one that is stopped is of the newest."""
+    trial = driver.start()
+    monkeypatch.setattr(ArmLedger, "should_prune", lambda self, number: True)
+    driver.arms[trial.config["arm"]].report(trial.config["number"], 4, 20.0)
+    scheduler = LedgerScheduler(driver.arms, "last", driver.drain)
+    decided = [scheduler.on_trial_result(None, trial, report(iteration=iteration)) for iteration in (2, 4)]
+    assert decided == ["CONTINUE", "STOP"]
+
+
 def test_a_full_disk_halts_the_study_and_writes_nothing_more(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tune would take what a callback raises for the trial's fault."""
     ended = []
