@@ -86,7 +86,7 @@ def wait_while_alive(driver: Any, condition: Callable[[], object]) -> bool:
     while driver.poll() is None:
         if condition():
             return True
-        time.sleep(0.001)
+        time.sleep(0.005)
     return False
 
 
