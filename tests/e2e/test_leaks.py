@@ -60,7 +60,9 @@ def segments() -> set[str]:
 
 
 def run_all(tmp_path: Path, *, inline: int, train: int) -> None:
-    write_study(tmp_path, {"train/optimizer/lr": {"type": "categorical", "choices": [1e30]}}, "wild.yaml")
+    write_study(
+        tmp_path, {"train/optimizer/lr": {"type": "categorical", "choices": [1e30], "default": 1e30}}, "wild.yaml"
+    )
     with running(2, cwd=tmp_path, environment={**ENVIRONMENT, "RAY_AUTH_MODE": "token"}) as cluster:
         before = segments()
         for name, execution, trials in (("inline", INLINE, inline), ("train", {"concurrent": 2}, train)):
