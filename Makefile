@@ -4,13 +4,16 @@ VENV := .venv
 READY := $(VENV)/.ready
 OUT ?= runs/quickstart
 
-.PHONY: study test bench lint clean
+.PHONY: study test stress bench lint clean
 
 study: $(READY)
 	$(VENV)/bin/kdstudy $(if $(wildcard $(OUT)/study.json),resume $(OUT),run quickstart --out $(OUT))
 
 test: $(READY) lint
 	$(VENV)/bin/pytest
+
+stress: $(READY)
+	$(VENV)/bin/pytest -m stress
 
 bench: $(READY)
 	$(VENV)/bin/python -m tests.benchmarks

@@ -5,6 +5,7 @@ document and nothing else; what is meant for the eye goes to standard error.
 """
 
 import argparse
+import errno
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.commands import add_commands
+from study.stopping import HaltedError, told
 from study.submission import default_address, refuse_copies
 from trainers.addresses import shown
 
@@ -37,6 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (FileExistsError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
         print(f"kdstudy: {error.filename}: {error.strerror}; name another path", file=sys.stderr)
         return WRONG_INPUT
+    except HaltedError as error:
+        print(f"kdstudy: {error}", file=sys.stderr)
+        return FAILED
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"kdstudy: {told(error)}; free some space and give the same command again", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
         print("kdstudy: stopped", file=sys.stderr)
         return FAILED
@@ -44,7 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _refuse_urls(options: argparse.Namespace) -> None:
     """Raise ValueError where a URL stands for a folder or a file: a path has lost one of its slashes."""
-    for name, value in vars(options).items():
+    given = (
+        (name, value) for name, one in vars(options).items() for value in (one if isinstance(one, list) else [one])
+    )
+    for name, value in given:
         scheme, colon, rest = str(value).partition(":/")
         if isinstance(value, Path) and colon and scheme.isalnum():
             raise ValueError(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from optuna.distributions import json_to_distribution
+from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._storage import JournalOperation as Operation
 from optuna.study import StudyDirection
 
@@ -122,6 +123,25 @@ def _study(entries: Sequence[Entry | None], trial: int, names: Sequence[str]) ->
             if arm in arms:
                 return arms.index(arm)
     return len(arms) - 1
+
+
+class Backend(JournalFileBackend):
+    """Optuna's, but a line that did not fit on the disk leaves nothing, where the next one would be glued to its half.
+
+    Only for one writer at a time; the study's lock sees to that.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        size = self._path.stat().st_size
+        try:
+            super().append_logs(logs)
+        except OSError as error:
+            os.truncate(self._path, size)
+            raise OSError(error.errno, error.strerror, str(self._path)) from None
 
 
 def repair_journal(folder: Path, studies: Sequence[str] = ()) -> list[str]:

@@ -19,15 +19,14 @@ from typing import Any, NamedTuple
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces.space import Space
 from study.changes import record, refuse_another
 from study.config import REPLICATE, TEACHER, StudyConfig
-from study.journal import BEGAN, JOURNAL, RUN, mend
+from study.journal import BEGAN, JOURNAL, RUN, Backend, mend
+from study.rungs import Halving
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -36,6 +35,8 @@ RETRY_OF = "retry_of"
 """User attribute of a trial that repeats a failed one: the number of that."""
 FRUITLESS = "fruitless"
 """User attribute of a trial: its starts since its last evaluation that were cut short, and that evaluation."""
+LOST_DRIVERS = 10
+"""Drivers in a row that may die over a trial without a new evaluation, before it is taken for what kills them."""
 
 Values = dict[str, Any]
 
@@ -71,7 +72,7 @@ class _Standing(NamedTuple):
 def open_storage(config: StudyConfig, folder: Path) -> BaseStorage:
     """The storage of a study: its journal file, or the database that the configuration names."""
     if config.storage == "journal":
-        return JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+        return JournalStorage(Backend(folder / JOURNAL))
     return optuna.storages.RDBStorage(config.storage)
 
 
@@ -94,12 +95,15 @@ class ArmLedger:
         config: StudyConfig,
     ) -> None:
         self.arm, self.study, self.space, self.budget = arm, study, space, budget
-        self.max_failed, self.max_attempts = config.max_failed(arm), config.execution.max_attempts
+        self.max_failed = config.max_failed(arm)
         self._config = config
         self._replicated = arm != TEACHER and config.arms[arm].replicated
         self._live: dict[int, optuna.Trial] = {}
-        self._pruner = _pruner(config, arm)
         self._stands: _Standing | None = None
+        self._adopted_at: dict[int, int | None] = {}
+        self._halving = (
+            None if arm == TEACHER or self._replicated else Halving(config.grace(arm), config.pruning.reduction_factor)
+        )
         self.orphans = self._running()
 
     def _running(self) -> list[FrozenTrial]:
@@ -181,16 +185,26 @@ class ArmLedger:
     def _adopt(self, orphan: FrozenTrial) -> Asked | None:
         # one that died before it was started has no run noted
         attempt = json.loads(orphan.user_attrs[RUN])["attempt"] + 1 if RUN in orphan.user_attrs else 1
-        # one that died before all its values were drawn draws the missing ones now
         self.study.sampler = self._sampler(orphan.number)
         trial = optuna.Trial(self.study, orphan._trial_id)
-        if attempt > 1 and self._count_fruitless(trial, orphan) >= self.max_attempts:
-            error = f"started {self.max_attempts} times (execution.max_attempts) without a new evaluation"
+        if attempt > 1 and self._count_fruitless(trial, orphan) >= LOST_DRIVERS:
+            error = f"the study's driver died {LOST_DRIVERS} times in a row without a new evaluation of this trial"
             trial.set_user_attr("error", error)
             self.study.tell(trial, state=TrialState.FAIL)
             self._stands = None
             return None
+        if RUN not in orphan.user_attrs:
+            self._draw_again(trial, orphan)
+        self._adopted_at[orphan.number] = orphan.last_step
         return self._start(trial, attempt)
+
+    def _draw_again(self, trial: optuna.Trial, orphan: FrozenTrial) -> None:
+        """Bring the sampler to where it stood when the driver died between two values: the others are drawn now."""
+        for name, distribution in orphan.distributions.items():
+            if name in orphan.system_attrs.get("fixed_params", {}) or distribution.single():
+                continue  # as Optuna does, in this order: its relative ones are drawn where they are first asked for
+            if name not in trial.relative_params:
+                self.study.sampler.sample_independent(self.study, orphan, name, distribution)
 
     def _count_fruitless(self, trial: optuna.Trial, orphan: FrozenTrial) -> int:
         """Starts of a trial since its last evaluation, or since it was last stopped on purpose."""
@@ -239,9 +253,16 @@ class ArmLedger:
         if iteration not in self._frozen(number).intermediate_values:
             trial.report(value, iteration)
 
+    def last_step(self, number: int) -> int:
+        """The last iteration at which a live trial was evaluated; 0 before the first."""
+        return self._frozen(number).last_step or 0
+
     def should_prune(self, number: int) -> bool:
         """Whether successive halving stops the trial at its last evaluation."""
-        return self._pruner.prune(self.study, self._frozen(number))
+        if self._halving is None:
+            return False
+        trial = self._frozen(number)
+        return self._halving.stops(self.study, trial, anew=self._adopted_at.get(number) == trial.last_step)
 
     def _frozen(self, number: int) -> FrozenTrial:
         return self.study._storage.get_trial(self._live[number]._trial_id)
@@ -288,12 +309,6 @@ def failed(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         and trial.number not in repeated
         and (REPLICATE not in trial.params or trial.number > last.get(trial.params[REPLICATE], -1))
     ]
-
-
-def _pruner(config: StudyConfig, arm: str) -> BasePruner:
-    if arm == TEACHER or config.arms[arm].replicated or config.pruning.reduction_factor == 0:
-        return NopPruner()
-    return SuccessiveHalvingPruner(min_resource=config.grace(arm), reduction_factor=config.pruning.reduction_factor)
 
 
 def open_arms(config: StudyConfig, folder: Path, *, with_teacher: bool) -> dict[str, ArmLedger]:

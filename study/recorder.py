@@ -26,13 +26,15 @@ from study.config import TEACHER, StudyConfig
 from study.failures import reason
 from study.journal import RUN
 from study.ledger import ArmLedger
+from study.searcher import trial_checkpoints
 from study.stopping import DRAIN_S, Drain
 from study.tables import TableWarning, TableWriter
 from study.trial import ERROR, FINAL, OBJECTIVES, PEAK, release
 from study.view import View
-from trainers.checkpoint import read_evaluations
+from trainers.checkpoint import read_evaluations, read_metrics
+from trainers.checkpoint_folder import FullDiskError
 from trainers.checkpoint_store import UnreachableError
-from trainers.checkpoints import DamagedError
+from trainers.checkpoints import DamagedError, checkpoints_at
 from trainers.config import TrialConfig, canonical_json, parse
 from trainers.memory import read_noted_peak
 from trainers.worker import CHECKPOINT, WARNING
@@ -56,8 +58,8 @@ METRIC_FOLDERS = ("train/", "val/", "best/", "time/", "memory/")
 class Tables:
     """The open tables of a study."""
 
-    def __init__(self, folder: Path, arms: Mapping[str, ArmLedger]) -> None:
-        place = folder / "tables"
+    def __init__(self, config: StudyConfig, folder: Path, arms: Mapping[str, ArmLedger]) -> None:
+        self._config, self._folder, place = config, folder, folder / "tables"
         self.trials = TableWriter(place, tables.trials_schema(parameter_types(arms)))
         self.reports = TableWriter(place, tables.REPORTS)
         self.class_iou = TableWriter(place, tables.CLASS_IOU)
@@ -66,20 +68,50 @@ class Tables:
         self.environment = TableWriter(place, tables.ENVIRONMENT)
 
     def complete(self, arms: Mapping[str, ArmLedger]) -> None:
-        """Write the rows of trials that ended in the ledger but not yet here."""
+        """Write what of trials that ended in the ledger is not yet here."""
         for name, arm in arms.items():
-            missing = [t for t in arm.ended() if not self.trials.contains((name, t.number))]
-            for trial in missing:
-                if row := _row_of(trial):
-                    self.trials.append([_with_times(row)])
-                else:
+            for trial in arm.ended():
+                row = _row_of(trial)
+                if row is None and not self.trials.contains((name, trial.number)):
                     what = f"{name} {trial.number}: has no row, because the journal lost what it ran"
                     warnings.warn(what, TableWarning, stacklevel=2)
+                elif row is not None:
+                    self.trials.append([_with_times(row)])
+                    self._complete_counts(row)
+
+    def _complete_counts(self, row: Mapping[str, Any]) -> None:
+        """Write what each image counted, where the trial's last checkpoint is still there."""
+        if self.image_confusion.contains((row["arm"], row["trial"], "last", row["iterations"])):
+            return
+        kept = checkpoints_at(trial_checkpoints(self._config, self._folder, row["arm"], row["trial"]))
+        wrong = None
+        try:
+            if (last := kept.of(row["iterations"])) in kept.all():
+                wrong = self.keep_counts(row, last)
+        except UnreachableError as fault:
+            wrong = str(fault)
+        if wrong:
+            warnings.warn(f"{row['arm']} {row['trial']}: {wrong}", TableWarning, stacklevel=3)
+
+    def keep_counts(self, key: Mapping[str, Any], checkpoint: str) -> str | None:
+        """Write what each image counted in a trial's last and best evaluation; says what kept it from that.
+
+        Args:
+            key: names the trial: "arm", "trial" and "iterations".
+            checkpoint: the trial's last, a folder or a URL.
+        """
+        try:
+            rows = confusion_rows(key, checkpoint, self._config.class_names)
+        except (DamagedError, UnreachableError) as wrong:
+            return f"{wrong}; the table image_confusion does not have this trial"
+        self.image_confusion.append(rows)
+        return None
 
     def close(self) -> None:
         """Seal and compact all tables."""
         for table in vars(self).values():
-            table.close()
+            if isinstance(table, TableWriter):
+                table.close()
 
 
 def _row_of(trial: FrozenTrial) -> dict[str, Any] | None:
@@ -153,9 +185,10 @@ class Recorder(Callback):  # type: ignore[misc]
         result: dict[str, Any],
         **info: Any,
     ) -> None:
-        if "val/miou_percent" not in result or FINAL in result or ERROR in result:
-            return
-        run = trial.config
+        if "val/miou_percent" in result and FINAL not in result and ERROR not in result:
+            self._drain.guard(lambda: self._report(trial.config, result), None)
+
+    def _report(self, run: Mapping[str, Any], result: dict[str, Any]) -> None:
         if WARNING in result:
             self._view.say(f"warning: {run['arm']} {run['number']}: {result[WARNING]}")
         key = {"arm": run["arm"], "trial": run["number"], "iteration": int(result["iteration"])}
@@ -175,10 +208,16 @@ class Recorder(Callback):  # type: ignore[misc]
             release(Path(trial.config["folder"]))
             self._view.left(trial.config["arm"], trial.config["number"])
             return
+        self._drain.guard(lambda: self._complete(trial), None)
+
+    def _complete(self, trial: Trial) -> None:
         result = dict(trial.last_result or {})
         value = result.get(OBJECTIVES[self._config.objective])
         if ERROR in result:
-            self._end(trial, TrialState.FAIL, result, str(result[ERROR]))
+            error = str(result[ERROR])
+            self._end(trial, TrialState.FAIL, result, error)
+            if error.startswith(FullDiskError.__name__):  # every other trial would fail for it too
+                self._drain.halt(error)
         elif value is None or not math.isfinite(value):
             self._end(trial, TrialState.FAIL, result, f"val/miou_percent must be finite, but got {value}")
         elif FINAL in result:
@@ -187,6 +226,9 @@ class Recorder(Callback):  # type: ignore[misc]
             self._end(trial, TrialState.PRUNED, result, None)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._drain.guard(lambda: self._fail(trial), None)
+
+    def _fail(self, trial: Trial) -> None:
         result = dict(trial.last_result or {})
         noted = read_noted_peak(Path(trial.config["folder"]))
         peak = max((value for value in (noted, result.get(PEAK)) if value is not None), default=None)
@@ -219,21 +261,11 @@ class Recorder(Callback):  # type: ignore[misc]
         value = result.get(OBJECTIVES[self._config.objective])
         arm.tell(run["number"], state, value, row)
         self._tables.trials.append([_with_times(row)])
-        if CHECKPOINT in result:
-            self._keep_counts(run, result[CHECKPOINT], result)
+        if (checkpoint := result.get(CHECKPOINT)) and (wrong := self._tables.keep_counts(row, checkpoint)):
+            self._view.say(f"warning: {run['arm']} {run['number']}: {wrong}")
         if state == TrialState.COMPLETE and run["arm"] == TEACHER:
             self._on_teacher(result[CHECKPOINT])
         self._view.ended(run["arm"], run["number"], state.name, value, error)
-
-    def _keep_counts(self, run: Mapping[str, Any], checkpoint: str, result: Mapping[str, Any]) -> None:
-        """What each image counted, from the trial's last checkpoint, where that can be read."""
-        try:
-            rows = confusion_rows(run, checkpoint, result, self._config.class_names)
-        except (DamagedError, UnreachableError) as wrong:
-            said = f"{wrong}; the table image_confusion does not have this trial"
-            self._view.say(f"warning: {run['arm']} {run['number']}: {said}")
-            return
-        self._tables.image_confusion.append(rows)
 
 
 def report_row(key: Mapping[str, Any], attempt: int, result: Mapping[str, Any]) -> dict[str, Any]:
@@ -310,18 +342,15 @@ def _with_times(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def confusion_rows(
-    run: Mapping[str, Any],
-    checkpoint: str | Path,
-    result: Mapping[str, Any],
-    class_names: tuple[str, ...],
+    key: Mapping[str, Any], checkpoint: str | Path, class_names: tuple[str, ...]
 ) -> list[dict[str, Any]]:
-    """Rows of the image_confusion table of a trial's last and best evaluation."""
+    """Rows of the image_confusion table of a trial's last and best evaluation, from its last checkpoint."""
     names, evaluations = read_evaluations(checkpoint)
-    iterations = {"last": int(result["iteration"]), "best": int(result["best/iteration"])}
+    iterations = {"last": key["iterations"], "best": int(read_metrics(checkpoint)["best/iteration"])}
     return [
         {
-            "arm": run["arm"],
-            "trial": run["number"],
+            "arm": key["arm"],
+            "trial": key["trial"],
             "evaluation": evaluation,
             "iteration": iterations[evaluation],
             "image": names[image],

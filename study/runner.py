@@ -18,16 +18,18 @@ from study.journal import repair_journal
 from study.ledger import ArmLedger, failed, open_arms, states, status, study_names
 from study.lock import locked
 from study.room import PLENTY, Room
-from study.stopping import Drain
+from study.stopping import Drain, HaltedError
 from study.teaching import StudyTeacher
 from study.view import View
 from trainers.checkpoints import checkpoints_at, refuse_taken
 from trainers.config import ConfigError, canonical_json, parse, plain
 from trainers.registry import module_of
 
-CONFIG = "study.json"
+CONFIG, WRITING = "study.json", "study.writing"
 CLASSES = "classes.json"
 """Names and colours of the dataset's classes, for whoever draws them: [{"name", "rgb"}]."""
+TUNE = "tune"
+"""What Tune keeps of itself, which is never read back."""
 AS_IT_STANDS = Changes()
 
 
@@ -43,7 +45,8 @@ def create(config: StudyConfig, folder: Path) -> None:
         held = f"another study already, which differs in {', '.join(other)}" if other else "this study already"
         remedy = "choose another --out" if other else f"go on with it: kdstudy resume {folder}"
         raise ValueError(f"--out must be a new folder, but {folder} holds {held}; {remedy}")
-    if folder.exists() and any(folder.iterdir()):
+    # of a driver that died as it began there may be half a configuration
+    if folder.exists() and any(path.name != WRITING for path in folder.iterdir()):
         raise ValueError(f"--out must be a new folder, but {folder} holds other files; choose another --out")
     if config.checkpoints:
         refuse_taken(config.checkpoints)
@@ -55,7 +58,7 @@ def create(config: StudyConfig, folder: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    writing = path.with_suffix(".writing")
+    writing = path.with_name(WRITING)
     with writing.open("w") as file:
         file.write(text)
         file.flush()
@@ -124,6 +127,7 @@ def resume(
     Raises:
         ValueError: no study there, another driver at work, a cluster that is too small, a teacher that does not fit, a
             change after which trials would not compare.
+        HaltedError: the disk takes no more.
     """
     session.refuse_client(address)
     folder = folder.absolute()
@@ -168,9 +172,10 @@ def _settled(config: StudyConfig, folder: Path) -> bool:
     arms = open_arms(config, folder, with_teacher=TEACHER in counts)
     if not all(arm.finished for arm in arms.values()):
         return False
-    written = Tables(folder, arms)
+    written = Tables(config, folder, arms)
     written.complete(arms)
     written.close()
+    shutil.rmtree(folder / TUNE, ignore_errors=True)
     return True
 
 
@@ -195,7 +200,7 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
     if teacher.must_train and arms[TEACHER].finished:
         # the last driver died between the end of the training and the writing of the file
         teacher.trained(_teacher_checkpoint(config, folder, arms[TEACHER]))
-    written = Tables(folder, arms)
+    written = Tables(config, folder, arms)
     written.complete(arms)
     written.environment.append([environment()])
     recorder = Recorder(config, arms, written, view, on_teacher=teacher.trained, drain=drain)
@@ -215,7 +220,7 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
         ),
         run_config=tune.RunConfig(
             name=f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}",
-            storage_path=str(folder / "tune"),
+            storage_path=str(folder / TUNE),
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=config.execution.max_attempts - 1),
             callbacks=[recorder],
@@ -224,13 +229,18 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
     try:
         with view, drain.looping():
             tuner.fit()
-        for arm in arms.values():
-            arm.leave()
+    except Exception:
+        if drain.fault is None:  # Tune cannot keep its own state on a full disk either
+            raise
     finally:
-        written.complete(arms)
-        written.close()
-        # what Tune keeps of itself is never read back
-        shutil.rmtree(folder / "tune", ignore_errors=True)
+        shutil.rmtree(folder / TUNE, ignore_errors=True)
+        if drain.fault is None:
+            written.complete(arms)
+            written.close()
+    if drain.fault is not None:
+        raise HaltedError(f"{drain.fault}; nothing is lost: free some space, then go on with: kdstudy resume {folder}")
+    for arm in arms.values():
+        arm.leave()
     return all(arm.finished for arm in arms.values())
 
 

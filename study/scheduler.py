@@ -26,10 +26,15 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Tune asks this before it tells its callbacks."""
+        return self._drain.guard(lambda: self._decide(trial, result), str(TrialScheduler.CONTINUE))
+
+    def _decide(self, trial: Trial, result: dict[str, Any]) -> str:
         if FINAL in result or ERROR in result or self._metric not in result:
             return str(TrialScheduler.CONTINUE)
         arm, number = self._arms[trial.config["arm"]], trial.config["number"]
         arm.report(number, int(result["iteration"]), float(result[self._metric]))
+        if result["iteration"] < arm.last_step(number):  # told again, and judged before
+            return str(TrialScheduler.CONTINUE)
         if result["iteration"] >= trial.config["budget"]:
             return str(TrialScheduler.CONTINUE)
         if trial.config["prunable"] and arm.should_prune(number):

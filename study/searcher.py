@@ -54,6 +54,10 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         """A trial's configuration; None while all that is left waits; FINISHED when nothing is left, for good."""
         if self._drain.on:
             return str(Searcher.FINISHED)
+        nothing: dict[str, Any] | str | None = str(Searcher.FINISHED)
+        return self._drain.guard(lambda: self._suggest(trial_id), nothing)
+
+    def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         # asked at every event of every trial, so first what costs nothing; what is left may be nothing
         if not self._room.fits(self._least) and not self._room.empty:
             return None

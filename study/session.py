@@ -15,6 +15,7 @@ from typing import Any
 
 from study.config import ExecutionConfig
 from study.room import DRIVER, PLENTY
+from study.stopping import HaltedError
 from study.submission import submitted
 
 SETTINGS = {
@@ -38,6 +39,9 @@ SETTINGS = {
 
 TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 STORE_BYTES = 150_000_000
+START_TRIES = 3
+TIMED_OUT = "timed out during startup"
+"""What Ray says where a machine has so much to do that a node does not start within half a minute."""
 
 
 def refuse_client(address: str) -> None:
@@ -59,6 +63,7 @@ def connected(execution: ExecutionConfig, address: str) -> Iterator[None]:
 
     Raises:
         ValueError: no such cluster.
+        HaltedError: none could be started here.
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -111,6 +116,22 @@ def _warn_of_readers() -> None:
 
 
 def _start(ray: Any, scratch: str) -> None:
+    for _ in range(START_TRIES):
+        try:
+            _start_node(ray, scratch)
+        except Exception as error:  # Ray raises nothing narrower
+            if TIMED_OUT not in str(error):
+                raise
+            ray.shutdown()
+        else:
+            return
+    raise HaltedError(
+        f"Ray did not start within half a minute, at any of {START_TRIES} tries: this machine has too much to do; give "
+        "the same command again when it has less"
+    )
+
+
+def _start_node(ray: Any, scratch: str) -> None:
     ray.init(
         address="local",
         num_cpus=len(os.sched_getaffinity(0)),

@@ -6,6 +6,7 @@ fsync guards only against the loss of the machine and takes milliseconds, so it 
 SYNC_SECONDS. A row once written is never changed. `study.table_files` says how the files lie.
 """
 
+import errno
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -286,9 +287,11 @@ class TableWriter:
     def _write(self, message: pa.Buffer) -> None:
         try:
             if self._stream.write(message) != message.size:
-                raise OSError(f"{self._live.path} took only a piece of a batch; is the disk full?")
-        except BaseException:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except BaseException as error:
             self._stream.truncate(self._size)  # nothing behind a torn batch could be read
+            if isinstance(error, OSError):
+                error.filename = str(self._live.path)
             raise
         self._size += message.size
         if time.monotonic() - self._synced > SYNC_SECONDS:

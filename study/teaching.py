@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from optuna.trial import TrialState
@@ -42,10 +43,22 @@ class StudyTeacher:
         self._approved = False
         if not config.any_needs_teacher:
             return
-        known = json.loads(self._note.read_text()) if self._note.exists() else None
+        known = self._known()
         path = Path(known["path"]) if known else teacher_path(self._config)
         if known or config.teacher.file or path.exists():
             self._use(path, expected=known["sha256"] if known else config.teacher.sha256)
+
+    def _known(self) -> dict[str, Any] | None:
+        if not self._note.exists():
+            return None
+        try:
+            known: dict[str, Any] = json.loads(self._note.read_text())
+        except ValueError as error:
+            raise ValueError(
+                f"{self._note} must be what kdstudy wrote there, but: {error}; remove it, and resume: the teacher is "
+                "found again"
+            ) from None
+        return known
 
     @property
     def file(self) -> TeacherFile | None:

@@ -50,11 +50,15 @@ UNREADABLE = (
 """What these readers raise for a file that is cut short or damaged."""
 
 
+class FullDiskError(ValueError):
+    """A checkpoint did not fit on its disk."""
+
+
 def write(folder: Path, files: Mapping[str, bytes]) -> None:
     """Make `folder` anew with these files, and a manifest of them as the last one.
 
     Raises:
-        ValueError: the disk is full; nothing of `folder` is left.
+        FullDiskError: nothing of `folder` is left.
         OSError: anything else that keeps a file from being written; likewise.
     """
     path = folder
@@ -82,10 +86,10 @@ def _sum(content: bytes) -> dict[str, int | str]:
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
-def _full(path: Path, size: int, error: OSError) -> ValueError:
+def _full(path: Path, size: int, error: OSError) -> FullDiskError:
     there = next(parent for parent in path.parents if parent.exists())
     free = shutil.disk_usage(there).free
-    return ValueError(
+    return FullDiskError(
         f"a checkpoint of {size / 1e6:,.1f} MB must fit on the disk, but {path} could not be written: "
         f"{error.strerror}; {free / 1e6:,.1f} MB are free in {there}: free some space and run the trial again"
     )

@@ -123,7 +123,7 @@ class Driver:
     def __post_init__(self) -> None:
         drain, teacher = Drain(), TeacherFile(path="/teacher.safetensors", sha256="0" * 64)
         self.arms = open_arms(self.config, self.folder, with_teacher=False)
-        self.tables = Tables(self.folder, self.arms)
+        self.tables = Tables(self.config, self.folder, self.arms)
         view = View(self.arms, Console(quiet=True))
         self.recorder = Recorder(self.config, self.arms, self.tables, view, on_teacher=lambda _: None, drain=drain)
         room = Room(self.config.execution, nodes=lambda: [{"CPU": float(self.concurrent)}])

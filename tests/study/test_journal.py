@@ -1,6 +1,8 @@
 """The journal: whatever its lines have suffered, it is readable again, and what is lost is named."""
 
 import json
+import resource
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -107,3 +109,21 @@ def test_a_dead_drivers_lock_of_the_journal_is_not_waited_for(study: StudyConfig
     start(opened(study, tmp_path))
     assert time.monotonic() - before < 20
     assert opened(study, tmp_path).count(TrialState.RUNNING) == 1
+
+
+def test_a_line_that_did_not_fit_leaves_no_half_of_it(study: StudyConfig, tmp_path: Path) -> None:
+    """Files may grow by so much and no further, as on a disk that becomes full in the middle of a line."""
+    journal = tmp_path / JOURNAL
+    whole = journal.read_bytes()
+    arm = open_arms(study, tmp_path, with_teacher=True)["rdd"]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handled = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(journal.read_bytes()) + 20, before[1]))
+    try:
+        with pytest.raises(OSError, match=JOURNAL):
+            arm.ask()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handled)
+    assert journal.read_bytes().startswith(whole) and repair_journal(tmp_path, names(study)) == []
+    assert open_arms(study, tmp_path, with_teacher=True)["rdd"].ask() is not None

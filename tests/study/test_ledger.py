@@ -98,8 +98,11 @@ def test_an_arm_whose_trials_all_fail_is_given_up(stored: Reader, tmp_path: Path
     assert ledger.ask() is None
 
 
-def test_orphans_go_on_under_their_own_number_and_values(stored: Reader, tmp_path: Path) -> None:
-    config = stored(execution={"max_attempts": 3})
+def test_orphans_go_on_under_their_own_number_and_values(
+    stored: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("study.ledger.LOST_DRIVERS", 3)
+    config = stored()
     dead = opened(config, tmp_path)
     first, second = start(dead), start(dead)
     for attempt in (2, 3):
@@ -113,7 +116,7 @@ def test_orphans_go_on_under_their_own_number_and_values(stored: Reader, tmp_pat
     last = opened(config, tmp_path)
     assert start(last).number == 2  # both were started three times: they failed, and are replaced
     assert [(t.number, t.state) for t in last.ended()] == [(0, TrialState.FAIL), (1, TrialState.FAIL)]
-    assert "max_attempts" in last.ended()[0].user_attrs["error"]
+    assert "driver died 3 times in a row" in last.ended()[0].user_attrs["error"]
 
 
 def test_a_trial_that_died_before_its_values_were_drawn_draws_them(config: Reader, tmp_path: Path) -> None:
@@ -184,7 +187,7 @@ def decisions(config: StudyConfig, folder: Path, *, reopen: bool) -> dict[int, i
 
 
 def test_rungs_survive_a_new_driver_before_every_report(config: Reader, tmp_path: Path) -> None:
-    study = config(arms__baseline__trials=9, execution={"max_attempts": 99}, pruning={"reduction_factor": 2})
+    study = config(arms__baseline__trials=9, pruning={"reduction_factor": 2})
     expected = decisions(study, tmp_path / "one", reopen=False)
     assert decisions(study, tmp_path / "many", reopen=True) == expected
     assert len(set(expected.values())) > 2, "some trials are stopped at different rungs, some are not"
@@ -281,8 +284,11 @@ def test_failed_trials_run_again_once_beyond_the_budget(stored: Reader, tmp_path
     assert ledger.count(TrialState.FAIL) == 3 and ledger.retry_failed() == 1
 
 
-def test_only_starts_that_came_to_no_evaluation_count_against_a_trial(config: Reader, tmp_path: Path) -> None:
-    study = config(execution={"max_attempts": 2})
+def test_only_starts_that_came_to_no_evaluation_count_against_a_trial(
+    config: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("study.ledger.LOST_DRIVERS", 2)
+    study = config()
     for attempt in range(1, 8):
         ledger = opened(study, tmp_path)
         asked = start(ledger)

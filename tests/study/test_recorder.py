@@ -1,5 +1,6 @@
 """Recorder: what a report, an ending and a kill in between leave in the tables. No cluster is started."""
 
+import errno
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
-from study import recorder, stopping, tables
+from study import ledger, recorder, stopping, tables
 from study.config import StudyConfig
 from study.ledger import ArmLedger, open_arms
 from study.recorder import Recorder, Tables, confusion_rows, parameter_types, report_row, trial_row
@@ -57,7 +58,7 @@ class Driver:
     def __init__(self, config: StudyConfig, folder: Path) -> None:
         self.config, self.folder = config, folder
         self.arms: dict[str, ArmLedger] = open_arms(config, folder, with_teacher=False)
-        self.tables = Tables(folder, self.arms)
+        self.tables = Tables(config, folder, self.arms)
         self.drain = Drain()
         self.recorder = Recorder(
             config, self.arms, self.tables, View(self.arms), on_teacher=lambda _: None, drain=self.drain
@@ -236,6 +237,53 @@ def test_a_stopped_driver_leaves_its_trials_at_their_next_evaluation(driver: Dri
     assert again is not None and (again.number, again.attempt) == (0, 2)
 
 
+def test_an_older_evaluation_that_is_told_again_stops_nothing(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial that goes on tells its last two evaluations, and the row of one that is stopped is of the newest."""
+    trial = driver.start()
+    monkeypatch.setattr(ArmLedger, "should_prune", lambda self, number: True)
+    driver.arms[trial.config["arm"]].report(trial.config["number"], 4, 20.0)
+    scheduler = LedgerScheduler(driver.arms, "last", driver.drain)
+    decided = [scheduler.on_trial_result(None, trial, report(iteration=iteration)) for iteration in (2, 4)]
+    assert decided == ["CONTINUE", "STOP"]
+
+
+def test_a_full_disk_halts_the_study_and_writes_nothing_more(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tune would take what a callback raises for the trial's fault."""
+    ended = []
+    monkeypatch.setattr(Drain, "end", staticmethod(lambda: ended.append(1)))
+    first, second, third = (driver.start() for _ in range(3))
+
+    def full(rows: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "tables/reports/live-000001.arrows")
+
+    monkeypatch.setattr(driver.tables.reports, "append", full)
+    driver.result(first)
+    assert ended and driver.drain.fault == (
+        "tables/reports/live-000001.arrows could not be written: No space left on device"
+    )
+    driver.result(second, final=True)
+    driver.recorder.on_trial_complete(0, [], second)
+    third.error_file = None
+    driver.recorder.on_trial_error(0, [], third)
+    assert driver.rows("trials") == [] and not any(arm.ended() for arm in driver.arms.values())
+    assert driver.searcher.suggest("any") == "FINISHED"
+    scheduler = LedgerScheduler(driver.arms, "last", driver.drain)
+    assert scheduler.on_trial_result(None, first, report(iteration=4)) == "CONTINUE"
+    assert driver.arms[first.config["arm"]].last_step(first.config["number"]) == 0
+
+
+def test_a_checkpoint_that_does_not_fit_is_a_row_and_halts_the_study(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Drain, "end", staticmethod(lambda: None))
+    trial = driver.start()
+    error = "FullDiskError: a checkpoint of 1.0 MB must fit on the disk"
+    driver.result(trial, error=error)
+    driver.recorder.on_trial_complete(0, [], trial)
+    (row,) = driver.rows("trials")
+    assert (row["state"], row["error"], driver.drain.fault) == ("FAIL", error, error)
+
+
 def test_the_loop_ends_when_nothing_runs_or_time_is_over(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = []
     monkeypatch.setattr(Drain, "end", staticmethod(lambda: ended.append(1)))
@@ -296,8 +344,29 @@ def test_rows_that_a_killed_driver_did_not_write_are_completed_once(
     assert row["last_miou_percent"] == 20.0
 
 
-def test_a_trial_that_was_given_up_between_drivers_has_a_row(config: Reader, driver: Driver) -> None:
-    study = config(execution={"max_attempts": 1})
+def test_counts_that_a_killed_driver_did_not_write_are_completed_once(
+    config: Reader, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = driver.start()
+    context = LocalContext(Path(trial.config["folder"]))
+    result = dict(train(config(train__iterations=2).trial("baseline", {}, None), context))
+    driver.result(trial, **result, checkpoint=str(context.checkpoints()[-1]), final=True)
+    with monkeypatch.context() as killed:
+        killed.setattr(driver.tables.image_confusion, "append", lambda _: None)
+        driver.recorder.on_trial_complete(0, [], trial)
+    expected = confusion_rows({"arm": "baseline", "trial": 0, "iterations": 2}, context.checkpoints()[-1], NAMES)
+    for _ in range(2):
+        following = Driver(driver.config, driver.folder)
+        following.tables.complete(following.arms)
+        following.tables.close()
+        assert following.rows("image_confusion") == expected
+
+
+def test_a_trial_that_was_given_up_between_drivers_has_a_row(
+    config: Reader, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "LOST_DRIVERS", 1)
+    study = config()
     trial = Driver(study, driver.folder).start()
     following = Driver(study, driver.folder)
     arm = following.arms[trial.config["arm"]]
@@ -305,7 +374,7 @@ def test_a_trial_that_was_given_up_between_drivers_has_a_row(config: Reader, dri
     following.tables.complete(following.arms)
     (row,) = following.rows("trials")
     assert (row["state"], row["attempts"], row["config_hash"]) == ("FAIL", 1, trial.config["hash"])
-    assert "max_attempts" in row["error"]
+    assert row["error"].startswith("the study's driver died 1 times in a row without a new evaluation")
     assert arm.count(TrialState.FAIL) == 1
 
 
@@ -314,7 +383,7 @@ def test_confusion_rows_add_up_to_the_pixels_of_every_image(config: Reader, tmp_
     torch.set_num_threads(1)
     context = LocalContext(tmp_path / "trial")
     result = dict(train(trial, context))
-    rows = confusion_rows({"arm": "baseline", "number": 0}, context.checkpoints()[-1], result, NAMES)
+    rows = confusion_rows({"arm": "baseline", "trial": 0, "iterations": 2}, context.checkpoints()[-1], NAMES)
     assert {row["evaluation"] for row in rows} == {"last", "best"}
     images = {row["image"] for row in rows}
     assert len(images) == 8

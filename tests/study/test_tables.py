@@ -347,7 +347,7 @@ def test_a_full_disk_costs_the_append_and_not_the_table(tmp_path: Path, monkeypa
         writer.append([report(0)])
         with monkeypatch.context() as patch:
             patch.setattr(writer, "_stream", FullDisk(writer._stream))
-            with pytest.raises(OSError, match="is the disk full"):
+            with pytest.raises(OSError, match="No space left on device"):
                 writer.append([report(1)])
         writer.append([report(1)])
         writer.append([report(2)])

@@ -1,0 +1,47 @@
+"""The driver is killed with SIGKILL where it hurts: the study comes to the tables of one that was left alone."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from study.journal import JOURNAL
+from tests.e2e.faults import TRIALS, assert_same_study, journal, wait_while_alive
+from tests.e2e.test_study import driver, kdstudy
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+
+
+def test_killed_at_the_start_in_a_report_and_at_the_last_end(whole: Path, undisturbed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+
+    def lines(count: int) -> Callable[[], bool]:
+        already = journal(folder).count(b"\n")
+        return lambda: journal(folder).count(b"\n") >= already + count
+
+    def reported(count: int) -> Callable[[], bool]:
+        return lambda: journal(folder).count(b'"intermediate_value":') >= count
+
+    def kill_when(condition: Callable[[], object], *command: object) -> None:
+        started = driver(*command, cwd=tmp_path)
+        assert wait_while_alive(started, condition), started.communicate()
+        started.kill()
+        assert "Traceback" not in started.communicate()[1]
+
+    kill_when(lambda: (folder / "study.json").exists(), "run", whole, "--out", folder)
+    resume = ("resume", folder)
+    kill_when(lines(1), *resume)  # twice in a row, before anything is trained
+    kill_when(reported(1), *resume)  # between the ledger and the table, as the teacher trains
+    kill_when(reported(12), *resume)
+    # a dead driver may have held Optuna's lock, and have written half a line
+    (folder / f"{JOURNAL}.lock").symlink_to(folder / JOURNAL)
+    with (folder / JOURNAL).open("a") as file:
+        file.write('{"op_code": 5, "worker')
+    kill_when(lambda: journal(folder).count(b'"row":') == TRIALS, *resume)  # its end is noted, but not told
+    done = kdstudy(*resume, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert_same_study(folder, undisturbed)
+    counts = json.loads(kdstudy("status", folder, "--json", cwd=tmp_path).stdout)
+    assert not any(arm["RUNNING"] or arm["WAITING"] for arm in counts.values())
+    assert not (folder / "tune").exists() and not list(folder.glob("tables/*/*.arrows"))

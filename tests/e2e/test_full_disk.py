@@ -1,0 +1,83 @@
+"""A real disk becomes full: what a study wrote stays readable, and with space again the study goes on."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from study import tables
+from tests.e2e.faults import assert_same_study, contents, journal, wait_while_alive
+from tests.e2e.test_study import assert_consistent, checkpoints, driver, kdstudy, trial_rows
+from trainers.checkpoint_folder import fault
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+FILLER = "filler"
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256m", "tmpfs", str(place)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"only root can make a disk to fill: {mounted.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def fill(place: Path, *, leave: int) -> None:
+    """Take all space of a disk but so many bytes."""
+    space = os.statvfs(place)
+    with (place / FILLER).open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, space.f_bavail * space.f_bsize - leave)
+
+
+def assert_readable(folder: Path) -> None:
+    assert kdstudy("status", folder, "--json", cwd=folder.parent.parent).returncode == 0
+    for name in contents(folder):
+        assert tables.read(folder / "tables", name).schema.names
+    assert checkpoints(folder) and not [wrong for path in checkpoints(folder) if (wrong := fault(path))]
+
+
+def test_a_full_disk_stops_a_study_that_goes_on_with_space(
+    whole: Path, undisturbed: Path, disk: Path, tmp_path: Path
+) -> None:
+    folder = disk / "run"
+    started = driver("run", whole, "--out", folder, cwd=tmp_path)
+    assert wait_while_alive(started, lambda: journal(folder).count(b'"intermediate_value":') > 3)
+    fill(disk, leave=0)  # not even a line of the ledger fits
+    _, said = started.communicate(timeout=120)
+    assert started.returncode == 1 and "Traceback" not in said, said
+    assert f"go on with: kdstudy resume {folder}" in said and "No space left on device" in said
+    again = kdstudy("resume", folder, cwd=tmp_path)
+    assert again.returncode == 1 and "Traceback" not in again.stderr, again.stderr
+    assert "No space left on device" in again.stderr
+    assert_readable(folder)
+    (disk / FILLER).unlink()
+    failed = [row for row in trial_rows(folder) if row["state"] == "FAIL"]
+    done = kdstudy("resume", folder, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert_consistent(folder, teacher_every=4)
+    if not failed:
+        assert_same_study(folder, undisturbed)
+
+
+def test_a_checkpoint_that_does_not_fit_fails_its_trial(whole: Path, disk: Path, tmp_path: Path) -> None:
+    folder = disk / "run"
+    started = driver("run", whole, "--out", folder, cwd=tmp_path)
+    assert wait_while_alive(started, lambda: list(folder.glob("trials/baseline-00000/checkpoint_[0-9]*")))
+    fill(disk, leave=300_000)  # for lines and rows, and for less than a checkpoint
+    _, said = started.communicate(timeout=120)
+    assert started.returncode == 1 and "Traceback" not in said, said
+    assert f"go on with: kdstudy resume {folder}" in said
+    assert_readable(folder)
+    (row,) = (row for row in trial_rows(folder) if row["state"] == "FAIL")
+    assert row["error"].startswith("FullDiskError: a checkpoint of ") and "No space left on device" in row["error"]
+    (disk / FILLER).unlink()
+    done = kdstudy("resume", folder, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert sum(row["state"] == "FAIL" for row in trial_rows(folder)) == 1

@@ -1,0 +1,96 @@
+"""Workers and nodes of a Ray Train trial die: it goes on, and trains what it would have trained."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+from tests.e2e.cluster import running
+from tests.e2e.faults import INLINE, SMALL, assert_same_study, below, wait_while_alive
+from tests.e2e.test_study import ENVIRONMENT, driver, kdstudy, trial_rows, weights
+from tests.study.conftest import tiny, write_study
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+EVERY = 10
+STUDY: dict[str, Any] = tiny(
+    **SMALL,
+    train__iterations=200,
+    train__evaluate_every=EVERY,
+    arms={"baseline": {"trials": 1, "space": "optimizer"}},
+    pruning={"reduction_factor": 0},
+)
+WORKER = "RayTrainWorker"
+
+
+@pytest.fixture(scope="module")
+def steady(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trial as it goes where nothing dies."""
+    place = tmp_path_factory.mktemp("steady")
+    done = kdstudy("run", write_study(place, {**STUDY, "execution": INLINE}), "--out", "run", cwd=place)
+    assert done.returncode == 0, done.stderr
+    return place / "run"
+
+
+def newest(folder: Path) -> int:
+    """The iteration of the newest checkpoint."""
+    return max((int(path.name[-9:]) for path in folder.glob("trials/*/checkpoint_[0-9]*")), default=0)
+
+
+def made(folder: Path, iteration: int) -> int | None:
+    """When a checkpoint was made; None where newer ones took its place."""
+    try:
+        return (folder / f"trials/baseline-00000/checkpoint_{iteration:09}/manifest.json").stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def past(folder: Path, iteration: int) -> Callable[[], bool]:
+    return lambda: newest(folder) > iteration
+
+
+def assert_trained_alike(folder: Path, steady: Path) -> None:
+    found, expected = weights(folder, "baseline-00000"), weights(steady, "baseline-00000")
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
+    assert_same_study(folder, steady)
+    (row,) = trial_rows(folder)
+    assert row["state"] == "COMPLETE"
+
+
+def test_killed_and_terminated_workers_lose_an_interval_at_most(steady: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    started = driver("run", write_study(tmp_path, STUDY), "--out", folder, cwd=tmp_path)
+    for number, iteration in ((signal.SIGKILL, 0), (signal.SIGTERM, 60)):
+        assert wait_while_alive(started, past(folder, iteration)), started.communicate()
+        (worker,) = below(started.pid, WORKER)
+        kept = newest(folder)
+        worker.send_signal(number)
+        worker.wait(timeout=60)
+        written = made(folder, kept)
+        assert wait_while_alive(started, past(folder, kept)), started.communicate()
+        # had it gone on from an older one, it would have made this one again
+        assert made(folder, kept) in (written, None)
+    _, said = started.communicate(timeout=300)
+    assert started.returncode == 0, said
+    assert "Traceback" not in said
+    assert_trained_alike(folder, steady)
+
+
+def test_a_trial_moves_away_from_a_node_that_died(steady: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    study = write_study(tmp_path, {**STUDY, "execution": {"concurrent": 1}})
+    with running(1, 1, cwd=tmp_path, environment={**ENVIRONMENT, "RAY_AUTH_MODE": "token"}) as cluster:
+        started = driver("run", study, "--out", folder, "--address", cluster.address, cwd=tmp_path)
+        assert wait_while_alive(started, past(folder, 0)), started.communicate()
+        (home,) = (raylet for raylet in cluster.raylets if below(raylet, WORKER))
+        node = [psutil.Process(home), *psutil.Process(home).children(recursive=True)]
+        for process in node:
+            process.kill()
+        _, said = started.communicate(timeout=300)
+        assert started.returncode == 0, said
+        assert "Traceback" not in said
+    assert_trained_alike(folder, steady)
