@@ -1,6 +1,7 @@
 """Exported tables say what the stored ones say, in every format, and what DuckDB reads of them."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,8 @@ from study.__main__ import main
 from study.tables import ENVIRONMENT, REPORTS, TableWriter, read
 from tests.analysis.test_queries import CONFIG, trial, write_study
 
-QUERY = (Path(__file__).parents[2] / "docs" / "best_of_each_arm.sql").read_text()
+README = (Path(__file__).parents[2] / "README.md").read_text()
+(QUERY,) = re.findall(r"```sql\n(.*?)```", README, re.DOTALL)
 NOON = datetime(2025, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 READERS: dict[str, Callable[[Path], pa.Table]] = {"parquet": pq.read_table, "arrow": pyarrow.feather.read_table}
 
