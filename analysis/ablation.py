@@ -103,19 +103,21 @@ def ablations(study: Study) -> list[AblationTable]:
 
 
 def finished_runs(study: Study) -> list[Run]:
-    """The trials that used their whole budget, without the teacher's."""
+    """The trials that used their whole budget and whose row says what they trained, without the teacher's."""
     rows = study.trials.filter(pc.field("state") == "COMPLETE").sort_by([("arm", "ascending"), ("trial", "ascending")])
     steps = _step_ms(study)
+    configs = [json.loads(row or "{}") for row in rows["config"].to_pylist()]
     return [
         Run(
             arm=row["arm"],
             trial=row["trial"],
-            config=json.loads(row["config"]),
+            config=config,
             miou_percent=row["last_miou_percent"],
             seconds=row["seconds"],
             step_ms=steps.get((row["arm"], row["trial"])),
         )
-        for row in rows.to_pylist()
+        for row, config in zip(rows.to_pylist(), configs, strict=True)
+        if "task" in config
     ]
 
 

@@ -23,7 +23,7 @@ STATES = {
 }
 """What a trial's state is called in figures, and its mark."""
 
-MIOU = "val mIoU (%)"
+MIOU = "mIoU (%)"
 
 TEMPLATE = go.layout.Template(
     layout={

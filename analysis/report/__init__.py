@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from analysis.report import outcome, running, searching, trained
+from analysis.report import ablated, outcome, running, searching, trained
 from analysis.report.files import write, write_tables
 from analysis.report.page import Chapter, render
 from analysis.report.section import Section, Table
@@ -26,6 +26,7 @@ SECTIONS: tuple[Callable[[Source], Section], ...] = (
     trained.learning_curves,
     trained.classes,
     trained.loss_terms,
+    ablated.ablated,
     running.cost,
     running.failures,
     running.environment,

@@ -18,7 +18,7 @@ from analysis.studies import PARAMETER
 from analysis.verdict import verdict
 
 TOP = 10
-LAST, BEST = "val mIoU %, last evaluation", "val mIoU %, best evaluation"
+LAST, BEST = "mIoU %, last evaluation", "mIoU %, best evaluation"
 ENDINGS = {"COMPLETE": "used their whole budget", "PRUNED": "were stopped early", "FAIL": "failed"}
 STANDING = pa.schema(
     [
@@ -56,7 +56,10 @@ def _what(source: Source) -> str:
     states = Counter(study.trials["state"].to_pylist())
     which = ", ".join(f"{states[state]} {said}" for state, said in ENDINGS.items())
     arms = ", ".join(source.arms) or "none yet"
-    return f"{study.name} compares arms on {study.dataset}: {arms}. {study.trials.num_rows} trials ended: {which}."
+    return (
+        f"{study.name} compares arms on {study.dataset}: {arms}. {study.trials.num_rows} trials ended: {which}. "
+        f"mIoU is of the split {study.split}."
+    )
 
 
 def conclusion(source: Source) -> Section:

@@ -113,6 +113,6 @@ def _rung_row(trials: pa.Table, reports: pa.Table, arm: str, rung: int) -> Mappi
         "iteration": rung,
         REACHED: mine.filter(pc.field("iterations") >= rung).num_rows,
         "stopped there": stopped.num_rows,
-        "median val mIoU % there": median(found) if found else None,
-        "highest val mIoU % there": max(found, default=None),
+        "median mIoU % there": median(found) if found else None,
+        "highest mIoU % there": max(found, default=None),
     }

@@ -22,7 +22,7 @@ def learning_curves(source: Source) -> Section:
     chosen = curves_to_draw(known, source.best_trials, longest)
     drawn = curves(_of(source.reports, chosen), source.best_trials, known.num_rows, source.colours)
     numbers = _of(source.reports, source.best_trials).sort_by([("arm", "ascending"), ("iteration", "ascending")])
-    named = numbers.rename_columns(["arm", "trial", "iteration", "val mIoU %"])
+    named = numbers.rename_columns(["arm", "trial", "iteration", "mIoU %"])
     caption = "Learning curves of the best trial of each arm"
     tables = (Table(name="learning-curves", caption=caption, rows=named),) if numbers else ()
     text = (f"Of a curve of more than {EVALUATIONS} evaluations, every n-th is drawn, and the last.",)

@@ -12,6 +12,8 @@ from rich.console import Console
 from analysis.ablation import AblationTable, Cell, ablations, as_values
 from analysis.ablation_view import show
 from analysis.published import ABLATIONS
+from analysis.report.ablated import ablated
+from analysis.report.source import Source
 from analysis.studies import Study, open_study
 from study.__main__ import main
 from study.tables import REPORTS, TableWriter, trials_schema
@@ -209,6 +211,19 @@ def test_idd_is_told_apart_by_the_weights_of_its_terms(study: Callable[..., Stud
     gains = {label: cell.gain for label, cell in found.items() if cell.gain}
     assert gains["SKD + CW"].interval is None and gains["SKD + CW"].why == "other options of skd"
     assert gains["all"].interval is not None and gains["all"].interval.estimate == 3.0
+
+
+def test_the_report_has_the_tables_of_which_two_lines_are_filled(study: Callable[..., Study]) -> None:
+    alone = study(of("xor", [20.0, 22.0], task=RDD, methods=KD))
+    assert ablated(Source(alone)).tables == ()
+    both = study(of("and", [19.0, 20.0], task={**RDD, "combine": "and"}, methods=KD))
+    (shown,) = ablated(Source(open_study(both.folder))).tables
+    assert shown.name == "ablation-rdd-6" and "published on Cityscapes val" in shown.caption
+    by_setting = {row["setting"]: row for row in shown.rows.to_pylist()}
+    line = by_setting["and"]
+    assert (line["mIoU %, last evaluation"], line["seeds"], line["published"]) == (19.5, 2, 70.01)
+    assert (line["points"], line["pairs"]) == (-1.5, 2) and line["points, from"] < -1.5 < line["points, to"]
+    assert (by_setting["or"]["mIoU %, last evaluation"], by_setting["or"]["seeds"]) == (None, 0)
 
 
 def test_every_line_of_every_table_is_there_and_named_once() -> None:

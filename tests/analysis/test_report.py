@@ -52,7 +52,7 @@ def test_the_page_has_every_section_and_draws_what_there_is(searched: Path) -> N
     assert titles == [
         "Verdict", "Summary", "Best configurations", "Optimisation history", "Parallel coordinates", "Slices",
         "Threshold t and TFE fraction", "Importance", "Early stopping", "Learning curves", "Classes",
-        "Terms of the loss", "Cost", "Failures", "Environment", "Run the best again",
+        "Terms of the loss", "Ablations", "Cost", "Failures", "Environment", "Run the best again",
     ]  # fmt: skip
     # history, 3 parallel, 4 slices, contour, 3 importances, rungs, curves, 2 of classes, 3 of terms, cost
     assert len(figures(searched)) == 20
@@ -63,7 +63,7 @@ def test_each_arm_has_its_numbers(searched: Path) -> None:
     found = {row["arm"]: row for row in rows(searched, "arms")}
     kd = {name: found["kd"][name] for name in ("trials", "whole budget", "stopped early", "failed", "best trial")}
     assert kd == {"trials": "16", "whole budget": "12", "stopped early": "3", "failed": "1", "best trial": "kd-14"}
-    assert float(found["kd"]["val mIoU %, last evaluation"]) == 55.0
+    assert float(found["kd"]["mIoU %, last evaluation"]) == 55.0
     # 12 whole trials of 80 s, 3 stopped ones of 20 s
     assert float(found["kd"]["trial-seconds"]) == 12 * 80 + 3 * 20
 
@@ -72,8 +72,8 @@ def test_rungs_say_how_many_came_there_and_what_they_had(searched: Path) -> None
     kd = next(row for row in rows(searched, "rungs") if row["arm"] == "kd")
     assert (kd["iteration"], kd["trials that reached it"], kd["stopped there"]) == ("10", "15", "3")
     # at its first of four evaluations a trial has 7 tenths of its quality, which is 41 to 55
-    assert float(kd["highest val mIoU % there"]) == pytest.approx(0.7 * 55)
-    assert float(kd["median val mIoU % there"]) == pytest.approx(0.7 * 48)
+    assert float(kd["highest mIoU % there"]) == pytest.approx(0.7 * 55)
+    assert float(kd["median mIoU % there"]) == pytest.approx(0.7 * 48)
 
 
 def test_classes_are_those_of_the_last_evaluation_of_the_best_trial(searched: Path) -> None:
@@ -241,10 +241,10 @@ def test_datasets_are_not_mixed_and_an_empty_study_is_refused(
 
 
 def test_a_cell_is_rounded_as_its_column_is_read() -> None:
-    assert shown("val mIoU %", 20.4449) == "20.44"
+    assert shown("mIoU %", 20.4449) == "20.44"
     assert shown("trial-seconds", 61.95) == "62.0" and shown("trial-seconds", 61950.0) == "61,950"
     assert shown("task/threshold", 0.000123456) == "0.0001235"
-    assert shown("error", None) == shown("val mIoU %", float("nan")) == "\N{EN DASH}"
+    assert shown("error", None) == shown("mIoU %", float("nan")) == "\N{EN DASH}"
 
 
 def test_tables_keep_every_digit_in_csv_and_escape_what_their_form_reads(tmp_path: Path) -> None:
