@@ -9,8 +9,10 @@ OUT ?= runs/quickstart
 study: $(READY)
 	$(VENV)/bin/kdstudy $(if $(wildcard $(OUT)/study.json),resume $(OUT),run quickstart --out $(OUT))
 
+# those of tests/e2e start clusters, which want the machine to themselves
 test: $(READY) lint
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest --ignore tests/e2e -n 2 --dist loadfile
+	$(VENV)/bin/pytest tests/e2e
 
 stress: $(READY)
 	$(VENV)/bin/pytest -m stress
