@@ -231,7 +231,6 @@ def test_predictions_of_cityscapes_test_split_are_written_as_label_ids(
     [
         (["{file}", "--dataset", "street"], "did you mean 'streets'?"),
         (["{file}", "--dataset", "camvid"], "data.root must be CamVid's folder"),
-        (["{file}", "--dataset", "streets", "--split", "test"], "must be one of train, val, but got test"),
         (["{file}", "--dataset", "streets", "--scales", "0"], "scales.0: input should be greater than 0, but got 0"),
         (
             ["{file}", "--dataset", "streets", "--window", "9", "9", "--stride", "10", "9"],

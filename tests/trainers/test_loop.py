@@ -269,7 +269,7 @@ def test_a_full_disk_fails_the_trial_and_leaves_its_last_checkpoint(
         full_at(full, "state.pt")
         outcome = attempt(small.values(distilled), LocalContext(tmp_path), 0)
     assert list(outcome) == ["error", "memory/peak_mib"]
-    assert outcome["error"].startswith("ValueError: a checkpoint of ")
+    assert outcome["error"].startswith("FullDiskError: a checkpoint of ")
     assert f"{tmp_path}/checkpoint.writing/state.pt could not be written: No space left on device; " in outcome["error"]
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint_000000003"]
     train(small.trial(distilled), LocalContext(tmp_path))
