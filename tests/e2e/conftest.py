@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.faults import WHOLE
-from tests.e2e.test_study import kdstudy
+from tests.e2e.drivers import kdstudy
+from tests.e2e.studies import WHOLE
 from tests.study.conftest import write_study
 
 
