@@ -78,10 +78,14 @@ def run_all(tmp_path: Path, record: Callable[[str, object], None], *, inline: in
             eventually(lambda: left(cluster) <= before, seconds=60, what=f"left: {left(cluster) - before}")
 
 
-def test_a_study_leaves_nothing_behind(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
-    run_all(tmp_path, record_property, inline=8, train=3)
+def test_a_study_leaves_nothing_behind(
+    tmp_path: Path, record_testsuite_property: Callable[[str, object], None]
+) -> None:
+    run_all(tmp_path, record_testsuite_property, inline=8, train=3)
 
 
 @pytest.mark.stress
-def test_a_long_study_leaves_nothing_behind(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
-    run_all(tmp_path, record_property, inline=50, train=6)
+def test_a_long_study_leaves_nothing_behind(
+    tmp_path: Path, record_testsuite_property: Callable[[str, object], None]
+) -> None:
+    run_all(tmp_path, record_testsuite_property, inline=50, train=6)

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 EVERY = 10
 STUDY: dict[str, Any] = tiny(
     **SMALL,
-    train__iterations=200,
+    train__iterations=120,
     train__evaluate_every=EVERY,
     arms={"baseline": {"trials": 1, "space": "optimizer"}},
     pruning={"reduction_factor": 0},
