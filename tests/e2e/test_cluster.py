@@ -70,7 +70,7 @@ def test_without_the_token_nobody_is_let_in(cluster: LocalCluster) -> None:
 
 def test_a_node_that_goes_and_returns_is_waited_for(cluster: LocalCluster, tmp_path: Path) -> None:
     """The trials' own processes stay on the head node, which is too small for their workers; those wait for a node."""
-    changes = {**STUDY, "train__iterations": 80, "arms": {"baseline": {"trials": 1, "space": "optimizer"}}}
+    changes = {**STUDY, "train__iterations": 40, "arms": {"baseline": {"trials": 1, "space": "optimizer"}}}
     execution = {"engine": "train", "start_timeout_s": 5, "cpus_per_worker": 2}
     study = write_study(tmp_path, tiny(execution=execution, **changes))
     node = cluster.add(cpus=2)
@@ -92,5 +92,5 @@ def test_a_node_that_goes_and_returns_is_waited_for(cluster: LocalCluster, tmp_p
     cluster.add(cpus=2)
     assert driver.wait(timeout=400) == 0, told()
     rows = trial_rows(folder)
-    assert [(row["state"], row["iterations"]) for row in rows] == [("COMPLETE", 80)]
+    assert [(row["state"], row["iterations"]) for row in rows] == [("COMPLETE", 40)]
     assert_consistent(folder)

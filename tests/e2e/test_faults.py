@@ -23,8 +23,8 @@ def test_killed_for_memory_told_to_go_extended_and_repeated(tmp_path: Path) -> N
     eventually(lambda: checkpoints(folder), seconds=240, what="no report")
     (trial,) = below(started.pid, TRIAL)
     trial.kill()  # as the kernel does that has no memory left
-    eventually(lambda: (folder / "trials" / "baseline-00001").exists(), seconds=60, what="the rest did not go on")
-    eventually(lambda: list(folder.glob("trials/baseline-00001/checkpoint_[0-9]*")), seconds=60, what="no report")
+    eventually(lambda: (folder / "trials" / "baseline-00001").exists(), seconds=240, what="the rest did not go on")
+    eventually(lambda: list(folder.glob("trials/baseline-00001/checkpoint_[0-9]*")), seconds=240, what="no report")
 
     told = time.monotonic()
     started.send_signal(signal.SIGTERM)

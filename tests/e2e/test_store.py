@@ -56,7 +56,8 @@ def test_killed_and_resumed_with_checkpoints_in_a_store(
         trained = {**WHOLE, "name": "trained", "arms": first, "execution": {"engine": "train", "checkpoints": STORE}}
         done = kdstudy("run", write_study(tmp_path, trained), "--out", "trained", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        assert outcomes(tmp_path / "trained") == [row for row in outcomes(folder) if row["arm"] == "rdd"][:1]
+        (found,) = outcomes(tmp_path / "trained")  # without the columns of the other arm
+        assert found.items() <= next(row for row in outcomes(folder) if row["arm"] == "rdd").items()
         assert same(stored_weights(bucket, "trained", "rdd-00000"), weights(undisturbed, "rdd-00000"))
 
         best = json.loads(kdstudy("best", folder, "--json", cwd=tmp_path).stdout)
