@@ -14,6 +14,7 @@ from tests.study.conftest import ray_environment
 ENVIRONMENT = ray_environment()
 TRIAL, WORKER = "ray::ImplicitFunc", "RayTrainWorker"
 """What is in the command lines of a trial's own process, and of a worker of Ray Train."""
+_STARTED: "list[subprocess.Popen[str]]" = []
 
 
 def kdstudy(*arguments: object, cwd: Path) -> Any:
@@ -23,7 +24,15 @@ def kdstudy(*arguments: object, cwd: Path) -> Any:
 
 def driver(*arguments: object, cwd: Path, environment: Mapping[str, str] = ENVIRONMENT) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "study", *map(str, arguments)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=cwd, env=environment)
+    _STARTED.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=cwd, env=environment))
+    return _STARTED[-1]
+
+
+def end_drivers() -> None:
+    """Kill those that a test which failed has left; their clusters end with them."""
+    while _STARTED:
+        with _STARTED.pop() as started:
+            started.kill()
 
 
 def eventually(condition: Callable[[], object], *, seconds: float, what: str) -> None:
