@@ -1,12 +1,19 @@
-"""The study that is left alone, once for all tests that disturb another one like it."""
+"""The study that is left alone, once for all tests that disturb another one like it; no driver is left to run."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.faults import WHOLE
-from tests.e2e.test_study import kdstudy
+from tests.e2e.drivers import end_drivers, kdstudy
+from tests.e2e.studies import WHOLE
 from tests.study.conftest import write_study
+
+
+@pytest.fixture(autouse=True)
+def _no_driver_is_left() -> Iterator[None]:
+    yield
+    end_drivers()
 
 
 @pytest.fixture(scope="session")

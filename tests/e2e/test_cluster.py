@@ -12,15 +12,15 @@ import pytest
 
 from study import tables
 from study.trial import PLACEMENT_GROUPS
-from tests.e2e.clusters import LocalCluster, local_cluster
-from tests.e2e.test_study import assert_consistent, checkpoints, eventually, trial_rows
+from tests.e2e.cluster import LocalCluster, local_cluster
+from tests.e2e.drivers import eventually
+from tests.e2e.studies import SMALL, assert_consistent, checkpoints, trial_rows
 from tests.study.conftest import tiny, write_study
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
-SMALL: dict[str, Any] = {
-    "data": {"name": "streets", "size": [32, 48], "train_images": 8, "val_images": 4},
-    "augment": {"crop": [32, 48]},
+STUDY: dict[str, Any] = {
+    **SMALL,
     "train__iterations": 4,
     "pruning": {"reduction_factor": 0},
     "arms": {"baseline": {"trials": 4, "space": "optimizer"}},
@@ -29,10 +29,8 @@ SMALL: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
-    with local_cluster() as found:
-        found.add()
+    with local_cluster(1, 1) as found:
         yield found
-    assert not found.processes(), "processes of the cluster are left"
 
 
 def overlapping(rows: list[dict[str, Any]]) -> int:
@@ -43,7 +41,7 @@ def overlapping(rows: list[dict[str, Any]]) -> int:
 def test_a_submitted_study_runs_on_both_nodes_with_the_packages_of_its_folder(
     cluster: LocalCluster, tmp_path: Path
 ) -> None:
-    study = write_study(tmp_path, tiny(execution={"engine": "inline"}, **SMALL))
+    study = write_study(tmp_path, tiny(execution={"engine": "inline"}, **STUDY))
     run = [sys.executable, "-m", "study", "run", str(study)]
     submit = ["job", "submit", "--address", cluster.dashboard, "--working-dir", ".", "--", *run]
     # a submitted job's folder is a copy, so what it leaves must lie elsewhere
@@ -72,7 +70,7 @@ def test_without_the_token_nobody_is_let_in(cluster: LocalCluster) -> None:
 
 def test_a_node_that_goes_and_returns_is_waited_for(cluster: LocalCluster, tmp_path: Path) -> None:
     """The trials' own processes stay on the head node, which is too small for their workers; those wait for a node."""
-    changes = {**SMALL, "train__iterations": 80, "arms": {"baseline": {"trials": 1, "space": "optimizer"}}}
+    changes = {**STUDY, "train__iterations": 40, "arms": {"baseline": {"trials": 1, "space": "optimizer"}}}
     execution = {"engine": "train", "start_timeout_s": 5, "cpus_per_worker": 2}
     study = write_study(tmp_path, tiny(execution=execution, **changes))
     node = cluster.add(cpus=2)
@@ -94,5 +92,5 @@ def test_a_node_that_goes_and_returns_is_waited_for(cluster: LocalCluster, tmp_p
     cluster.add(cpus=2)
     assert driver.wait(timeout=400) == 0, told()
     rows = trial_rows(folder)
-    assert [(row["state"], row["iterations"]) for row in rows] == [("COMPLETE", 80)]
+    assert [(row["state"], row["iterations"]) for row in rows] == [("COMPLETE", 40)]
     assert_consistent(folder)

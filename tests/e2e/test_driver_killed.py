@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from study.journal import JOURNAL
-from tests.e2e.faults import TRIALS, assert_same_study, journal, wait_while_alive
-from tests.e2e.test_study import driver, kdstudy
+from tests.e2e.drivers import driver, kdstudy, wait_while_alive
+from tests.e2e.studies import TRIALS, assert_same_study, journal
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 

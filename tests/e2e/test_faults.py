@@ -5,30 +5,14 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import psutil
 import pytest
 
-from tests.e2e.test_study import (
-    INLINE,
-    LONG,
-    assert_consistent,
-    checkpoints,
-    driver,
-    eventually,
-    kdstudy,
-    of_this_study,
-    trial_rows,
-)
+from tests.e2e.drivers import TRIAL, below, driver, eventually, kdstudy, of_this_study
+from tests.e2e.studies import INLINE, LONG, assert_consistent, checkpoints, trial_rows
 from tests.study.conftest import tiny, write_study
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 BASELINE = {"baseline": {"trials": 2, "space": "optimizer"}}
-
-
-def training(pid: int) -> list[psutil.Process]:
-    """Processes of trials below the driver `pid`."""
-    below = psutil.Process(pid).children(recursive=True)
-    return [process for process in below if "ray::ImplicitFunc" in " ".join(process.cmdline())]
 
 
 def test_killed_for_memory_told_to_go_extended_and_repeated(tmp_path: Path) -> None:
@@ -37,10 +21,10 @@ def test_killed_for_memory_told_to_go_extended_and_repeated(tmp_path: Path) -> N
     study = write_study(tmp_path, tiny(arms=BASELINE, execution=execution, pruning={"reduction_factor": 0}, **LONG))
     started = driver("run", study, "--out", folder, cwd=tmp_path)
     eventually(lambda: checkpoints(folder), seconds=240, what="no report")
-    (trial,) = training(started.pid)
+    (trial,) = below(started.pid, TRIAL)
     trial.kill()  # as the kernel does that has no memory left
-    eventually(lambda: (folder / "trials" / "baseline-00001").exists(), seconds=60, what="the rest did not go on")
-    eventually(lambda: list(folder.glob("trials/baseline-00001/checkpoint_[0-9]*")), seconds=60, what="no report")
+    eventually(lambda: (folder / "trials" / "baseline-00001").exists(), seconds=240, what="the rest did not go on")
+    eventually(lambda: list(folder.glob("trials/baseline-00001/checkpoint_[0-9]*")), seconds=240, what="no report")
 
     told = time.monotonic()
     started.send_signal(signal.SIGTERM)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from study import tables
-from tests.e2e.faults import assert_same_study, contents, journal, wait_while_alive
-from tests.e2e.test_study import assert_consistent, checkpoints, driver, kdstudy, trial_rows
+from tests.e2e.drivers import driver, kdstudy, wait_while_alive
+from tests.e2e.studies import assert_consistent, assert_same_study, checkpoints, contents, journal, trial_rows
 from trainers.checkpoint_folder import fault
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
@@ -61,7 +61,7 @@ def test_a_full_disk_stops_a_study_that_goes_on_with_space(
     failed = [row for row in trial_rows(folder) if row["state"] == "FAIL"]
     done = kdstudy("resume", folder, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert_consistent(folder, teacher_every=4)
+    assert_consistent(folder)
     if not failed:
         assert_same_study(folder, undisturbed)
 

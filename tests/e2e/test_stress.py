@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from study.journal import JOURNAL
-from tests.e2e.faults import assert_same_study, below, contents, journal, wait_while_alive
-from tests.e2e.test_study import assert_consistent, driver, eventually, of_this_study
+from tests.e2e.drivers import TRIAL, below, driver, eventually, of_this_study, wait_while_alive
+from tests.e2e.studies import assert_consistent, assert_same_study, contents, journal
 
 pytestmark = [pytest.mark.ray, pytest.mark.stress, pytest.mark.timeout(0)]
 
@@ -66,7 +66,7 @@ def kill_raylet(folder: Path, started: Any) -> None:
 
 
 def kill_trial(folder: Path, started: Any) -> None:
-    for trial in below(started.pid, "ray::ImplicitFunc"):
+    for trial in below(started.pid, TRIAL):
         trial.kill()
 
 
@@ -117,7 +117,7 @@ def test_random_faults_change_no_table(whole: Path, undisturbed: Path, tmp_path:
         folder = tmp_path / str(len(report["studies"])) / "run"
         folder.parent.mkdir()
         faults = disturb(folder, whole, dice, until)
-        assert_consistent(folder, teacher_every=4)
+        assert_consistent(folder)
         assert_same_study(folder, undisturbed)
         rows = {name: len(rows) for name, rows in contents(folder).items()}
         report["studies"].append({"faults": faults, "rows": rows, "equal_to_the_undisturbed_study": True})

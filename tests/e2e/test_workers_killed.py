@@ -5,25 +5,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import torch
 
-from tests.e2e.cluster import running
-from tests.e2e.faults import INLINE, SMALL, assert_same_study, below, wait_while_alive
-from tests.e2e.test_study import ENVIRONMENT, driver, kdstudy, trial_rows, weights
+from tests.e2e.cluster import local_cluster
+from tests.e2e.drivers import WORKER, below, driver, kdstudy, wait_while_alive
+from tests.e2e.studies import INLINE, SMALL, assert_same_study, trial_rows, weights
 from tests.study.conftest import tiny, write_study
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 EVERY = 10
 STUDY: dict[str, Any] = tiny(
     **SMALL,
-    train__iterations=200,
+    train__iterations=120,
     train__evaluate_every=EVERY,
     arms={"baseline": {"trials": 1, "space": "optimizer"}},
     pruning={"reduction_factor": 0},
 )
-WORKER = "RayTrainWorker"
 
 
 @pytest.fixture(scope="module")
@@ -83,13 +81,12 @@ def test_killed_and_terminated_workers_lose_an_interval_at_most(steady: Path, tm
 def test_a_trial_moves_away_from_a_node_that_died(steady: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     study = write_study(tmp_path, {**STUDY, "execution": {"concurrent": 1}})
-    with running(1, 1, cwd=tmp_path, environment={**ENVIRONMENT, "RAY_AUTH_MODE": "token"}) as cluster:
-        started = driver("run", study, "--out", folder, "--address", cluster.address, cwd=tmp_path)
+    with local_cluster(0, 1, 1) as cluster:
+        command = ("run", study, "--out", folder, "--address", cluster.address)
+        started = driver(*command, cwd=tmp_path, environment=cluster.driver_environment)
         assert wait_while_alive(started, past(folder, 0)), started.communicate()
-        (home,) = (raylet for raylet in cluster.raylets if below(raylet, WORKER))
-        node = [psutil.Process(home), *psutil.Process(home).children(recursive=True)]
-        for process in node:
-            process.kill()
+        (home,) = (node for node in cluster.nodes if below(node.pid, WORKER))
+        cluster.lose(home)
         _, said = started.communicate(timeout=300)
         assert started.returncode == 0, said
         assert "Traceback" not in said

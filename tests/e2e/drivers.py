@@ -1,0 +1,72 @@
+"""The command line in processes of its own, and what runs below them."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.study.conftest import ray_environment
+
+ENVIRONMENT = ray_environment()
+TRIAL, WORKER = "ray::ImplicitFunc", "RayTrainWorker"
+"""What is in the command lines of a trial's own process, and of a worker of Ray Train."""
+_STARTED: "list[subprocess.Popen[str]]" = []
+
+
+def kdstudy(*arguments: object, cwd: Path) -> Any:
+    command = [sys.executable, "-m", "study", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=ENVIRONMENT, check=False, timeout=600)
+
+
+def driver(*arguments: object, cwd: Path, environment: Mapping[str, str] = ENVIRONMENT) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "study", *map(str, arguments)]
+    _STARTED.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=cwd, env=environment))
+    return _STARTED[-1]
+
+
+def end_drivers() -> None:
+    """Kill those that a test which failed has left; their clusters end with them."""
+    while _STARTED:
+        with _STARTED.pop() as started:
+            started.kill()
+
+
+def eventually(condition: Callable[[], object], *, seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+def wait_while_alive(started: "subprocess.Popen[str]", condition: Callable[[], object]) -> bool:
+    """Wait until a condition holds; False where the driver ended before."""
+    while started.poll() is None:
+        if condition():
+            return True
+        time.sleep(0.005)
+    return False
+
+
+def below(pid: int, name: str) -> list[psutil.Process]:
+    """Processes below `pid` whose command line has this in it."""
+    found = []
+    for process in psutil.Process(pid).children(recursive=True):
+        try:
+            if name in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.Error:  # it ended meanwhile
+            continue
+    return found
+
+
+def of_this_study(pid: int) -> list[psutil.Process]:
+    """Processes of the cluster that the driver `pid` started; it names its session folder after itself."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if any(f"_{pid}/" in part for part in process.info["cmdline"] or ())
+    ]
