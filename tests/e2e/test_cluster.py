@@ -41,7 +41,9 @@ def overlapping(rows: list[dict[str, Any]]) -> int:
 def test_a_submitted_study_runs_on_both_nodes_with_the_packages_of_its_folder(
     cluster: LocalCluster, tmp_path: Path
 ) -> None:
-    study = write_study(tmp_path, tiny(execution={"engine": "inline"}, **STUDY))
+    # so long that the first node has not done all of them before the second one is ready
+    changes = {**STUDY, "train__iterations": 300, "train__evaluate_every": 150}
+    study = write_study(tmp_path, tiny(execution={"engine": "inline"}, **changes))
     run = [sys.executable, "-m", "study", "run", str(study)]
     submit = ["job", "submit", "--address", cluster.dashboard, "--working-dir", ".", "--", *run]
     # a submitted job's folder is a copy, so what it leaves must lie elsewhere
