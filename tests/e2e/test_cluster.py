@@ -70,6 +70,7 @@ def test_without_the_token_nobody_is_let_in(cluster: LocalCluster) -> None:
         assert answer.status == 200
 
 
+@pytest.mark.stress
 def test_a_node_that_goes_and_returns_is_waited_for(cluster: LocalCluster, tmp_path: Path) -> None:
     """The trials' own processes stay on the head node, which is too small for their workers; those wait for a node."""
     changes = {**STUDY, "train__iterations": 40, "arms": {"baseline": {"trials": 1, "space": "optimizer"}}}

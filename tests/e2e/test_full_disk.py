@@ -50,7 +50,7 @@ def test_a_full_disk_stops_a_study_that_goes_on_with_space(
     started = driver("run", whole, "--out", folder, cwd=tmp_path)
     assert wait_while_alive(started, lambda: journal(folder).count(b'"intermediate_value":') > 3)
     fill(disk, leave=0)  # not even a line of the ledger fits
-    _, said = started.communicate(timeout=120)
+    _, said = started.communicate(timeout=400)
     assert started.returncode == 1 and "Traceback" not in said, said
     assert f"go on with: kdstudy resume {folder}" in said and "No space left on device" in said
     again = kdstudy("resume", folder, cwd=tmp_path)
@@ -66,12 +66,13 @@ def test_a_full_disk_stops_a_study_that_goes_on_with_space(
         assert_same_study(folder, undisturbed)
 
 
+@pytest.mark.stress
 def test_a_checkpoint_that_does_not_fit_fails_its_trial(whole: Path, disk: Path, tmp_path: Path) -> None:
     folder = disk / "run"
     started = driver("run", whole, "--out", folder, cwd=tmp_path)
     assert wait_while_alive(started, lambda: list(folder.glob("trials/baseline-00000/checkpoint_[0-9]*")))
     fill(disk, leave=300_000)  # for lines and rows, and for less than a checkpoint
-    _, said = started.communicate(timeout=120)
+    _, said = started.communicate(timeout=400)
     assert started.returncode == 1 and "Traceback" not in said, said
     assert f"go on with: kdstudy resume {folder}" in said
     assert_readable(folder)
