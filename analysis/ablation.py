@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import pyarrow.compute as pc
 
 from analysis.published import ABLATIONS, RDD_PAPER, Ablation, Line
+from analysis.runs import SEEDS
 from analysis.statistics import Interval, mean_over_seeds, paired_over_seeds
 from analysis.studies import Study
 
-SEEDS = ("data_seed", "init_seed")
 APART = (*SEEDS, "teacher")
 """What trials of one table may differ in: a line without distillation has no teacher, and a study has one teacher."""
 

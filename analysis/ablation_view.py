@@ -1,6 +1,5 @@
 """The ablation tables to read: ours beside the published numbers, each with its number of seeds."""
 
-import sys
 from collections.abc import Sequence
 
 from rich import box
@@ -8,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.ablation import AblationTable, Cell, Gain
+from analysis.printing import say, wide
 from analysis.published import Measure
 from analysis.statistics import Interval
 from analysis.studies import Study
@@ -17,13 +17,11 @@ COLUMNS: dict[Measure, tuple[str, ...]] = {
     "miou_percent": ("mIoU %, last", "seeds", "published", "difference, points", "published"),
     "seconds": ("training time", "seeds", "published", "times as long", "published"),
 }
-WIDTH = 130
-"""Columns where standard output is no terminal."""
 
 
 def show(study: Study, tables: Sequence[AblationTable], console: Console | None = None) -> None:
     """Print every table that has evidence, and name the others."""
-    console = console or Console(width=None if sys.stdout.isatty() else WIDTH)
+    console = console or wide()
     for table in tables:
         if table.lines_with_evidence:
             _show_table(study, table, console)
@@ -34,12 +32,12 @@ def show(study: Study, tables: Sequence[AblationTable], console: Console | None 
 
 def _show_table(study: Study, found: AblationTable, console: Console) -> None:
     published = found.published
-    console.print(f"{published.source}: {published.title}", markup=False, highlight=False, soft_wrap=True)
+    say(console, f"{published.source}: {published.title}")
     about = f"published on {published.setting}; ours on {study.dataset}, 95 % intervals over seeds"
     more = (
         f"; {found.other_settings} other settings could stand here, with less evidence" if found.other_settings else ""
     )
-    console.print(f"{about}{more}", markup=False, highlight=False, soft_wrap=True)
+    say(console, f"{about}{more}")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
     for column in COLUMNS[published.measure]:

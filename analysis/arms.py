@@ -10,10 +10,11 @@ import pyarrow.compute as pc
 
 from analysis import statistics
 from analysis.evidence import TrialName, image_counts
+from analysis.parameters import searched
 from analysis.runs import finished, read_runs
-from analysis.standings import REPLICATE, Standing, Standings, parameters_of, standings
+from analysis.standings import REPLICATE, Standing, Standings, searched_values, standings
 from analysis.statistics import Interval
-from analysis.studies import PARAMETER, Study, open_study
+from analysis.studies import Study, open_study
 
 CANDIDATES = 100
 """Trials of an arm whose choice is resampled: its best, as others would not be chosen on other images either."""
@@ -55,17 +56,17 @@ class Rescored:
     miou_percent: float
 
 
-def arm_verdicts(study: Study, searched: Standings, again: Standings | None) -> tuple[ArmVerdict, ...]:
+def arm_verdicts(study: Study, search: Standings, again: Standings | None) -> tuple[ArmVerdict, ...]:
     """Every arm of a study, by name.
 
     Args:
         study: the search.
-        searched: its standings.
+        search: its standings.
         again: those of its replicates.
     """
     names = sorted(set(study.trials["arm"].to_pylist()))
     optimism = _optimism(study, names)
-    return tuple(_arm(study, name, searched.by_arm.get(name), optimism.get(name), again) for name in names)
+    return tuple(_arm(study, name, search.by_arm.get(name), optimism.get(name), again) for name in names)
 
 
 def _arm(
@@ -105,7 +106,7 @@ def _sourced(study: Study, standing: Standing, source: Mapping[str, Any] | None)
     if source is None:
         return standing
     rows = _of(study.trials, source["arm"]).filter(pc.field("trial") == source["trial"]).to_pylist()
-    return replace(standing, arm=source["arm"], parameters=parameters_of(rows[0]) if rows else {})
+    return replace(standing, arm=source["arm"], parameters=searched_values(rows[0]) if rows else {})
 
 
 def rescored_trials(study: Study) -> tuple[Rescored, ...]:
@@ -123,9 +124,7 @@ def rescored_trials(study: Study) -> tuple[Rescored, ...]:
 
 
 def _searched(trials: pa.Table) -> tuple[str, ...]:
-    columns = [name for name in trials.column_names if name.startswith(PARAMETER)]
-    paths = [name.removeprefix(PARAMETER) for name in columns if trials[name].null_count < trials.num_rows]
-    return tuple(sorted(path for path in paths if path != REPLICATE))
+    return tuple(sorted(path for path in searched(trials) if path != REPLICATE))
 
 
 def _optimism(study: Study, arms: Sequence[str]) -> dict[str, Interval]:
@@ -143,8 +142,7 @@ def _optimism(study: Study, arms: Sequence[str]) -> dict[str, Interval]:
 
 
 def _candidates(study: Study, arm: str) -> list[TrialName]:
-    ranked = finished(study, arm).sort_by([(study.objective, "descending"), ("trial", "ascending")])
-    runs = read_runs(ranked.slice(0, CANDIDATES))
+    runs = read_runs(finished(study, arm).slice(0, CANDIDATES))
     return [run.name for run in runs] if len({run.seeds for run in runs}) == 1 else []
 
 

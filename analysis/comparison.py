@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from analysis import statistics
-from analysis.evidence import Evaluation, ImageCounts, image_counts
+from analysis.evidence import ImageCounts, image_counts
 from analysis.runs import Pair, Run, Runs, Seeds, named_runs, pair_runs
 from analysis.statistics import Difference, Interval, PairedInterval, difference_over_images
-from analysis.studies import Study, check_one_dataset
+from analysis.studies import Evaluation, Study, check_one_dataset
 
 PLACES = ("data/root", "teacher/path")
 """Settings that only say where something lies."""

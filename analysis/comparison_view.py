@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.comparison import Comparison, Side
+from analysis.printing import numbers, say
 from analysis.sentences import answer, counted, ends, percent
 from analysis.statistics import Interval
 
@@ -15,7 +16,7 @@ def show(compared: Comparison, console: Console | None = None) -> None:
     console = console or Console()
     sides = (("A", compared.a), ("B", compared.b))
     for letter, side in sides:
-        _say(console, f"{letter}  {_side(side)}")
+        say(console, f"{letter}  {_side(side)}")
     console.print()
     console.print(_differences(compared))
     console.print()
@@ -25,17 +26,13 @@ def show(compared: Comparison, console: Console | None = None) -> None:
         console.print(_settings(compared))
     console.print()
     for note in compared.notes:
-        _say(console, f"note: {note}")
-    _say(console, sentence(compared))
+        say(console, f"note: {note}")
+    say(console, sentence(compared))
 
 
 def sentence(compared: Comparison) -> str:
     """The answer, as one sentence."""
     return answer(compared.a.name, compared.b.name, compared.difference, compared.split)
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _side(side: Side) -> str:
@@ -47,7 +44,7 @@ def _side(side: Side) -> str:
 
 def _differences(compared: Comparison) -> Table:
     found, seeds = compared.difference, compared.over_seeds
-    table = _table("", "value", "95 % interval", "evidence")
+    table = numbers("", "value", "95 % interval", "evidence")
     images = counted(found.images, "image")
     both = f"{images} and {counted(found.seeds, 'seed')}" if found.seeds > 1 else f"{images}, 1 seed"
     table.add_row("A - B, points of mIoU", f"{found.estimate:+.2f}", ends(found), both)
@@ -59,7 +56,7 @@ def _differences(compared: Comparison) -> Table:
 
 
 def _classes(compared: Comparison) -> Table:
-    table = _table("IoU %", "A", "B", "A - B", "95 % interval", "images")
+    table = numbers("IoU %", "A", "B", "A - B", "95 % interval", "images")
     rows = zip(
         compared.classes,
         compared.a.class_iou_percent,
@@ -81,7 +78,7 @@ def _difference(found: Interval | None) -> tuple[str, str, str]:
 
 
 def _settings(compared: Comparison) -> Table:
-    table = _table("settings that differ", "A", "B")
+    table = numbers("settings that differ", "A", "B")
     for path, (a, b) in compared.settings.items():
         table.add_row(path, _value(a), _value(b))
     return table
@@ -91,11 +88,3 @@ def _value(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)[:24]
-
-
-def _table(first: str, *others: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column(first)
-    for name in others:
-        table.add_column(name, justify="right")
-    return table

@@ -6,7 +6,6 @@ asked for are read.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -14,10 +13,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from analysis import statistics
-from analysis.studies import Study
+from analysis.studies import Evaluation, Study
 from study.tables import IMAGE_CONFUSION
 
-Evaluation = Literal["last", "best"]
 KINDS = ("true_positives", "false_positives", "false_negatives")
 NAME = "image_confusion"
 COLUMNS = ["arm", "trial", "evaluation", "image", "class", *KINDS]

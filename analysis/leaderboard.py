@@ -1,14 +1,14 @@
 """The answer of `queries.best` as tables to read."""
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-WIDTH = 130
-"""Columns where standard output is no terminal."""
+from analysis.printing import numbers, say, wide
+from analysis.sentences import settings
+
 Trial = Mapping[str, Any]
 
 
@@ -17,33 +17,25 @@ def show(answer: Mapping[str, Any], console: Console | None = None) -> None:
 
     Trials are ranked by one evaluation, as the answer says; the other one stands beside it.
     """
-    console = console or Console(width=None if sys.stdout.isatty() else WIDTH)
+    console = console or wide()
     several = len(answer["studies"]) > 1
     console.print(_arms(answer, several))
     ranked = "best evaluation, which is optimistic" if answer["ranked_by"].startswith("best") else "last evaluation"
-    _say(
-        console, f"{answer['dataset']}; ranked by mIoU of the {ranked}; * the baseline, and points over its best trial"
-    )
+    say(console, f"{answer['dataset']}; ranked by mIoU of the {ranked}; * the baseline, and points over its best trial")
     for study in answer["studies"]:
-        _say(console, f"{study['folder']}: {_cost(study)}")
+        say(console, f"{study['folder']}: {_cost(study)}")
     for arm in answer["arms"]:
         for trial in arm["best"]:
-            _say(console, f"{_name(trial, several)}: {_settings(trial)}")
+            say(console, f"{_name(trial, several)}: {_settings(trial)}")
     if len(answer["top"]) > 1:
-        _say(console, "best of all: " + ", ".join(_name(trial, several) for trial in answer["top"]))
+        say(console, "best of all: " + ", ".join(_name(trial, several) for trial in answer["top"]))
     if classes := _classes(answer, several):
         console.print(classes)
 
 
-def _say(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
 def _arms(answer: Mapping[str, Any], several: bool) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("arm")
-    for column in ("trial", "last mIoU %", "best", "points", "hours", "GPU-h", "trials", "stopped early", "failed"):
-        table.add_column(column, justify="right")
+    scores = ("trial", "last mIoU %", "best", "points")
+    table = numbers("arm", *scores, "hours", "GPU-h", "trials", "stopped early", "failed")
     for study in answer["studies"]:
         if several:
             table.add_row(study["folder"])
@@ -95,10 +87,7 @@ def _classes(answer: Mapping[str, Any], several: bool) -> Table | None:
     if study["teacher"]:
         columns["teacher"] = study["teacher"]["class_iou_percent"]
     columns = {name: ious for name, ious in columns.items() if ious}
-    table = Table(box=None, pad_edge=False)
-    table.add_column("IoU % of class")
-    for name in columns:
-        table.add_column(name, justify="right")
+    table = numbers("IoU % of class", *columns)
     for name in dict.fromkeys(name for ious in columns.values() for name in ious):
         table.add_row(name, *(_percent(ious.get(name)) for ious in columns.values()))
     return table if columns else None
@@ -109,12 +98,8 @@ def _name(trial: Trial, several: bool) -> str:
 
 
 def _settings(trial: Trial) -> str:
-    return " ".join(f"{path}={_short(value)}" for path, value in trial["parameters"].items()) or "nothing searched"
+    return settings(trial["parameters"]) or "nothing searched"
 
 
 def _percent(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
-
-
-def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -6,12 +6,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.feather
 from rich.console import Console
 from rich.table import Table
 
 from analysis.studies import Study
+from analysis.table_export import FORMATS
 
 SCHEMA = pa.schema(
     [
@@ -61,10 +60,10 @@ def shares_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
 def write(table: pa.Table, folder: Path) -> list[Path]:
     """Write it as `mask_shares.csv` and `mask_shares.arrow`."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / "mask_shares.csv", folder / "mask_shares.arrow"]
-    pa.csv.write_csv(table, paths[0])
-    pa.feather.write_feather(table, paths[1], compression="uncompressed")
-    return paths
+    paths = {form: folder / f"mask_shares.{form}" for form in ("csv", "arrow")}
+    for form, path in paths.items():
+        FORMATS[form](table, path)
+    return list(paths.values())
 
 
 def show(table: pa.Table, threshold: float, console: Console | None = None) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from analysis.studies import PARAMETER
+from study.tables import parameters_of
 
 Kind = Literal["category", "linear", "log"]
 
@@ -55,5 +56,4 @@ def written(value: Any) -> str:
 
 def settings(row: dict[str, Any]) -> str:
     """All active parameters of a row of the trials table in one line."""
-    active = [(name, value) for name, value in row.items() if name.startswith(PARAMETER) and value is not None]
-    return ", ".join(f"{label(name.removeprefix(PARAMETER))} {written(value)}" for name, value in active)
+    return ", ".join(f"{label(path)} {written(value)}" for path, value in parameters_of(row).items())

@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis.studies import PARAMETER, TEACHER, Study, open_studies
+from analysis.studies import TEACHER, Study, open_studies
+from study.tables import parameters_of
 
 LAST = "last_miou_percent"
 _KEPT = (
@@ -105,8 +106,7 @@ def ranked(trials: pa.Table, by: str) -> pa.Table:
 
 
 def _trial(row: Mapping[str, Any]) -> dict[str, Any]:
-    searched = {n.removeprefix(PARAMETER): v for n, v in row.items() if n.startswith(PARAMETER) and v is not None}
-    return {**{name: row[name] for name in _KEPT}, "parameters": searched}
+    return {**{name: row[name] for name in _KEPT}, "parameters": parameters_of(row)}
 
 
 def _cost(trials: pa.Table) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analysis.evidence import TrialName
+from analysis.queries import ranked
 from analysis.studies import TEACHER, Study, open_study
 
 SEEDS = ("data_seed", "init_seed")
@@ -72,9 +73,8 @@ class Runs:
 
 
 def finished(study: Study, arm: str) -> pa.Table:
-    """The rows of an arm's trials that used their whole budget."""
-    whole = study.ended.filter((pc.field("arm") == arm) & (pc.field("state") == "COMPLETE"))
-    return whole.filter(pc.field(study.objective).is_valid())
+    """The rows of an arm's trials that used their whole budget, the best first by the study's objective."""
+    return ranked(study.ended.filter(pc.field("arm") == arm), study.objective)
 
 
 def read_runs(rows: pa.Table) -> list[Run]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from analysis.parameters import written
 from analysis.statistics import Difference, Interval
 
 
@@ -48,8 +49,4 @@ def percent(share: float) -> str:
 
 def settings(parameters: Mapping[str, Any]) -> str:
     """`task/threshold=0.872 task/combine=and`."""
-    return " ".join(f"{path}={_short(value)}" for path, value in parameters.items())
-
-
-def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return " ".join(f"{path}={written(value)}" for path, value in parameters.items())

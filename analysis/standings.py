@@ -9,7 +9,8 @@ from analysis import statistics
 from analysis.evidence import ImageCounts, TrialName, image_counts
 from analysis.runs import Runs, best_runs, pair_runs
 from analysis.statistics import Difference, Interval, difference_over_images
-from analysis.studies import PARAMETER, Study
+from analysis.studies import Study
+from study.tables import parameters_of
 
 REPLICATE = "replicate"
 """The folder in a study's that holds its replicates, and the parameter that numbers them."""
@@ -105,7 +106,7 @@ def standings(study: Study) -> Standings:
         arm: Standing(
             arm=arm,
             name=runs.name,
-            parameters=parameters_of(runs.runs[0].row),
+            parameters=searched_values(runs.runs[0].row),
             miou_percent=statistics.mean_over_seeds(runs.scores),
             chosen_from=runs.chosen_from,
             difference=differences.get(arm),
@@ -139,7 +140,6 @@ def _lead(settings: list[Runs], counts: ImageCounts) -> Lead | None:
     return Lead(ranked[0].name, ranked[1].name, difference) if difference else None
 
 
-def parameters_of(row: Mapping[str, Any]) -> dict[str, Any]:
+def searched_values(row: Mapping[str, Any]) -> dict[str, Any]:
     """What was searched in a trial, by path; not which replicate it is."""
-    values = {n.removeprefix(PARAMETER): v for n, v in row.items() if n.startswith(PARAMETER) and v is not None}
-    return {path: value for path, value in values.items() if path != REPLICATE}
+    return {path: value for path, value in parameters_of(row).items() if path != REPLICATE}

@@ -15,12 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from study import tables
+from study.tables import PARAMETER as PARAMETER
 
-PARAMETER = "param/"
-"""What the columns of searched parameters begin with."""
 TEACHER = "teacher"
 """The arm whose one trial trained the teacher."""
-Evaluation = tuple[str, int, int]
+Evaluation = Literal["last", "best"]
+"""Which evaluation of a run."""
+EvaluationKey = tuple[str, int, int]
 """Arm, trial and iteration."""
 
 
@@ -55,7 +56,7 @@ class Study:
         return str(self.config.get("evaluate_on", "val"))
 
     @property
-    def evaluation(self) -> Literal["last", "best"]:
+    def evaluation(self) -> Evaluation:
         """The evaluation of a run by which the search judged it."""
         return "best" if self.config.get("objective") == "best" else "last"
 
@@ -99,9 +100,9 @@ class Study:
         """Rows of a table; only those for which `where` holds. See `tables.read`."""
         return tables.read(self.folder / "tables", name, columns, where)
 
-    def class_ious(self, evaluations: Iterable[Evaluation]) -> dict[Evaluation, dict[str, float | None]]:
+    def class_ious(self, evaluations: Iterable[EvaluationKey]) -> dict[EvaluationKey, dict[str, float | None]]:
         """IoU in percent of each class at some evaluations; no classes where the table does not have one."""
-        found: dict[Evaluation, dict[str, float | None]] = {evaluation: {} for evaluation in evaluations}
+        found: dict[EvaluationKey, dict[str, float | None]] = {evaluation: {} for evaluation in evaluations}
         if not found:
             return found
         # one condition a column: a part's ranges are held against each in no time, but not against many pairs

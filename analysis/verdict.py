@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 from analysis.arms import ArmVerdict, Rescored, arm_verdicts, replicates, rescored_trials
 from analysis.comparison import FILMED
-from analysis.evidence import Evaluation
 from analysis.sentences import answer, counted, ends, evidence, settings
 from analysis.standings import Lead, Standing, Standings, standings
-from analysis.studies import Study
+from analysis.studies import Evaluation, Study
 
 FEW = 5
 """Finished trials below which an arm has hardly been searched."""

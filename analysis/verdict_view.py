@@ -3,6 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
+from analysis.printing import say
 from analysis.sentences import ends
 from analysis.standings import Standing
 from analysis.verdict import Verdict
@@ -12,18 +13,14 @@ def show(found: Verdict, console: Console | None = None) -> None:
     """Print it."""
     console = console or Console()
     for line in found.answer:
-        _say(console, line)
+        say(console, line)
     console.print()
     console.print(_arms(found))
     if found.missing:
         console.print()
-        _say(console, "missing:")
+        say(console, "missing:")
     for line in found.missing:
-        _say(console, f"  {line}")
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(console, f"  {line}")
 
 
 def _arms(found: Verdict) -> Table:

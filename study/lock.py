@@ -11,12 +11,13 @@ import json
 import os
 import socket
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
+
+from trainers.heartbeat import beating
 
 LOCK = "study.lock"
 BEAT_S = 10.0
@@ -54,7 +55,7 @@ def locked(folder: Path) -> Iterator[None]:
         _refuse_distant(folder, file)
         _write(file, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
         try:
-            with _beating(file):
+            with beating(lambda: _touch(file), every_s=BEAT_S):
                 yield
         finally:
             _write(file, "")
@@ -102,20 +103,6 @@ def _write(file: IO[str], text: str) -> None:
     file.flush()
 
 
-@contextmanager
-def _beating(file: IO[str]) -> Iterator[None]:
-    """Touch the file every few seconds."""
-    ended = threading.Event()
-
-    def beat() -> None:
-        while not ended.wait(BEAT_S):
-            with suppress(OSError):  # a network's folder may be away for a moment
-                os.utime(file.fileno())
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+def _touch(file: IO[str]) -> None:
+    with suppress(OSError):  # a network's folder may be away for a moment
+        os.utime(file.fileno())

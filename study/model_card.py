@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from study.config import StudyConfig
+from study.tables import PARAMETER
 from trainers.config import TrialConfig, identity
 from trainers.teacher import TeacherCard
 
@@ -34,7 +35,7 @@ def facts(
         **_trial(config, row),
         "checkpoint": f"iteration {metrics['iteration']}, {scored}",
         **_parts(trial),
-        "searched values": json.dumps({n: row[n] for n in row if n.startswith("param/") and row[n] is not None}),
+        "searched values": json.dumps({n: row[n] for n in row if n.startswith(PARAMETER) and row[n] is not None}),
         "trained": f"{row['started']:%Y-%m-%d %H:%M} to {row['ended']:%Y-%m-%d %H:%M} UTC",
         "exported": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "commit of kdstudy": environment["git_commit"] or "not known",

@@ -332,7 +332,7 @@ def trial_row(
         "last_miou_percent": result.get("val/miou_percent"),
         "best_iteration": result.get("best/iteration"),
         "retry_of": run.get("retry_of"),
-        **{f"param/{path}": value for path, value in run["values"].items()},
+        **{tables.PARAMETER + path: value for path, value in run["values"].items()},
     }
 
 

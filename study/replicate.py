@@ -96,7 +96,7 @@ def _setting(config: StudyConfig, rows: list[dict[str, Any]]) -> Setting:
     searched = {} if config.arms[first["arm"]].replicated else first
     return Setting(
         trials=tuple(Scored(row["arm"], row["trial"], row[f"{config.objective}_miou_percent"]) for row in rows),
-        values={n.removeprefix("param/"): v for n, v in searched.items() if n.startswith("param/") and v is not None},
+        values=tables.parameters_of(searched),
         config=parse(TrialConfig, json.loads(first["config"])),
     )
 

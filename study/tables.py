@@ -24,6 +24,8 @@ from study.table_keys import Keys
 from study.table_parts import Query
 from study.table_reading import steady_read
 
+PARAMETER = "param/"
+"""What the columns of searched parameters begin with; their paths follow."""
 LIVE_BYTES = 4 << 20
 """Size at which a live file becomes a part: three thousand reports, sealed in half a second."""
 SYNC_SECONDS = 5.0
@@ -48,7 +50,7 @@ def trials_schema(parameters: Mapping[str, pa.DataType]) -> pa.Schema:
     `retry_of` is the failed trial that this one repeats.
 
     Args:
-        parameters: the type of each searched parameter by its path; its column is `param/<path>`,
+        parameters: the type of each searched parameter by its path; its column is PARAMETER and the path,
             null in the trials where the parameter is not active.
     """
     return _schema(
@@ -64,8 +66,13 @@ def trials_schema(parameters: Mapping[str, pa.DataType]) -> pa.Schema:
         _fields(_TEXT, "error host", nullable=True),
         _fields(_REAL, "peak_memory_mib best_miou_percent last_miou_percent", nullable=True),
         _fields(_INT, "best_iteration retry_of", nullable=True),
-        [pa.field(f"param/{path}", kind) for path, kind in parameters.items()],
+        [pa.field(PARAMETER + path, kind) for path, kind in parameters.items()],
     )
+
+
+def parameters_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The searched parameters that are active in a row of the trials table, by path."""
+    return {n.removeprefix(PARAMETER): v for n, v in row.items() if n.startswith(PARAMETER) and v is not None}
 
 
 REPORTS = _schema(

@@ -1,12 +1,13 @@
 """The peak memory of a trial, and a note of it on disk that outlives a process which is killed for it."""
 
 import resource
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
+
+from trainers.heartbeat import beating
 
 BEAT_S = 0.25
 NOTE = "peak_mib"
@@ -31,26 +32,18 @@ def peak_mib(device: torch.device) -> float:
 def noted_peak(folder: Path, rank: int = 0) -> Iterator[None]:
     """Keep this process's resident peak in a file of `folder`, as it grows."""
     note = folder / f"{NOTE}-{rank}"
-    ended = threading.Event()
+    noted = 0.0
 
     def write() -> None:
-        noted = 0.0
-        while True:
-            peak = peak_mib(torch.device("cpu"))
-            if peak > noted:
-                noted = peak
-                with suppress(OSError):  # a full disk is no reason to end the trial here
-                    note.write_text(f"{peak:.0f}")
-            if ended.wait(BEAT_S):
-                return
+        nonlocal noted
+        peak = peak_mib(torch.device("cpu"))
+        if peak > noted:
+            noted = peak
+            with suppress(OSError):  # a full disk is no reason to end the trial here
+                note.write_text(f"{peak:.0f}")
 
-    thread = threading.Thread(target=write, daemon=True)
-    thread.start()
-    try:
+    with beating(write, every_s=BEAT_S):
         yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def read_noted_peak(folder: Path) -> float | None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from analysis.figures import Drawing, NoFigure, sample
 from analysis.parameters import values, varies
+from analysis.studies import PARAMETER
 from analysis.style import MIOU, SEQUENTIAL, STATES, figure
 
 MARKS = 200
@@ -20,7 +21,7 @@ Array = NDArray[np.float64]
 
 def contour(trials: pa.Table, objective: str) -> Drawing:
     """mIoU over RDD's threshold t and its TFE fraction, interpolated between the finished trials, which are marked."""
-    columns = [f"param/{THRESHOLD}", f"param/{FRACTION}"]
+    columns = [PARAMETER + THRESHOLD, PARAMETER + FRACTION]
     if not set(columns) <= set(trials.column_names):
         return NoFigure("No arm searches both RDD's threshold t and its TFE fraction, so there is no contour to draw.")
     t_given, fraction_given, scored = (pc.field(column).is_valid() for column in (*columns, objective))
@@ -79,8 +80,8 @@ def _marks(trials: pa.Table, objective: str) -> Sequence[go.Scatter]:
                 mark["line"] = {"color": "#D55E00", "width": 1.5}
             marks.append(
                 go.Scatter(
-                    x=[row[f"param/{THRESHOLD}"] for row in rows],
-                    y=[row[f"param/{FRACTION}"] for row in rows],
+                    x=[row[PARAMETER + THRESHOLD] for row in rows],
+                    y=[row[PARAMETER + FRACTION] for row in rows],
                     mode="markers",
                     name=name,
                     marker=mark,

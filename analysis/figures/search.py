@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from analysis.figures import POINTS, Drawing, NoFigure, dot, sample, sampled
 from analysis.parameters import kind, label, searched, values, varies
+from analysis.studies import PARAMETER
 from analysis.style import MIOU, STATES, figure
 
 Rows = list[dict[str, Any]]
@@ -104,7 +105,7 @@ def slices(trials: pa.Table, objective: str, colours: Mapping[str, str]) -> list
 
 
 def _slice(trials: pa.Table, objective: str, path: str, colours: Mapping[str, str]) -> Drawing:
-    column = f"param/{path}"
+    column = PARAMETER + path
     active = trials.filter(pc.field(column).is_valid())
     found = values(active, path)
     if not varies(found):

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from analysis.figures.comparison import ClassIoU
 from analysis.figures.training import Trial
-from analysis.queries import ranked
-from analysis.studies import TEACHER, Evaluation, Study
+from analysis.runs import finished
+from analysis.studies import TEACHER, EvaluationKey, Study
 from analysis.style import OKABE_ITO, TEACHER_GREY, arm_colours, rgb
 
 
@@ -43,7 +43,7 @@ class Source:
 
     def ranked(self, arm: str) -> pa.Table:
         """The finished trials of an arm, the best first."""
-        return ranked(self.study.trials.filter(pc.field("arm") == arm), self.objective)
+        return finished(self.study, arm)
 
     @cached_property
     def best(self) -> Mapping[str, Mapping[str, Any]]:
@@ -80,7 +80,7 @@ class Source:
         found = self.study.class_ious(asked.values())
         return {name: found[evaluation] for name, evaluation in asked.items() if found[evaluation]}
 
-    def _evaluation(self, row: Mapping[str, Any]) -> Evaluation:
+    def _evaluation(self, row: Mapping[str, Any]) -> EvaluationKey:
         iteration = row["best_iteration" if self.study.evaluation == "best" else "iterations"]
         return row["arm"], row["trial"], iteration
 

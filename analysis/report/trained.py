@@ -41,7 +41,8 @@ def _of(reports: pa.Table, trials: list[Trial]) -> pa.Table:
 def classes(source: Source) -> Section:
     """IoU of each class of each arm's best trial, against the baseline and the teacher."""
     ious = source.class_ious
-    baseline = next((name for name in ious if name.rpartition(" ")[0] == "baseline"), "the arm `baseline`")
+    arm = source.study.baseline
+    baseline = next((name for name in ious if name.rpartition(" ")[0] == arm), "the arm `baseline`")
     drawn = (class_heat_map(ious, source.classes), class_differences(ious, baseline, source.classes))
     rows = [_class_row(ious, name) for name in source.classes]
     which = "best" if source.objective.startswith("best") else "last"
