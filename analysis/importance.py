@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from analysis.figures import sample
-from analysis.parameters import kind, searched, values, varies
+from analysis.sampling import sample
+from analysis.studies.parameters import kind, searched, values, varies
 
 ENOUGH = 12
 """Trials below which an importance would say more about chance than about parameters."""

@@ -6,13 +6,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from analysis.comparison.wording import settings
 from analysis.printing import numbers, say, wide
-from analysis.sentences import settings
 
 Trial = Mapping[str, Any]
 
 
-def show(answer: Mapping[str, Any], console: Console | None = None) -> None:
+def print_leaderboard(answer: Mapping[str, Any], console: Console | None = None) -> None:
     """Print arms with their best trials, the teacher, what it cost, all parameters, and the classes of the best.
 
     Trials are ranked by one evaluation, as the answer says; the other one stands beside it.

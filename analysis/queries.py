@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis.studies import TEACHER, Study, open_studies
+from analysis.studies.runs import ranked
+from analysis.studies.study import TEACHER, Study, open_studies
 from study.tables import parameters_of
 
 LAST = "last_miou_percent"
@@ -97,12 +98,6 @@ def _board(study: Study, ranked_by: str, top: int) -> tuple[dict[str, Any], list
         ]
         arms.append({"folder": folder, "arm": name, **_cost(by_arm[name]), "best": trials})
     return told, arms
-
-
-def ranked(trials: pa.Table, by: str) -> pa.Table:
-    """The finished trials that have a score, the best first; of equals the one that was asked for first."""
-    finished = trials.filter((pc.field("state") == "COMPLETE") & pc.field(by).is_valid())
-    return finished.sort_by([(by, "descending"), ("trial", "ascending")])
 
 
 def _trial(row: Mapping[str, Any]) -> dict[str, Any]:

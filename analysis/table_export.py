@@ -15,7 +15,7 @@ import pyarrow.csv
 import pyarrow.feather
 import pyarrow.parquet as pq
 
-from analysis.studies import Study
+from analysis.studies.study import Study
 
 ALL = "all"
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from trainers import models
 from trainers.data import IGNORE
-from trainers.means import Mean
+from trainers.distributed.means import Mean
 from trainers.models import SegmentationNetwork, Taps
 
 CLASSES = 5

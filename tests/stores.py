@@ -9,7 +9,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 from pyarrow import fs
 
-from trainers.checkpoints import Checkpoints
+from trainers.checkpoints.base import Checkpoints
 
 KEY = "not-a-real-key"
 

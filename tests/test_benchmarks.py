@@ -38,7 +38,7 @@ def test_all_losses_are_measured_and_the_barred_ones_beside_a_rival_that_agrees(
             assert row["difference"] < losses.TOLERANCE
             assert row["ratios"]["seconds"] > 0 and math.isfinite(row["ratios"]["seconds"])
     measured = {row["name"] for row in written["terms"]}
-    assert {"uniform", "rdd/tfe", "rdd/tse", "kd/pixel", "skd/pairwise", "skd/opponent"} <= measured
+    assert {"uniform", "rdd/tfe", "rdd/tse", "kd/pixel", "skd/pairwise", "skd/adversary"} <= measured
     assert all(row["seconds"] > 0 for row in written["terms"])
 
 

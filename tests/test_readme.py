@@ -1,14 +1,14 @@
 """What the README shows works as it stands there."""
 
-import argparse
 import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from study.__main__ import _parser, main
-from study.loading import load, presets
+from study.__main__ import main
+from study.commands import COMMANDS
+from study.configuration.loading import load, presets
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 STREETS = "data={name: streets, size: [48, 64]}"
@@ -43,8 +43,7 @@ def test_the_trial_by_hand_trains(
 
 def test_every_command_of_the_readme_exists(capsys: pytest.CaptureFixture) -> None:
     named = set(re.findall(r"^\| `kdstudy ([\w-]+)", README, re.MULTILINE))
-    (commands,) = (a.choices for a in _parser()._actions if isinstance(a, argparse._SubParsersAction))
-    assert named == set(commands)
-    for command in commands:
+    assert named == set(COMMANDS)
+    for command in COMMANDS:
         with pytest.raises(SystemExit, match="0"):
             main([command, "--help"])

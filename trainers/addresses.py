@@ -17,7 +17,16 @@ def joined(place: str, *below: str) -> str:
     return urlunsplit(parts._replace(path="/".join((parts.path.rstrip("/"), *below))))
 
 
-def shown(place: str | Path) -> str:
+def parted(address: str | Path) -> tuple[str, str]:
+    """The place that an address lies in, and its name there; the inverse of `joined`."""
+    if not is_url(address):
+        return str(Path(address).parent), Path(address).name
+    parts = urlsplit(str(address))
+    folder, _, name = parts.path.rstrip("/").rpartition("/")
+    return urlunsplit(parts._replace(path=folder)), name
+
+
+def redacted(place: str | Path) -> str:
     """A place for the eye: of a URL neither parameters nor a password."""
     if not is_url(place):
         return str(place)

@@ -4,27 +4,24 @@ Random numbers are no part of it: order, crops and dropout are counted from seed
 A checkpoint is a folder: `trial.json` (the configuration), `weights.safetensors` (student and methods), `state.pt`
 (optimizers and scaler, loaded with weights_only), `metrics.json` (the last report) and `evaluations.npz` (counts per
 image of the last and the best evaluation). How these come onto a disk or into a store is the business of
-`checkpoint_folder` and `checkpoints`; what is read from an address here was checked before.
+`trainers.checkpoints`; what is read from an address here was checked before.
 """
 
 import io
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from trainers.addresses import joined
-from trainers.checkpoint_folder import EVALUATIONS, METRICS, STATE, TRIAL, WEIGHTS
-from trainers.checkpoints import DamagedError, opened
-from trainers.config import ConfigError, TrialConfig, canonical_json, parse
-from trainers.distiller import Distiller
+from trainers.checkpoints.manifest import EVALUATIONS, METRICS, STATE, TRIAL, WEIGHTS
+from trainers.checkpoints.reading import read_evaluations, read_metrics
+from trainers.config import TrialConfig, canonical_json
+from trainers.distillation.distiller import Distiller
 
 
 @dataclass(kw_only=True)
@@ -32,7 +29,7 @@ class TrainState:
     """The mutable part of a trial.
 
     Attributes:
-        opponents: optimizers of what is trained against the student, by method.
+        adversaries: optimizers of what is trained against the student, by method.
         iteration: steps done, and so the position in the data.
         metrics: the last report.
         evaluations: counts per image [images, C, 3] of the "last" and the "best" evaluation.
@@ -42,7 +39,7 @@ class TrainState:
     distiller: Distiller
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
-    opponents: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
+    adversaries: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
     iteration: int = 0
     metrics: dict[str, float | int | str] = field(default_factory=dict)
     evaluations: dict[str, Tensor] = field(default_factory=dict)
@@ -57,7 +54,7 @@ class TrainState:
             {
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.scaler.state_dict(),
-                "opponents": {name: optimizer.state_dict() for name, optimizer in self.opponents.items()},
+                "opponents": {name: optimizer.state_dict() for name, optimizer in self.adversaries.items()},
                 "iteration": self.iteration,
                 "seconds": self.seconds,
             },
@@ -78,44 +75,8 @@ class TrainState:
         state = torch.load(folder / STATE, weights_only=True, map_location="cpu")
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
-        for name, optimizer in self.opponents.items():
+        for name, optimizer in self.adversaries.items():
             optimizer.load_state_dict(state["opponents"][name])
         self.iteration, self.seconds = state["iteration"], state["seconds"]
         self.metrics = read_metrics(folder)
         _, self.evaluations = read_evaluations(folder)
-
-
-def read_metrics(address: str | Path) -> dict[str, float | int | str]:
-    """The report that came with a checkpoint."""
-    with opened(address, (METRICS,)) as folder:
-        metrics: dict[str, float | int | str] = json.loads((folder / METRICS).read_text())
-    return metrics
-
-
-def read_evaluations(address: str | Path) -> tuple[list[str], dict[str, Tensor]]:
-    """Image names, and counts per image [images, C, 3] of the "last" and the "best" evaluation."""
-    with opened(address, (EVALUATIONS,)) as folder, np.load(folder / EVALUATIONS) as stored:
-        names = [str(name) for name in stored["images"]]
-        counts = {name: torch.from_numpy(stored[name]) for name in stored.files if name != "images"}
-    return names, counts
-
-
-def read_student(address: str | Path) -> tuple[TrialConfig, dict[str, Any]]:
-    """The configuration and the student's weights of a checkpoint.
-
-    Raises:
-        ValueError: where `address` is no checkpoint, is damaged or cannot be read.
-    """
-    remedy = "name a checkpoint_... folder of a trial"
-    try:
-        with opened(address, (TRIAL, WEIGHTS)) as folder:
-            config = parse(TrialConfig, json.loads((folder / TRIAL).read_text()))
-            with safe_open(folder / WEIGHTS, framework="pt") as file:
-                names = [name for name in file.keys() if name.startswith("student.")]  # noqa: SIM118
-                weights = {name.removeprefix("student."): file.get_tensor(name) for name in names}
-    except DamagedError as wrong:
-        raise ValueError(f"a checkpoint must be a folder with whole files, but {wrong}; {remedy}") from None
-    except ConfigError as error:
-        held = joined(str(address), TRIAL)
-        raise ValueError(f"{held} must be a trial's configuration, but: {error}; {remedy}") from None
-    return config, weights

@@ -13,7 +13,8 @@ from typing import Protocol
 
 import torch
 
-from trainers.checkpoints import KEEP, checkpoints_at
+from trainers.checkpoints.base import KEEP
+from trainers.checkpoints.places import checkpoints_at
 
 Metrics = Mapping[str, float | int | str]
 

@@ -15,30 +15,27 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from trainers import optim
-from trainers import teacher as teachers
 from trainers.checkpoint import TrainState
 from trainers.config import TrainConfig, TrialConfig
 from trainers.context import TrialContext
 from trainers.data import SegmentationDataset
 from trainers.data.order import generator
 from trainers.data.splits import judging_images, training_images
-from trainers.data.transforms import Normalisation, training_batches
+from trainers.data.transforms import NORMALISATION, training_batches
 from trainers.difficulty.class_shares import mask_metrics
-from trainers.distiller import Distiller
-from trainers.evaluation import Evaluation, evaluate
-from trainers.lessons import prepare_methods
-from trainers.memory import forget_peak, peak_mib
-from trainers.methods import Opponent
-from trainers.objective import Objective
-from trainers.opponents import OpponentTraining
+from trainers.distillation.adversaries import AdversaryTraining
+from trainers.distillation.distiller import Distiller
+from trainers.distillation.objective import Objective
+from trainers.distillation.pretraining import prepare_methods
+from trainers.evaluation.evaluation import Evaluation, evaluate
+from trainers.methods import Adversary
 from trainers.reports import Reports
-from trainers.teacher import Teacher
+from trainers.resources.peak_memory import forget_peak, peak_mib
+from trainers.teachers import teacher as teachers
+from trainers.teachers.teacher import Teacher
 
 CHECK_EVERY = 10
 """Steps between looks at whether all terms are finite; each look waits for the device."""
-
-NORMALISATION = Normalisation()
-"""Of every student: ImageNet's, as timm's weights expect."""
 
 Metrics = dict[str, float | int | str]
 
@@ -55,7 +52,7 @@ class Parts:
     model: nn.Module
     """The distiller, inside DDP where there is more than one rank."""
     objective: Objective
-    opponents: dict[str, OpponentTraining]
+    adversaries: dict[str, AdversaryTraining]
     loader_workers: int
     started: float
 
@@ -135,15 +132,16 @@ def _prepare(config: TrialConfig, context: TrialContext, loader_workers: int) ->
         teacher_channels=teacher.channels if teacher else None,
     )
     model = _placed(distiller, config.train, context)
-    opponents = {
-        name: OpponentTraining(opponent, ranks=context.world_size) for name, opponent in distiller.opponents().items()
+    adversaries = {
+        name: AdversaryTraining(adversary, ranks=context.world_size)
+        for name, adversary in distiller.adversaries().items()
     }
     learning = [parameter for parameter in distiller.parameters() if parameter.requires_grad]
     state = TrainState(
         distiller=distiller,
         optimizer=optim.optimizer(learning, config.train.optimizer),
         scaler=torch.amp.GradScaler(context.device.type, enabled=config.train.precision == "float16"),
-        opponents={name: training.optimizer for name, training in opponents.items()},
+        adversaries={name: training.optimizer for name, training in adversaries.items()},
     )
     parts = Parts(
         config=config,
@@ -153,7 +151,7 @@ def _prepare(config: TrialConfig, context: TrialContext, loader_workers: int) ->
         teacher=teacher,
         model=model,
         objective=Objective(config, distiller.weighting),
-        opponents=opponents,
+        adversaries=adversaries,
         loader_workers=loader_workers,
         started=time.monotonic(),
     )
@@ -188,10 +186,10 @@ def _placed(distiller: Distiller, config: TrainConfig, context: TrialContext) ->
 
 
 def _synchronise_batch_norm(distiller: Distiller) -> None:
-    """On all of the distiller but the opponents, whose gradient penalty needs a batch norm that derives twice."""
+    """On all of the distiller but the adversaries, whose gradient penalty needs a batch norm that derives twice."""
     for owner in (distiller, *distiller.methods.values()):
         for name, child in owner.named_children():
-            if child is not distiller.methods and not isinstance(child, Opponent):
+            if child is not distiller.methods and not isinstance(child, Adversary):
                 setattr(owner, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))  # type: ignore[no-untyped-call]
 
 
@@ -248,9 +246,9 @@ def _step(parts: Parts, state: TrainState, images: Tensor, labels: Tensor) -> No
     state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     state.scaler.step(state.optimizer)
     state.scaler.update()
-    for name, opponent in parts.opponents.items():
+    for name, adversary in parts.adversaries.items():
         assert taught is not None
-        values = opponent.step(seen, taught, iteration=iteration, iterations=config.train.iterations)
+        values = adversary.step(seen, taught, iteration=iteration, iterations=config.train.iterations)
         for term, value in values.items():
             parts.objective.log(f"{name}/{term}", value, iteration)
     state.iteration = iteration + 1

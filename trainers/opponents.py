@@ -1,50 +1,5 @@
-"""The steps of what is trained against the student: its own optimizer, its own DDP wrapper, its own backward.
+"""The former path of `trainers.distillation.adversaries`."""
 
-The whole loss of an opponent, a gradient penalty with its inner `autograd.grad` included, is computed within the
-wrapped forward, so that the one outer backward brings every parameter its gradient exactly once, which is what DDP
-averages. (Calling the wrapper from within a penalty would not do: its hooks do not see the inner gradient.)
-"""
+from trainers.distillation.adversaries import AdversaryTraining as OpponentTraining
 
-from collections.abc import Mapping
-
-import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
-
-from trainers import optim
-from trainers.means import global_means
-from trainers.methods import Opponent
-from trainers.models import Taps
-
-
-class OpponentTraining:
-    """An opponent with its optimizer, ready to step.
-
-    Args:
-        opponent: on its device.
-        ranks: processes that train; above 1 there is a process group.
-    """
-
-    def __init__(self, opponent: Opponent, *, ranks: int) -> None:
-        self._opponent = opponent
-        self.optimizer = opponent.optimizer()
-        self._model = self._wrapped() if ranks > 1 else opponent
-
-    def _wrapped(self) -> nn.Module:
-        device = self._opponent.learning[0].device
-        ids = [device.index] if device.type == "cuda" else None
-        self._opponent.rest(False)  # DDP looks after what requires a gradient when it is built
-        model = DistributedDataParallel(self._opponent, device_ids=ids, broadcast_buffers=False)
-        self._opponent.rest(True)
-        return model
-
-    def step(self, student: Taps, teacher: Taps, *, iteration: int, iterations: int) -> Mapping[str, Tensor]:
-        """One step on the taps of the student's step; the values of the opponent's terms, as of `global_means`."""
-        optim.set_rate(self.optimizer, self._opponent.rate(iteration, iterations))
-        self._opponent.rest(False)
-        values = global_means(self._model(student, teacher))
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(values.values())).sum().backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        self._opponent.rest(True)
-        return {name: value.detach() for name, value in values.items()}
+__all__ = ["OpponentTraining"]

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 
 from trainers.addresses import joined
-from trainers.checkpoints import opened
+from trainers.checkpoints.places import opened
 from trainers.config import TrialConfig, parse
 from trainers.context import LocalContext, Metrics, TrialContext
+from trainers.distillation.objective import DivergedError
 from trainers.loop import train
-from trainers.memory import noted_peak, peak_mib
-from trainers.objective import DivergedError
+from trainers.resources.peak_memory import noted_peak, peak_mib
 
 CHECKPOINT = "checkpoint"
 """Key of a report that holds the address of the checkpoint that came with it."""

@@ -8,10 +8,10 @@ import plotly.graph_objects as go
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis.figures import Drawing, NoFigure
+from analysis.figures.drawing import Drawing, NoFigure
+from analysis.figures.style import DIVERGING, SEQUENTIAL, STATES, figure
 from analysis.importance import Importance
-from analysis.parameters import label
-from analysis.style import DIVERGING, SEQUENTIAL, STATES, figure
+from analysis.studies.parameters import label
 
 ClassIoU = Mapping[str, Mapping[str, float | None]]
 """IoU in % by class, for each row of a comparison by its name."""

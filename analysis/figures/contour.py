@@ -8,10 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from analysis.figures import Drawing, NoFigure, sample
-from analysis.parameters import values, varies
-from analysis.studies import PARAMETER
-from analysis.style import MIOU, SEQUENTIAL, STATES, figure
+from analysis.figures.drawing import Drawing, NoFigure
+from analysis.figures.style import MIOU, SEQUENTIAL, STATES, figure
+from analysis.sampling import sample
+from analysis.studies.parameters import values, varies
+from analysis.studies.study import PARAMETER
 
 MARKS = 200
 """Trials of a state that are marked."""

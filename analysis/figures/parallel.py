@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from plotly.colors import sample_colorscale
 
-from analysis.figures import Drawing, NoFigure, sample, sampled
-from analysis.parameters import kind, label, searched, values, varies, written
-from analysis.style import GRID, SEQUENTIAL, figure
+from analysis.figures.drawing import Drawing, NoFigure
+from analysis.figures.style import GRID, SEQUENTIAL, figure
+from analysis.sampling import sample, sampled
+from analysis.studies.parameters import kind, label, searched, values, varies, written
 
 LINES = 300
 SHADES = 10

@@ -8,10 +8,11 @@ import plotly.graph_objects as go
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis.figures import POINTS, Drawing, NoFigure, dot, sample, sampled
-from analysis.parameters import kind, label, searched, values, varies
-from analysis.studies import PARAMETER
-from analysis.style import MIOU, STATES, figure
+from analysis.figures.drawing import Drawing, NoFigure, dot
+from analysis.figures.style import MIOU, STATES, figure
+from analysis.sampling import POINTS, sample, sampled
+from analysis.studies.parameters import kind, label, searched, values, varies
+from analysis.studies.study import PARAMETER
 
 Rows = list[dict[str, Any]]
 

@@ -7,8 +7,9 @@ import plotly.graph_objects as go
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis.figures import POINTS, Drawing, NoFigure, sample, sampled, thinned
-from analysis.style import MIOU, STATES, figure
+from analysis.figures.drawing import Drawing, NoFigure
+from analysis.figures.style import MIOU, STATES, figure
+from analysis.sampling import POINTS, sample, sampled, thinned
 
 TERM = "train/term/"
 EVALUATIONS = 50

@@ -11,7 +11,7 @@ from analysis.report.files import write, write_tables
 from analysis.report.page import Chapter, render
 from analysis.report.section import Section, Table
 from analysis.report.source import Source
-from analysis.studies import Study, open_studies
+from analysis.studies.study import Study, open_studies
 
 SECTIONS: tuple[Callable[[Source], Section], ...] = (
     outcome.conclusion,

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from analysis.ablation import AblationTable, Cell, ablations
+from analysis.ablation.ablation import AblationTable, Cell, ablations
 from analysis.report.section import Section, Table
 from analysis.report.source import Source
 

@@ -9,13 +9,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis.arms import ArmVerdict, Rescored
-from analysis.parameters import searched, settings
 from analysis.report.section import Section, Table
 from analysis.report.source import Source
-from analysis.standings import Standing
-from analysis.studies import PARAMETER
-from analysis.verdict import verdict
+from analysis.studies.parameters import searched, settings
+from analysis.studies.study import PARAMETER
+from analysis.verdict.arm_evidence import ArmVerdict, Rescored
+from analysis.verdict.ranking import Standing
+from analysis.verdict.verdict import verdict
 
 TOP = 10
 LAST, BEST = "mIoU %, last evaluation", "mIoU %, best evaluation"

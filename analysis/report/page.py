@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 from plotly.io import to_json
 from plotly.offline import get_plotlyjs
 
-from analysis.figures import Drawing
+from analysis.figures.drawing import Drawing
 from analysis.report.files import cells, is_number
 from analysis.report.section import Section
 

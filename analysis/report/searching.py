@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis.figures import NoFigure
 from analysis.figures.comparison import importances
 from analysis.figures.contour import contour
+from analysis.figures.drawing import NoFigure
 from analysis.figures.parallel import parallel
 from analysis.figures.search import history, slices
 from analysis.figures.training import rungs

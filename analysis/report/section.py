@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from analysis.figures import Drawing
+from analysis.figures.drawing import Drawing
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analysis.figures.comparison import ClassIoU
+from analysis.figures.style import OKABE_ITO, TEACHER_GREY, arm_colours, rgb
 from analysis.figures.training import Trial
-from analysis.runs import finished
-from analysis.studies import TEACHER, EvaluationKey, Study
-from analysis.style import OKABE_ITO, TEACHER_GREY, arm_colours, rgb
+from analysis.studies.runs import finished
+from analysis.studies.study import TEACHER, EvaluationKey, Study
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis.figures import Drawing, NoFigure
 from analysis.figures.comparison import class_differences, class_heat_map
+from analysis.figures.drawing import Drawing, NoFigure
 from analysis.figures.training import EVALUATIONS, TERM, Trial, curves, curves_to_draw, terms
 from analysis.report.section import Section, Table
 from analysis.report.source import Source

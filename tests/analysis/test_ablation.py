@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from analysis.ablation import AblationTable, Cell, ablations, as_values
-from analysis.ablation_view import show
-from analysis.published import ABLATIONS
+from analysis.ablation.ablation import AblationTable, Cell, ablations, as_values
+from analysis.ablation.published import ABLATIONS
+from analysis.ablation.view import print_ablations
 from analysis.report.ablated import ablated
 from analysis.report.source import Source
-from analysis.studies import Study, open_study
+from analysis.studies.study import Study, open_study
 from study.__main__ import main
 from study.tables import REPORTS, TableWriter, trials_schema
 from tests.analysis.test_queries import CONFIG, NOON, trial
@@ -238,7 +238,7 @@ def test_every_line_of_every_table_is_there_and_named_once() -> None:
 def test_the_tables_are_shown_with_their_seeds_and_without_empty_ones(study: Callable[..., Study]) -> None:
     made = study(of("xor", [20.0, 21.0], task=RDD, methods=KD), of("kd", [19.0], methods=KD))
     console = Console(width=140, record=True)
-    show(made, ablations(made), console)
+    print_ablations(made, ablations(made), console)
     text = console.export_text()
     assert "RDD, table 6" in text and "ours on camvid" in text
     row = next(line.split() for line in text.splitlines() if line.startswith(" xor"))

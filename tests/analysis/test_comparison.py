@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from analysis.comparison import Comparison, compare
-from analysis.comparison_view import sentence, show
-from analysis.runs import named_runs
+from analysis.comparison.comparison import Comparison, compare
+from analysis.comparison.view import print_comparison, sentence
 from analysis.statistics import difference_over_images
+from analysis.studies.runs import named_runs
 from study.__main__ import main
 from tests.analysis.small import Trial, replicated, write_study
 
@@ -194,7 +194,7 @@ def test_other_labels_or_classes_are_refused(tmp_path: Path, search: str, monkey
 
 def shown(found: Comparison) -> list[str]:
     console = Console(width=160, record=True, quiet=False)
-    show(found, console)
+    print_comparison(found, console)
     return console.export_text().splitlines()
 
 

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from analysis.difficulty_panels import KEPT, LEFT_OUT, MASKS, Reading, draw, write
+from analysis.difficulty.panels import KEPT, LEFT_OUT, MASKS, Reading, draw, write
 
 READING = Reading(
     class_names=("sky", "road", "car"), palette=((10, 20, 200), (120, 10, 120), (200, 0, 0)), confidence="max"

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.evidence import TrialName, image_counts
-from analysis.studies import open_study
+from analysis.studies.image_counts import TrialName, image_counts
+from analysis.studies.study import open_study
 from tests.analysis.small import CLASSES, Trial, write_study
 
 

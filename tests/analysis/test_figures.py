@@ -8,17 +8,18 @@ import plotly.graph_objects as go
 import pyarrow as pa
 import pytest
 
-from analysis.figures import POINTS, Drawing, NoFigure, sample, thinned
 from analysis.figures.comparison import class_differences
 from analysis.figures.contour import contour
+from analysis.figures.drawing import Drawing, NoFigure
 from analysis.figures.parallel import OFF, parallel
 from analysis.figures.search import history, slices
+from analysis.figures.style import arm_colours
 from analysis.figures.training import EVALUATIONS, curves_to_draw, rungs
 from analysis.importance import importance
-from analysis.parameters import kind
 from analysis.report.source import Source
-from analysis.studies import open_study
-from analysis.style import arm_colours
+from analysis.sampling import POINTS, sample, thinned
+from analysis.studies.parameters import kind
+from analysis.studies.study import open_study
 from tests.analysis.searches import Trial, search, write_search
 
 LAST = "last_miou_percent"

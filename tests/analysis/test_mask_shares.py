@@ -11,8 +11,8 @@ import pyarrow.feather
 import pytest
 from rich.console import Console
 
-from analysis.mask_shares import SCHEMA, mask_shares, shares_table, show, write
-from analysis.studies import Study
+from analysis.difficulty.mask_shares import SCHEMA, mask_shares, print_shares, shares_table, write
+from analysis.studies.study import Study
 from study.tables import MASK_SHARES, TableWriter
 
 
@@ -58,7 +58,7 @@ ROWS = [
 
 def printed(rows: list[dict[str, Any]], threshold: float) -> list[list[str]]:
     written = io.StringIO()
-    show(shares_table(rows), threshold, Console(width=80, file=written))
+    print_shares(shares_table(rows), threshold, Console(width=80, file=written))
     return [line.split() for line in written.getvalue().splitlines()]
 
 

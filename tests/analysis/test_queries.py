@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from analysis.leaderboard import show
+from analysis.leaderboard import print_leaderboard
 from analysis.queries import best
 from study.__main__ import main
 from study.tables import CLASS_IOU, TableWriter, trials_schema
@@ -76,7 +76,7 @@ def order(trials: list[dict[str, Any]]) -> list[tuple[str, int]]:
 
 def lines(answer: dict[str, Any]) -> list[str]:
     console = Console(width=200, record=True)
-    show(answer, console)
+    print_leaderboard(answer, console)
     return [line.rstrip() for line in console.export_text().splitlines()]
 
 

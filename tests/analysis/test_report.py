@@ -16,8 +16,8 @@ import pytest
 from analysis.report import report
 from analysis.report.files import latex, markdown, shown, write_tables
 from analysis.report.section import Table
-from analysis.studies import open_study
-from analysis.verdict import verdict
+from analysis.studies.study import open_study
+from analysis.verdict.verdict import verdict
 from study.__main__ import main
 from tests.analysis import small
 from tests.analysis.searches import Trial, search, write_search

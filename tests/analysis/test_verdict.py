@@ -10,11 +10,11 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from analysis.standings import standings
 from analysis.statistics import difference_over_images, holm, selection_optimism
-from analysis.studies import open_study
-from analysis.verdict import Verdict, verdict
-from analysis.verdict_view import show
+from analysis.studies.study import open_study
+from analysis.verdict.ranking import standings
+from analysis.verdict.verdict import Verdict, verdict
+from analysis.verdict.view import print_verdict
 from study.__main__ import main
 from study.tables import TableWriter
 from tests.analysis.small import Trial, replicated, write_study
@@ -234,7 +234,7 @@ def test_the_best_evaluation_and_drives_are_said_to_flatter(tmp_path: Path) -> N
 def test_a_verdict_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = with_replicates(tmp_path, baseline=[0, 0.2, -0.2, 0.1], kd_0=[5, 5.3, 4.8, 5.1])
     console = Console(width=160, record=True, quiet=False)
-    show(found, console)
+    print_verdict(found, console)
     lines = [line.split() for line in console.export_text().splitlines()]
     assert ["never", "none", "0", "of", "1"] in lines
     assert any(line[:1] == ["kd-0"] and line[-2:] == ["new", "seeds"] for line in lines)

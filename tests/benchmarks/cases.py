@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tests.benchmarks import rivals
 from trainers.data import IGNORE
 from trainers.difficulty import rdd, uniform
-from trainers.means import Mean
+from trainers.distributed.means import Mean
 from trainers.methods import cirkd, idd, ifvd
 from trainers.models import Taps
 from trainers.registry import implementations, module_of
@@ -87,8 +87,8 @@ def terms() -> dict[str, Case]:
         config = module.Config()
         for term in dataclasses.asdict(config.weights):
             found[f"{name}/{term}"] = partial(_term, _alone(config, term), term)
-        if _method(config, SIZES["tiny"]).opponent is not None:
-            found[f"{name}/opponent"] = partial(_opponent, config)
+        if _method(config, SIZES["tiny"]).adversary is not None:
+            found[f"{name}/adversary"] = partial(_opponent, config)
     return found
 
 
@@ -175,10 +175,10 @@ def _term(config: Any, term: str, size: Size, dtype: torch.dtype) -> Prepared:
 
 
 def _opponent(config: Any, size: Size, dtype: torch.dtype) -> Prepared:
-    opponent = _method(config, size, dtype).opponent
-    opponent.rest(False)
+    adversary = _method(config, size, dtype).adversary
+    adversary.rest(False)
     student, teacher, _ = _inputs(size, dtype)
-    return Prepared(lambda: _sum(opponent(student, teacher)), opponent.learning)
+    return Prepared(lambda: _sum(adversary(student, teacher)), adversary.learning)
 
 
 def _method(config: Any, size: Size, dtype: torch.dtype = torch.float32) -> Any:

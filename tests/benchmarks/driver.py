@@ -21,14 +21,15 @@ from typing import Any
 import psutil
 from rich.console import Console
 
-from study.config import StudyConfig
-from study.ledger import open_arms
-from study.recorder import Recorder, Tables
-from study.room import Room
-from study.scheduler import LedgerScheduler
-from study.searcher import LedgerSearcher
-from study.stopping import Drain
-from study.view import View
+from study.configuration.config import StudyConfig
+from study.execution.capacity import Room
+from study.execution.recording.recorder import Recorder
+from study.execution.recording.study_tables import StudyTables
+from study.execution.scheduler import LedgerScheduler
+from study.execution.searcher import LedgerSearcher
+from study.execution.stopping import Drain
+from study.execution.view import View
+from study.ledger.ledger import open_arms
 from tests.benchmarks.measure import machine
 from trainers.config import TeacherFile, parse
 
@@ -123,14 +124,14 @@ class Driver:
     def __post_init__(self) -> None:
         drain, teacher = Drain(), TeacherFile(path="/teacher.safetensors", sha256="0" * 64)
         self.arms = open_arms(self.config, self.folder, with_teacher=False)
-        self.tables = Tables(self.config, self.folder, self.arms)
+        self.tables = StudyTables(self.config, self.folder, self.arms)
         view = View(self.arms, Console(quiet=True))
         self.recorder = Recorder(self.config, self.arms, self.tables, view, on_teacher=lambda _: None, drain=drain)
         room = Room(self.config.execution, nodes=lambda: [{"CPU": float(self.concurrent)}])
         self.searcher = LedgerSearcher(
             self.config, self.arms, teacher=lambda: teacher, room=room, folder=self.folder, drain=drain
         )
-        self.scheduler = LedgerScheduler(self.arms, self.config.objective, drain)
+        self.scheduler = LedgerScheduler(self.arms, self.config.objective_metric, drain)
         self.running: dict[str, Any] = {}
         self.started = 0
         self.finished = False

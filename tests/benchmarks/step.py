@@ -24,15 +24,16 @@ import cv2
 import torch
 from torch import Tensor
 
-from study.config import StudyConfig
-from study.loading import load
+from study.configuration.config import StudyConfig
+from study.configuration.loading import load
 from tests.benchmarks.measure import machine
-from trainers import loop, models, teacher
+from trainers import loop, models
 from trainers.config import TeacherFile, TrialConfig
 from trainers.context import LocalContext
 from trainers.data import streets
 from trainers.data.transforms import Normalisation
 from trainers.difficulty.class_shares import ClassShares
+from trainers.teachers import teacher
 
 OUT = Path("runs/bench/step.json")
 BAR_PERCENT, COUNTING_BAR_PERCENT = 2.0, 1.0

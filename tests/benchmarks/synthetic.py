@@ -18,10 +18,10 @@ import pyarrow as pa
 
 from search_spaces.space import Categorical, Int, Parameter
 from study import tables
-from study.config import StudyConfig
-from study.environment import environment
-from study.table_files import PART_ROWS
-from study.table_parts import write_part
+from study.configuration.config import StudyConfig
+from study.execution.recording.environment import environment
+from study.tables.files import PART_ROWS
+from study.tables.parts import write_part
 from trainers.config import TeacherFile, canonical_json, content_hash, parse, plain, replaced
 
 Integers = npt.NDArray[np.int64]

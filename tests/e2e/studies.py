@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from study import tables
-from study.journal import JOURNAL
+from study.ledger.journal import JOURNAL
 from tests.e2e.drivers import kdstudy
 from tests.study.conftest import NETWORK, tiny
 

@@ -11,7 +11,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from study import tables
-from study.trial import PLACEMENT_GROUPS
+from study.execution.ray_train import PLACEMENT_GROUPS
 from tests.e2e.cluster import LocalCluster, local_cluster
 from tests.e2e.drivers import eventually
 from tests.e2e.studies import SMALL, assert_consistent, checkpoints, trial_rows

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from study.journal import JOURNAL
+from study.ledger.journal import JOURNAL
 from tests.e2e.drivers import driver, kdstudy, wait_while_alive
 from tests.e2e.studies import TRIALS, assert_same_study, journal
 

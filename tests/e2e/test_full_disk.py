@@ -10,7 +10,7 @@ import pytest
 from study import tables
 from tests.e2e.drivers import driver, kdstudy, wait_while_alive
 from tests.e2e.studies import assert_consistent, assert_same_study, checkpoints, contents, journal, trial_rows
-from trainers.checkpoint_folder import fault
+from trainers.checkpoints.manifest import fault
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 FILLER = "filler"

@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 OWN = """
 import json, os, sys
 from pathlib import Path
-from study.config import ExecutionConfig
-from study.session import connected
+from study.configuration.config import ExecutionConfig
+from study.execution.session import connected
 with connected(ExecutionConfig(), "local"):
     import ray
     token = Path(os.environ["RAY_AUTH_TOKEN_PATH"])

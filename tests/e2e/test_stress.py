@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from study.journal import JOURNAL
+from study.ledger.journal import JOURNAL
 from tests.e2e.drivers import TRIAL, below, driver, eventually, of_this_study, wait_while_alive
 from tests.e2e.studies import assert_consistent, assert_same_study, contents, journal
 

@@ -13,14 +13,14 @@ import pytest
 import torch
 import yaml
 
-from study.config import StudyConfig
-from study.loading import load
+from study.configuration.config import StudyConfig
+from study.configuration.loading import load
 from trainers import models
-from trainers import teacher as teachers
 from trainers.config import replaced
 from trainers.data import streets
 from trainers.data.transforms import Normalisation
 from trainers.models import deeplabv3
+from trainers.teachers import teacher as teachers
 
 NETWORK = {"architecture": "deeplabv3", "backbone": "mobilenetv2_035", "head_channels": 16, "rates": [2, 4]}
 SCHEDULE = {"iterations": 12, "batch": 4, "evaluate_every": 2, "optimizer": {"lr": 0.05}}

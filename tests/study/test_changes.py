@@ -10,11 +10,14 @@ import pyarrow.compute as pc
 import pytest
 import yaml
 
-from study import recorder, runner, tables
+from study import tables
 from study.__main__ import main
-from study.changes import Changes
-from study.config import StudyConfig
-from study.ledger import status
+from study.configuration.changes import Changes
+from study.configuration.config import StudyConfig
+from study.execution import runner
+from study.execution.recording import recorder
+from study.folder import create_study, read_config
+from study.ledger.ledger import status
 from tests.study.test_recorder import Driver
 from trainers.config import ConfigError, canonical_json
 from trainers.data import streets
@@ -80,7 +83,7 @@ def test_what_is_no_field_or_arm_is_refused(config: Reader) -> None:
 
 def finish(folder: Path) -> bool:
     """Use every budget."""
-    driver = Driver(runner.read(folder), folder)
+    driver = Driver(read_config(folder), folder)
     while not all(arm.exhausted for arm in driver.arms.values()):
         trial = driver.start()
         driver.result(trial, iteration=12, final=True)
@@ -93,13 +96,13 @@ def test_a_finished_study_is_extended_and_its_former_configuration_kept(
     config: Reader, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     folder = tmp_path / "study"
-    runner.create(config(), folder)
+    create_study(config(), folder)
     finish(folder)
     former = (folder / "study.json").read_text()
     for _ in range(2):  # a job that is restarted repeats its command
         assert main(["resume", str(folder), "--trials", "5", "--arm", "rdd", "--set", "execution.concurrent=1"]) == 0
     assert (folder / "study.1.json").read_text() == former and not (folder / "study.2.json").exists()
-    counts = status(runner.read(folder), folder)
+    counts = status(read_config(folder), folder)
     assert {arm: (count["budget"], count["COMPLETE"]) for arm, count in counts.items()} == {
         "baseline": (2, 2),
         "rdd": (5, 5),
@@ -110,8 +113,8 @@ def test_a_failed_trial_of_a_finished_study_is_run_again(
     config: Reader, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     folder = tmp_path / "study"
-    runner.create(config(), folder)
-    driver = Driver(runner.read(folder), folder)
+    create_study(config(), folder)
+    driver = Driver(read_config(folder), folder)
     lost = driver.start()
     driver.result(lost, error="MemoryError: none left")
     driver.recorder.on_trial_complete(0, [], lost)
@@ -119,7 +122,7 @@ def test_a_failed_trial_of_a_finished_study_is_run_again(
     finish(folder)
     assert main(["resume", str(folder), "--retry-failed"]) == 0
     assert "failed trials to run again: 1 of baseline" in capsys.readouterr().err
-    counts = status(runner.read(folder), folder)["baseline"]
+    counts = status(read_config(folder), folder)["baseline"]
     assert (counts["COMPLETE"], counts["FAIL"]) == (3, 1)
     rows = tables.read(folder / "tables", "trials").filter(pc.field("arm") == "baseline").to_pylist()
     (again,) = (row for row in rows if row["retry_of"] is not None)
@@ -131,7 +134,7 @@ def test_refused_changes_leave_the_study_as_it_was(
     config: Reader, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     folder = tmp_path / "study"
-    runner.create(config(), folder)
+    create_study(config(), folder)
     before = (folder / "study.json").read_text()
     assert main(["resume", str(folder), "--trials", "9", "--set", "seed=3"]) == 2
     assert "kdstudy: seed: must stay 1 while a study lasts" in capsys.readouterr().err
@@ -140,15 +143,15 @@ def test_refused_changes_leave_the_study_as_it_was(
 
 def test_another_study_in_the_folder_is_told_by_what_differs(config: Reader, tmp_path: Path) -> None:
     folder = tmp_path / "study"
-    runner.create(config(), folder)
+    create_study(config(), folder)
     with pytest.raises(ValueError, match=r"holds another study already, which differs in seed, train.batch; choose"):
-        runner.create(config(seed=2, train__batch=8), folder)
+        create_study(config(seed=2, train__batch=8), folder)
     with pytest.raises(ValueError, match="holds this study already; go on with it: kdstudy resume"):
-        runner.create(config(), folder)
+        create_study(config(), folder)
 
 
 def test_a_new_study_tells_the_colours_of_its_classes(config: Reader, tmp_path: Path) -> None:
-    runner.create(config(), tmp_path / "study")
+    create_study(config(), tmp_path / "study")
     classes = json.loads((tmp_path / "study" / "classes.json").read_text())
     assert tuple(row["name"] for row in classes) == streets.Dataset.class_names
     assert tuple(tuple(row["rgb"]) for row in classes) == streets.Dataset.palette
@@ -158,9 +161,9 @@ def test_a_study_searches_what_its_spaces_said_when_it_began(config: Reader, tmp
     own = tmp_path / "own.yaml"
     own.write_text(yaml.safe_dump({"methods/kd/temperature": {"type": "float", "low": 1, "high": 2, "default": 1}}))
     folder = tmp_path / "study"
-    runner.create(config(arms__rdd__space=["rdd", str(own)]), folder)
+    create_study(config(arms__rdd__space=["rdd", str(own)]), folder)
     own.write_text("methods/kd/temperature: {type: float, low: 5, high: 9, default: 7}")
-    kept = runner.read(folder)
+    kept = read_config(folder)
     assert kept.space("rdd").defaults()["methods/kd/temperature"] == 1
     own.unlink()
     assert set(kept.spaces) == {"optimizer", "rdd", str(own)}

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from study.config import StudyConfig, prunable
-from study.loading import load, presets
+from study.configuration.config import StudyConfig, prunable
+from study.configuration.loading import load, presets
 from tests.study.conftest import NETWORK, TINY, ray_environment, write_teacher
 from trainers.config import ConfigError, TeacherFile
 

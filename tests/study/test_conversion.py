@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from study.__main__ import main
-from study.config import StudyConfig
-from study.teaching import StudyTeacher
-from trainers import models, teacher
+from study.configuration.config import StudyConfig
+from study.execution.teacher import StudyTeacher
+from trainers import models
 from trainers.data import streets
 from trainers.models import SegmentationNetwork, named
 from trainers.models.cirkd_layout import published_names
+from trainers.teachers import teacher
 
 MODEL = "deeplabv3(mobilenetv2_100, head_channels=16, aux=False)"
 NAMES = streets.Dataset.class_names

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from study.__main__ import main
-from study.difficulty import Examination, Looks, chosen
+from study.commands.trials.difficulty import Examination, Looks, chosen
 from tests.study.conftest import tiny, write_study
 from trainers.data import IGNORE, streets
 from trainers.data.transforms import Normalisation
 from trainers.difficulty.rdd import tse_mask
-from trainers.teacher import load
+from trainers.teachers.teacher import load
 
 Writer = Callable[..., Path]
 DATA = ["--dataset", "streets"]

@@ -14,27 +14,31 @@ import torch
 from onnx.reference import ReferenceEvaluator
 from torch import nn
 
-from study import export, recorder, runner, tables
+from study import tables
 from study.__main__ import main
-from study.config import StudyConfig
-from study.loading import load
+from study.commands.trials import export
+from study.configuration.config import StudyConfig
+from study.configuration.loading import load
+from study.execution import runner
+from study.execution.recording import recorder
+from study.folder import create_study
 from tests.study.conftest import tiny, write_study, write_teacher
 from tests.study.test_recorder import Driver
-from trainers import teacher
-from trainers.checkpoint import read_student
-from trainers.checkpoints import FolderCheckpoints
+from trainers.checkpoints.folder import FolderCheckpoints
+from trainers.checkpoints.reading import read_student
 from trainers.config import TeacherFile, TrialConfig, parse
 from trainers.context import LocalContext
 from trainers.data import streets
 from trainers.difficulty import upsample
 from trainers.loop import train
+from trainers.teachers import teacher
 
 NAMES = streets.Dataset.class_names
 
 
 def trained_study(config: StudyConfig, folder: Path, file: TeacherFile) -> None:
     """One trial in each arm, trained to its end, and a second one of the baseline that was stopped early."""
-    runner.create(config, folder)
+    create_study(config, folder)
     driver = Driver(config, folder)
     driver.searcher._teacher = lambda: file
     for state in ("final", "final", "stopped"):
@@ -214,6 +218,6 @@ def test_a_folder_without_a_study_or_without_an_ended_trial_is_refused(
 ) -> None:
     assert main(["export", str(tmp_path / "nowhere")]) == 2
     assert "DIR must be a study's folder" in capsys.readouterr().err
-    runner.create(config(), tmp_path / "new")
+    create_study(config(), tmp_path / "new")
     assert main(["export", str(tmp_path / "new")]) == 2
     assert "a trial must have ended to be asked for, but none has in" in capsys.readouterr().err

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from study.config import StudyConfig
-from study.journal import JOURNAL, RUN, repair_journal
-from study.ledger import ArmLedger, Asked
+from study.configuration.config import StudyConfig
+from study.ledger.journal import JOURNAL, RUN, repair_journal
+from study.ledger.ledger import ArmLedger, Asked
 from tests.study.test_ledger import Reader, end, opened
 
 ARM = "kd"

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from study.config import StudyConfig
-from study.journal import JOURNAL, mend, repair_journal
-from study.ledger import open_arms, states, study_names
+from study.configuration.config import StudyConfig
+from study.ledger.journal import JOURNAL, mend, repair_journal
+from study.ledger.ledger import open_arms, states, study_names
 from tests.study.test_ledger import end, opened, start
 
 Reader = Callable[..., StudyConfig]

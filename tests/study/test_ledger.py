@@ -11,9 +11,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from study.config import StudyConfig
-from study.journal import JOURNAL
-from study.ledger import ArmLedger, Asked, open_arms, status
+from study.configuration.config import StudyConfig
+from study.ledger.journal import JOURNAL
+from study.ledger.ledger import ArmLedger, Asked, open_arms, status
 from trainers.config import ConfigError
 
 Reader = Callable[..., StudyConfig]
@@ -101,7 +101,7 @@ def test_an_arm_whose_trials_all_fail_is_given_up(stored: Reader, tmp_path: Path
 def test_orphans_go_on_under_their_own_number_and_values(
     stored: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("study.ledger.LOST_DRIVERS", 3)
+    monkeypatch.setattr("study.ledger.ledger.LOST_DRIVERS", 3)
     config = stored()
     dead = opened(config, tmp_path)
     first, second = start(dead), start(dead)
@@ -287,7 +287,7 @@ def test_failed_trials_run_again_once_beyond_the_budget(stored: Reader, tmp_path
 def test_only_starts_that_came_to_no_evaluation_count_against_a_trial(
     config: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("study.ledger.LOST_DRIVERS", 2)
+    monkeypatch.setattr("study.ledger.ledger.LOST_DRIVERS", 2)
     study = config()
     for attempt in range(1, 8):
         ledger = opened(study, tmp_path)

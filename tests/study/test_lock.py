@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from study import lock
-from study.lock import STALE_S, locked
+from study.ledger import lock
+from study.ledger.lock import STALE_S, locked
 
 ROOT = Path(__file__).parents[2]
 HOLD = """
 import sys
 from pathlib import Path
-from study.lock import locked
+from study.ledger.lock import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

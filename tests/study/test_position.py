@@ -8,7 +8,7 @@ import pytest
 
 from study.__main__ import main
 from tests.study.conftest import write_teacher
-from trainers import position
+from trainers.methods import position_training
 
 Writer = Callable[..., Path]
 FEW = {"idd": {"pretraining": {"iterations": 3, "batch": 2}}}
@@ -47,7 +47,7 @@ def test_it_is_trained_beside_the_teacher_and_tested(
 
 def test_a_trial_of_the_study_finds_it(study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["position", study, "--arm", "idd"]) == 0
-    monkeypatch.setattr(position, "train", None)
+    monkeypatch.setattr(position_training, "train", None)
     assert main(["train", study, "--arm", "idd", "--out", str(tmp_path / "trial")]) == 0
 
 

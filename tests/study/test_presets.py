@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import yaml
 
-from analysis.ablation import ablations
-from analysis.studies import open_study
-from study.config import StudyConfig
-from study.loading import PRESETS, load
+from analysis.ablation.ablation import ablations
+from analysis.studies.study import open_study
+from study.configuration.config import StudyConfig
+from study.configuration.loading import PRESETS, load
 from study.tables import TableWriter, trials_schema
 from tests.analysis.test_queries import trial
 from trainers.config import TeacherFile, canonical_json

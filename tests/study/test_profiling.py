@@ -3,9 +3,9 @@ import json
 import pytest
 
 from study.__main__ import main
-from trainers import footprint
 from trainers.models import papers, profile
 from trainers.models.papers import Row, Table
+from trainers.resources import network_cost
 
 TINY = "deeplabv3(mobilenetv2_035, head_channels=16)"
 
@@ -13,8 +13,8 @@ TINY = "deeplabv3(mobilenetv2_035, head_channels=16)"
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Latency in a second, however noisy the machine."""
-    measure = footprint.latency
-    monkeypatch.setattr(footprint, "latency", lambda *args, **options: measure(*args, **options, seconds=1))
+    measure = network_cost.latency
+    monkeypatch.setattr(network_cost, "latency", lambda *args, **options: measure(*args, **options, seconds=1))
 
 
 def test_a_network_is_described_at_one_size(capsys: pytest.CaptureFixture[str]) -> None:
@@ -27,7 +27,7 @@ def test_a_network_is_described_at_one_size(capsys: pytest.CaptureFixture[str]) 
     assert found["dilation_blind_macs"] == {"size": [64, 96], "macs": counted.dilation_blind}
     assert found["convolution_macs"] == {"size": [64, 96], "macs": counted.convolutions}
     assert found["exact_macs"] == {"size": [64, 96], "macs": counted.exact}
-    memory = footprint.peak_bytes(config, size=(64, 96), num_classes=5, batch=2)
+    memory = network_cost.peak_bytes(config, size=(64, 96), num_classes=5, batch=2)
     assert found["training_step"] == {"size": [64, 96], "batch": 2, "peak_mib": memory / 2**20}
     assert found["latency"]["size"] == [64, 96] and found["latency"]["median_ms"] > 0
 

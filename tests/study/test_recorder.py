@@ -13,15 +13,20 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
-from study import ledger, recorder, stopping, tables
-from study.config import StudyConfig
-from study.ledger import ArmLedger, open_arms
-from study.recorder import Recorder, Tables, confusion_rows, parameter_types, report_row, trial_row
-from study.room import HEAD, Room
-from study.scheduler import LedgerScheduler
-from study.searcher import LedgerSearcher
-from study.stopping import Drain
-from study.view import View
+from study import tables
+from study.configuration.config import StudyConfig
+from study.execution import stopping
+from study.execution.capacity import HEAD, Room
+from study.execution.recording import recorder
+from study.execution.recording.recorder import Recorder
+from study.execution.recording.rows import confusion_rows, report_row, trial_row
+from study.execution.recording.study_tables import StudyTables, parameter_types
+from study.execution.scheduler import LedgerScheduler
+from study.execution.searcher import LedgerSearcher
+from study.execution.stopping import Drain
+from study.execution.view import View
+from study.ledger import ledger
+from study.ledger.ledger import ArmLedger, open_arms
 from trainers.config import TeacherFile, TrialConfig, content_hash, parse
 from trainers.context import LocalContext
 from trainers.data import streets
@@ -58,7 +63,7 @@ class Driver:
     def __init__(self, config: StudyConfig, folder: Path) -> None:
         self.config, self.folder = config, folder
         self.arms: dict[str, ArmLedger] = open_arms(config, folder, with_teacher=False)
-        self.tables = Tables(config, folder, self.arms)
+        self.tables = StudyTables(config, folder, self.arms)
         self.drain = Drain()
         self.recorder = Recorder(
             config, self.arms, self.tables, View(self.arms), on_teacher=lambda _: None, drain=self.drain
@@ -218,7 +223,7 @@ def test_what_ray_raised_is_a_reason_and_a_peak_of_memory(
 
 def test_a_stopped_driver_leaves_its_trials_at_their_next_evaluation(driver: Driver) -> None:
     trial, late = driver.start(), driver.start()
-    scheduler = LedgerScheduler(driver.arms, "last", driver.drain)
+    scheduler = LedgerScheduler(driver.arms, "val/miou_percent", driver.drain)
     trial.last_result = report(iteration=2)
     assert scheduler.on_trial_result(None, trial, trial.last_result) == "CONTINUE"
     driver.drain.begin()
@@ -242,7 +247,7 @@ def test_an_older_evaluation_that_is_told_again_stops_nothing(driver: Driver, mo
     trial = driver.start()
     monkeypatch.setattr(ArmLedger, "should_prune", lambda self, number: True)
     driver.arms[trial.config["arm"]].report(trial.config["number"], 4, 20.0)
-    scheduler = LedgerScheduler(driver.arms, "last", driver.drain)
+    scheduler = LedgerScheduler(driver.arms, "val/miou_percent", driver.drain)
     decided = [scheduler.on_trial_result(None, trial, report(iteration=iteration)) for iteration in (2, 4)]
     assert decided == ["CONTINUE", "STOP"]
 
@@ -267,7 +272,7 @@ def test_a_full_disk_halts_the_study_and_writes_nothing_more(driver: Driver, mon
     driver.recorder.on_trial_error(0, [], third)
     assert driver.rows("trials") == [] and not any(arm.ended() for arm in driver.arms.values())
     assert driver.searcher.suggest("any") == "FINISHED"
-    scheduler = LedgerScheduler(driver.arms, "last", driver.drain)
+    scheduler = LedgerScheduler(driver.arms, "val/miou_percent", driver.drain)
     assert scheduler.on_trial_result(None, first, report(iteration=4)) == "CONTINUE"
     assert driver.arms[first.config["arm"]].last_step(first.config["number"]) == 0
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from study import recorder, runner
-from study.config import StudyConfig
-from study.replicate import SEED_OFFSET, prepare, replicates
+from study import tables
+from study.commands.searches.replicate import SEED_OFFSET, prepare, replicates
+from study.configuration.config import StudyConfig
+from study.execution.recording import recorder
+from study.folder import create_study, read_config
 from tests.study.test_recorder import Driver
-from trainers import teacher as teachers
 from trainers.config import TeacherFile, content_hash, plain
+from trainers.teachers import teacher as teachers
 
 Reader = Callable[..., StudyConfig]
 Finisher = Callable[..., Path]
@@ -32,7 +34,7 @@ def finished(config: Reader, teacher_file: Path, tmp_path: Path) -> Finisher:
         arms = {f"arms__{arm}__trials": len(values) for arm, values in scores.items()}
         study = config(teacher={"file": str(teacher_file)}, **{**arms, **changes})
         folder = tmp_path / "study"
-        runner.create(study, folder)
+        create_study(study, folder)
         file = TeacherFile(path=str(teacher_file), sha256=teachers.sha256(teacher_file))
         (folder / "teacher.json").write_text(json.dumps({**plain(file), "miou_percent": 50.0}))
         driver = Driver(study, folder)
@@ -51,7 +53,7 @@ def finished(config: Reader, teacher_file: Path, tmp_path: Path) -> Finisher:
 def test_the_best_settings_of_all_arms_and_the_baseline_are_taken(finished: Finisher, teacher_file: Path) -> None:
     folder = finished()
     study = replicates(folder, top=2, seeds=3)
-    old = runner.read(folder)
+    old = read_config(folder)
     assert list(study.arms) == ["baseline", "rdd-1", "rdd-2"]
     assert {arm.trials for arm in study.arms.values()} == {3} and all(arm.replicated for arm in study.arms.values())
     assert (study.name, study.seed) == ("tiny-replicate", old.seed + SEED_OFFSET)
@@ -68,7 +70,7 @@ def test_the_best_settings_of_all_arms_and_the_baseline_are_taken(finished: Fini
 def test_a_replicate_is_its_trial_but_for_the_seeds(finished: Finisher) -> None:
     folder = finished()
     study = replicates(folder, top=1, seeds=2)
-    rows = recorder.tables.read(folder / "tables", "trials").to_pylist()
+    rows = tables.read(folder / "tables", "trials").to_pylist()
     (row,) = (row for row in rows if (row["arm"], row["trial"]) == ("rdd", 1))
     assert study.replicates["rdd-1"].config_hash == row["config_hash"]
     file = TeacherFile(path=str(study.teacher.file), sha256=study.teacher.sha256)
@@ -115,7 +117,7 @@ def test_a_study_without_a_baseline_is_told_what_to_add(finished: Finisher) -> N
 
 
 def test_a_study_without_a_finished_trial_is_refused(config: Reader, tmp_path: Path) -> None:
-    runner.create(config(), tmp_path / "study")
+    create_study(config(), tmp_path / "study")
     with pytest.raises(ValueError, match="there must be a finished trial"):
         replicates(tmp_path / "study", top=1, seeds=1)
     with pytest.raises(ValueError, match="--top and --seeds must be at least 1, but got 0 and 5"):
@@ -141,7 +143,7 @@ def test_a_second_call_goes_on_with_the_first_or_refuses(finished: Finisher) -> 
         prepare(folder, top=1, seeds=3, out=None)
     assert (place / "study.json").read_text() == before
     other = prepare(folder, top=1, seeds=3, out=folder.parent / "other")
-    assert content_hash(runner.read(other)) != content_hash(runner.read(place))
+    assert content_hash(read_config(other)) != content_hash(read_config(place))
 
 
 def test_a_teachers_file_that_changed_is_found_before_anything_starts(

@@ -7,16 +7,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from study import recorder, rescore, runner, tables
+from study import tables
 from study.__main__ import main
-from study.loading import load
-from study.lock import locked
-from study.rescore import rescore as rescored
+from study.commands.searches import rescore
+from study.commands.searches.rescore import rescore as rescored
+from study.configuration.loading import load
+from study.execution.recording import recorder
+from study.folder import read_config
+from study.ledger.lock import locked
 from tests.study.conftest import tiny, write_study, write_teacher
 from tests.study.test_export import trained_study
-from trainers import teacher
 from trainers.config import TeacherFile
 from trainers.data.splits import judging_images
+from trainers.teachers import teacher
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +48,7 @@ def test_on_its_own_images_a_trial_scores_what_the_search_saw(folder: Path) -> N
         ("baseline", "baseline", 0),
         ("rdd-0", "rdd", 0),
     ]
-    config = runner.read(folder)
+    config = read_config(folder)
     for row in rows:
         assert row["miou_percent"] == pytest.approx(row["searched_miou_percent"], abs=1e-9)
         assert row["images"] == len(judging_images(config.data, "holdout", holdout=0.3)) < 24

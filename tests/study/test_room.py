@@ -9,12 +9,12 @@ import pytest
 from optuna.trial import TrialState
 from rich.console import Console
 
-from study.config import ExecutionConfig, StudyConfig
-from study.ledger import open_arms
-from study.room import DRIVER, HEAD, LOOK_SECONDS, Node, Room, trials_within
-from study.searcher import LedgerSearcher
-from study.stopping import Drain
-from study.view import View
+from study.configuration.config import ExecutionConfig, StudyConfig
+from study.execution.capacity import DRIVER, HEAD, LOOK_SECONDS, Node, Room, trials_within
+from study.execution.searcher import LedgerSearcher
+from study.execution.stopping import Drain
+from study.execution.view import View
+from study.ledger.ledger import open_arms
 from trainers.config import TeacherFile, parse
 
 Reader = Callable[..., StudyConfig]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from study import session
-from study.submission import default_address, refuse_copies
+from study.execution import session
+from study.execution.submission import default_address, refuse_copies
 
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 

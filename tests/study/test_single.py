@@ -14,9 +14,9 @@ import pytest
 from cityscapesscripts.helpers.labels import labels
 from safetensors.torch import load_file
 
-from study import runner
 from study.__main__ import main
-from study.loading import load
+from study.configuration.loading import load
+from study.folder import create_study
 from study.tables import TableWriter, trials_schema
 from tests.study.conftest import ray_environment
 from tests.trainers.trees import cityscapes_tree
@@ -98,7 +98,7 @@ def test_a_trial_of_a_study_is_trained_again_from_its_row(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config, folder = load(str(tmp_path / "tiny.yaml")), tmp_path / "run"
-    runner.create(config, folder)
+    create_study(config, folder)
     noon = datetime(2024, 5, 17, 12, tzinfo=UTC)
     row = {
         "arm": "baseline", "trial": 3, "state": "COMPLETE", "attempts": 1, "iterations": 12, "budget": 12,

@@ -9,20 +9,21 @@ from typing import Any
 import pytest
 from ray import tune
 
-from study import recorder, runner
 from study.__main__ import main
-from study.changes import Changes
-from study.config import StudyConfig
-from study.loading import load
-from study.searcher import trial_checkpoints
-from study.trial import ERROR, FINAL, run_trial
+from study.configuration.changes import Changes
+from study.configuration.config import StudyConfig
+from study.configuration.loading import load
+from study.execution.recording import recorder
+from study.execution.report_keys import ERROR, FINAL
+from study.execution.trial import run_trial
+from study.folder import create_study, trial_checkpoints
 from tests.stores import KEY, Bucket, changed, s3_bucket
 from tests.study.conftest import tiny, write_study
 from tests.study.test_export import trained_study
 from tests.study.test_recorder import Driver
 from tests.trainers.stops import reproducible
-from trainers import checkpoint_store
-from trainers.checkpoints import checkpoints_at
+from trainers.checkpoints import store
+from trainers.checkpoints.places import checkpoints_at
 from trainers.config import ConfigError, TeacherFile, content_hash
 from trainers.worker import CHECKPOINT
 
@@ -108,7 +109,7 @@ def test_a_new_study_needs_a_place_of_its_own(config: Reader, place: str, tmp_pa
         taken = trial_checkpoints(study, tmp_path, "baseline", 0)
         checkpoints_at(taken).write({"trial.json": b"{}"}, iteration=2, best=2)
         with pytest.raises(ValueError, match=r"must have a place of their own, but .*/tiny holds files; remove them"):
-            runner.create(study, tmp_path / "run")
+            create_study(study, tmp_path / "run")
         assert not (tmp_path / "run").exists()
 
 
@@ -153,7 +154,7 @@ def test_a_store_out_of_reach_is_the_error_of_the_trial(
     config: Reader, bucket: Bucket, place: str, tmp_path: Path, told: list[dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(checkpoint_store, "WAITS_S", ())
+    monkeypatch.setattr(store, "WAITS_S", ())
     study = config(arms=ONE_ARM, execution={"engine": "inline", "checkpoints": place})
     trial = trial_of(study, tmp_path)
     bucket.server.stop()
@@ -204,7 +205,7 @@ def test_the_recorder_reads_counts_from_the_store_and_says_where_it_cannot(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.setattr(recorder, "release", lambda _: None)  # speaks to a cluster
-    monkeypatch.setattr(checkpoint_store, "WAITS_S", ())
+    monkeypatch.setattr(store, "WAITS_S", ())
     changes: dict[str, Any] = {"arms": ONE_ARM, "train__iterations": 2}
     driver = Driver(config(**changes, execution={"engine": "inline", "checkpoints": place}), tmp_path)
     for _ in range(2):

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from study.table_keys import Keys
 from study.tables import ENVIRONMENT, REPORTS, trials_schema
+from study.tables.keys import Keys
 
 COLUMNS = ["arm", "trial", "iteration"]
 

@@ -9,8 +9,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from study import table_parts, tables
+from study import tables
 from study.tables import CLASS_IOU, REPORTS, TableWarning, TableWriter, read
+from study.tables import parts as table_parts
 from tests.study.test_tables import NOON, abandon, names, report
 
 SECOND = pc.field("trial") == 1

@@ -14,8 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from study import table_files, table_reading, tables
 from study.tables import CLASS_IOU, REPORTS, TableWarning, TableWriter, read, trials_schema
+from study.tables import files as table_files
+from study.tables import reading as table_reading
+from study.tables import writer as table_writer
 
 ROOT = Path(__file__).parents[2]
 NOON = datetime(2024, 5, 17, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -306,7 +308,7 @@ def die_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 def test_a_kill_at_any_step_of_sealing_and_merging_loses_and_doubles_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "LIVE_BYTES", 4096)  # a few appends
+    monkeypatch.setattr(table_writer, "LIVE_BYTES", 4096)  # a few appends
     expected = list(range(40))
     for step in range(200):
         folder = tmp_path / str(step)
@@ -386,8 +388,8 @@ def test_a_seal_that_fails_stops_nothing(tmp_path: Path, monkeypatch: pytest.Mon
 
     with TableWriter(tmp_path, REPORTS) as writer:
         with monkeypatch.context() as patch:
-            patch.setattr(tables, "LIVE_BYTES", 0)
-            patch.setattr(tables, "merge", full_disk)
+            patch.setattr(table_writer, "LIVE_BYTES", 0)
+            patch.setattr(table_writer, "merge", full_disk)
             with pytest.raises(OSError, match="no space left"):
                 writer.append([report(0)])
         writer.append([report(0)])
@@ -408,7 +410,7 @@ def test_a_listing_that_saw_neither_the_live_file_nor_its_part_is_made_again(
 
 
 def test_parts_stay_bounded_in_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "LIVE_BYTES", 4096)
+    monkeypatch.setattr(table_writer, "LIVE_BYTES", 4096)
     monkeypatch.setattr(table_files, "PART_ROWS", 10)
     with TableWriter(tmp_path, REPORTS) as writer:
         for iteration in range(35):
@@ -419,7 +421,7 @@ def test_parts_stay_bounded_in_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_five_thousand_appends_are_a_few_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "LIVE_BYTES", 1 << 20)
+    monkeypatch.setattr(table_writer, "LIVE_BYTES", 1 << 20)
     with TableWriter(tmp_path, REPORTS) as writer:
         for iteration in range(5000):
             writer.append([report(iteration)])
@@ -432,9 +434,10 @@ CHILD = """
 import itertools, sys
 from pathlib import Path
 from study import tables
+from study.tables import writer
 from tests.study.test_tables import classes, report
 
-tables.LIVE_BYTES = 64 << 10
+writer.LIVE_BYTES = 64 << 10
 folder = Path(sys.argv[1])
 reports = tables.TableWriter(folder, tables.REPORTS)
 ious = tables.TableWriter(folder, tables.CLASS_IOU)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from study.config import StudyConfig
-from study.teaching import StudyTeacher
+from study.configuration.config import StudyConfig
+from study.execution.teacher import StudyTeacher
 from trainers.context import LocalContext
 from trainers.loop import train
 

@@ -11,7 +11,7 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from study.__main__ import main
-from study.templates import KINDS, ClusterConfig, render
+from study.commands.searches.cluster import KINDS, ClusterConfig, render
 
 NASTY = '/shared/it\'s $(touch pwned) "`id`" ; & #: {x}: 1'
 FILE = ClusterConfig(study="quickstart", storage="/shared", nodes=("10.0.0.1", "10.0.0.2", "10.0.0.3"))

@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 
-from trainers import models, teacher
+from trainers import models
 from trainers.config import TrialConfig, parse, replaced
 from trainers.data import streets
 from trainers.data.transforms import Normalisation
 from trainers.models import deeplabv3
+from trainers.teachers import teacher
 
 torch.set_num_threads(1)  # as a trial does; networks this small are slower on several
 

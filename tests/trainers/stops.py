@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tests.trainers import small
-from trainers.checkpoint import read_evaluations
-from trainers.checkpoints import checkpoints_at, opened
+from trainers.checkpoints.places import checkpoints_at, opened
+from trainers.checkpoints.reading import read_evaluations
 from trainers.context import LocalContext, Metrics
 from trainers.loop import train
 
@@ -54,7 +54,7 @@ def ending(place: Path | str) -> dict[str, Tensor]:
         weights: dict[str, Tensor] = load_file(last / "weights.safetensors")
         counts = read_evaluations(last)[1]
     assert state["iteration"] == 7
-    momenta = tensors({"student": state["optimizer"], "opponents": state["opponents"]})
+    momenta = tensors({"student": state["optimizer"], "adversaries": state["opponents"]})
     assert momenta
     return weights | momenta | counts
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.trainers import small
-from trainers import checkpoint_folder
-from trainers.checkpoint_folder import MANIFEST, READERS, fault, write
-from trainers.checkpoints import WRITING, FolderCheckpoints
+from trainers.checkpoints import manifest
+from trainers.checkpoints.folder import WRITING, FolderCheckpoints
+from trainers.checkpoints.manifest import MANIFEST, READERS, fault, write
 from trainers.context import LocalContext
 from trainers.loop import train
 
@@ -128,7 +128,7 @@ def full_at(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         if path.name == WRITING:
             (path / name).symlink_to("/dev/full")
 
-    monkeypatch.setattr(checkpoint_folder.Path, "mkdir", with_full_device)
+    monkeypatch.setattr(manifest.Path, "mkdir", with_full_device)
 
 
 def test_what_else_goes_wrong_is_not_called_a_full_disk(folder: Path) -> None:

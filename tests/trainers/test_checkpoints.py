@@ -9,22 +9,14 @@ import pytest
 from tests.stores import Bucket, changed, s3_bucket, there
 from tests.trainers import small
 from tests.trainers.stops import ending, equal, reproducible, stopped
-from trainers import checkpoint_store
-from trainers.addresses import joined, shown
-from trainers.checkpoint import read_metrics
-from trainers.checkpoint_folder import MANIFEST, METRICS, READERS
-from trainers.checkpoint_store import StoredCheckpoints, UnreachableError, refuse_url
-from trainers.checkpoints import (
-    KEEP,
-    WRITING,
-    Checkpoints,
-    DamagedError,
-    FolderCheckpoints,
-    checkpoints_at,
-    damage,
-    opened,
-    refuse_taken,
-)  # fmt: skip
+from trainers.addresses import joined, redacted
+from trainers.checkpoints import store
+from trainers.checkpoints.base import KEEP, Checkpoints, DamagedError
+from trainers.checkpoints.folder import WRITING, FolderCheckpoints
+from trainers.checkpoints.manifest import MANIFEST, METRICS, READERS
+from trainers.checkpoints.places import checkpoints_at, damage, opened, refuse_taken
+from trainers.checkpoints.reading import read_metrics
+from trainers.checkpoints.store import StoredCheckpoints, UnreachableError, refuse_url
 from trainers.context import LocalContext
 from trainers.loop import train
 from trainers.worker import attempt
@@ -186,15 +178,19 @@ def test_without_its_manifest_nothing_is_a_checkpoint(url: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "s3://key:topsecret@bucket/x", "s3://bucket/x?secret_key=topsecret", "s3://bucket/x?access_key=topsecret&a=b",
-        "abfs://:topsecret@account/x", "abfs://container@account/x?sig=topsecret", "gs://b/x?accessToken=topsecret",
+        "s3://key:topsecret@bucket/x",
+        "s3://bucket/x?secret_key=topsecret",
+        "s3://bucket/x?access_key=topsecret&a=b",
+        "abfs://:topsecret@account/x",
+        "abfs://container@account/x?sig=topsecret",
+        "gs://b/x?accessToken=topsecret",
     ],
-)  # fmt: skip
+)
 def test_a_url_with_a_secret_is_refused_and_not_repeated(url: str) -> None:
     for refused in (refuse_url, checkpoints_at, refuse_taken):
         with pytest.raises(ValueError, match="a URL must hold no credentials") as raised:
             refused(url)
-        assert "topsecret" not in str(raised.value) and "topsecret" not in shown(url)
+        assert "topsecret" not in str(raised.value) and "topsecret" not in redacted(url)
 
 
 @pytest.mark.parametrize("url", ["file:///tmp/x", "mock://x/y", "http://host/x", "s3://", "weird://a/b"])
@@ -225,9 +221,9 @@ class Failing:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
         self.left, self.waited = times, list[float]()
-        below = checkpoint_store._below
-        monkeypatch.setattr(checkpoint_store, "_below", lambda url: FailingFiles(below(url), self))
-        monkeypatch.setattr(checkpoint_store.time, "sleep", self.waited.append)
+        below = store._below
+        monkeypatch.setattr(store, "_below", lambda url: FailingFiles(below(url), self))
+        monkeypatch.setattr(store.time, "sleep", self.waited.append)
 
 
 class FailingFiles:

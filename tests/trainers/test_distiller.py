@@ -7,7 +7,7 @@ import torch
 
 from tests.trainers import small
 from trainers.data import streets
-from trainers.distiller import Distiller, on_the_grid_of
+from trainers.distillation.distiller import Distiller, on_the_grid_of
 
 CLASSES = len(streets.Dataset.class_names)
 CHANNELS = {"logits": CLASSES, "aux": CLASSES, "features": 8}
@@ -21,8 +21,8 @@ def distiller(**methods: Any) -> Distiller:
 def test_a_method_without_any_weight_is_left_out() -> None:
     made = distiller(kd={"weights": {"pixel": 0}}, skd={"weights": {"holistic": 0}})
     assert list(made.methods) == ["skd"]
-    assert not made.opponents()
-    assert list(distiller(skd={}).opponents()) == ["skd"]
+    assert not made.adversaries()
+    assert list(distiller(skd={}).adversaries()) == ["skd"]
 
 
 def test_methods_need_a_teacher_unless_they_are_left_out() -> None:
@@ -49,6 +49,6 @@ def test_a_student_of_another_stride_learns_from_the_teacher() -> None:
     assert seen["logits"].shape == taps["logits"].shape
     assert not seen["logits"].requires_grad
     torch.stack([mean.value for mean in terms.values()]).sum().backward()
-    critic = made.opponents()["skd"]
+    critic = made.adversaries()["skd"]
     critic.rest(False)
     assert {mean.value.isfinite().item() for mean in critic(seen, taps).values()} == {True}

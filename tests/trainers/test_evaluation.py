@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from trainers.data import IGNORE, Array, Split
 from trainers.data.export import Export, Kind
 from trainers.data.transforms import Normalisation
-from trainers.evaluation import TOGETHER, Evaluation, evaluate
+from trainers.evaluation.evaluation import TOGETHER, Evaluation, evaluate
 
 CLASSES = 4
 SIZES = [(6, 8)] * (TOGETHER + 2) + [(5, 7), (6, 8), (9, 4), (9, 4)]
@@ -142,7 +142,7 @@ def test_images_share_a_forward_only_while_their_logits_are_few(monkeypatch: pyt
     sizes: list[int] = []
     network = Linear(0.0)
     network.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
-    monkeypatch.setattr("trainers.evaluation.MOST_LOGITS", 3 * CLASSES * 6 * 8)
+    monkeypatch.setattr("trainers.evaluation.evaluation.MOST_LOGITS", 3 * CLASSES * 6 * 8)
     found = evaluate(
         network, MixedSizes(), normalisation=NORMALISATION, device=torch.device("cpu"), dtype=torch.float64
     )

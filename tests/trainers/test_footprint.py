@@ -2,9 +2,10 @@ import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from trainers import footprint, models
-from trainers.footprint import LivingStorages
+from trainers import models
 from trainers.models import named
+from trainers.resources import network_cost
+from trainers.resources.network_cost import LivingStorages
 
 TINY = named("deeplabv3(mobilenetv2_035, head_channels=16)")
 
@@ -47,7 +48,7 @@ def test_the_peak_of_a_step_is_weights_gradients_momentum_and_activations() -> N
     size, batch = (96, 128), 2
     weights = 4 * sum(parameter.numel() for parameter in models.build(TINY, num_classes=5).parameters())
     activations = saved_activations(size, batch)
-    peak = footprint.peak_bytes(TINY, size=size, num_classes=5, batch=batch)
+    peak = network_cost.peak_bytes(TINY, size=size, num_classes=5, batch=batch)
     assert 2 * weights + activations < peak < 4 * weights + 1.25 * activations
 
 
@@ -55,7 +56,7 @@ def test_latency_is_timed_on_the_device_that_is_named() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        taken = footprint.latency(TINY, size=(32, 48), num_classes=5, device=torch.device("cpu"), seconds=1)
+        taken = network_cost.latency(TINY, size=(32, 48), num_classes=5, device=torch.device("cpu"), seconds=1)
     finally:
         torch.set_num_threads(before)
     assert taken.runs >= 4 and 0 < taken.median_ms < 1000

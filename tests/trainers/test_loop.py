@@ -15,13 +15,15 @@ from safetensors.torch import load_file
 from tests.trainers import small
 from tests.trainers.stops import StoppedError, ending, equal, reproducible, stopped, tensors
 from tests.trainers.test_checkpoint_folder import full_at
-from trainers import checkpoints, optim
-from trainers.checkpoint import TrainState, read_evaluations
-from trainers.checkpoint_folder import MANIFEST
+from trainers import optim
+from trainers.checkpoint import TrainState
+from trainers.checkpoints import folder as checkpoint_folders
+from trainers.checkpoints.manifest import MANIFEST
+from trainers.checkpoints.reading import read_evaluations
 from trainers.config import OptimizerConfig
 from trainers.context import LocalContext
+from trainers.distillation.objective import DivergedError
 from trainers.loop import train
-from trainers.objective import DivergedError
 from trainers.worker import attempt
 
 
@@ -204,7 +206,7 @@ def test_a_checkpoint_is_of_its_iteration_although_the_training_goes_on(
     tmp_path: Path, distilled: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train(small.trial(distilled), LocalContext(tmp_path / "at once", keep=3))
-    set_rate, write, step, later = optim.set_rate, checkpoints.write, iter(range(100)), threading.Event()
+    set_rate, write, step, later = optim.set_rate, checkpoint_folders.write, iter(range(100)), threading.Event()
 
     def counted(*arguments: Any) -> None:
         if next(step) == 5:  # two steps after the first evaluation
@@ -216,7 +218,7 @@ def test_a_checkpoint_is_of_its_iteration_although_the_training_goes_on(
         write(*arguments)
 
     monkeypatch.setattr(optim, "set_rate", counted)
-    monkeypatch.setattr(checkpoints, "write", slow)
+    monkeypatch.setattr(checkpoint_folders, "write", slow)
     train(small.trial(distilled), LocalContext(tmp_path / "later", keep=3))
     for name in ("weights.safetensors", "evaluations.npz"):
         contents = [(tmp_path / run / "checkpoint_000000003" / name).read_bytes() for run in ("at once", "later")]

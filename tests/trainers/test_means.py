@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from trainers.means import Mean, at_least_float32, global_means
+from trainers.distributed.means import Mean, at_least_float32, global_means
 
 
 def test_a_mean_is_total_over_count() -> None:

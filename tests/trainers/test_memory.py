@@ -10,12 +10,12 @@ import torch
 from tests.trainers import small
 from trainers import worker
 from trainers.context import LocalContext
-from trainers.memory import noted_peak, peak_mib, read_noted_peak
+from trainers.resources.peak_memory import noted_peak, peak_mib, read_noted_peak
 
 KILLED = """
 import os, signal, sys, time
 from pathlib import Path
-from trainers.memory import noted_peak
+from trainers.resources.peak_memory import noted_peak
 folder = Path(sys.argv[1])
 with noted_peak(folder, 1):
     taken = bytearray(300 * 2**20)

@@ -33,7 +33,7 @@ def undisturbed(changes: dict[str, Any], tmp_path_factory: pytest.TempPathFactor
     return context
 
 
-def test_every_term_and_every_opponents_loss_is_reported(undisturbed: LocalContext) -> None:
+def test_every_term_and_every_adversarys_loss_is_reported(undisturbed: LocalContext) -> None:
     reported = {name.removeprefix("train/term/") for name in undisturbed.reports[-1] if name.startswith("train/term/")}
     assert reported == {
         *(f"task/{head}" for head in ("main", "aux")),
@@ -54,7 +54,7 @@ def test_a_stopped_trial_ends_with_the_same_bits(
 
 def without_the_discriminators_moments(state: TrainState, load: Callable[[], None]) -> None:
     load()
-    state.opponents["skd"].state.clear()
+    state.adversaries["skd"].state.clear()
 
 
 def without(part: str) -> Deletion:

@@ -14,7 +14,7 @@ from tests.conftest import arrays, golden
 from tests.contracts import CLASSES, LabelledMethodContract, MethodContract, leaves, random_labels, random_taps
 from tests.golden_cases import Reference
 from trainers.data import IGNORE
-from trainers.means import Mean, global_means
+from trainers.distributed.means import Mean, global_means
 from trainers.methods import cirkd, contrast
 from trainers.methods.class_regions import resized_labels
 from trainers.methods.memory_banks import Entries, MemoryBank

@@ -204,5 +204,5 @@ def test_a_term_without_weight_leaves_no_trace() -> None:
     channels = {"logits": 3, "features": 4}
     method = skd.Method(config, student_channels=channels, teacher_channels=channels, num_classes=3)
     assert config.taps == ("features",)
-    assert method.opponent is None
+    assert method.adversary is None
     assert not list(method.parameters())

@@ -6,13 +6,7 @@ import torch
 
 from tests.conftest import arrays, golden
 from trainers.data import IGNORE
-from trainers.metrics import (
-    confusion_matrix,
-    image_confusion,
-    iou_per_class,
-    mean_iou,
-    pixel_accuracy,
-)
+from trainers.evaluation.metrics import confusion_matrix, image_confusion, iou_per_class, mean_iou, pixel_accuracy
 
 
 def counted(predictions: torch.Tensor, labels: torch.Tensor, num_classes: int) -> torch.Tensor:

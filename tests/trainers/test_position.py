@@ -11,14 +11,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tests.trainers import small
-from trainers import position
 from trainers.checkpoint import TrainState
 from trainers.config import OptimizerConfig
 from trainers.context import LocalContext
 from trainers.data import streets
-from trainers.lessons import lessons_of
+from trainers.distillation.pretraining import pretraining_data
 from trainers.loop import train
-from trainers.methods import Lessons, idd
+from trainers.methods import PretrainingData, idd, position_training
 from trainers.methods.position_network import Pretraining
 from trainers.models import Taps
 from trainers.registry import module_of
@@ -33,10 +32,10 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small.teacher_file(tmp_path_factory.mktemp("teacher") / "teacher.safetensors")
 
 
-def lessons(teacher: Path, **changes: Any) -> Lessons:
+def data_of(teacher: Path, **changes: Any) -> PretrainingData:
     config = small.trial({"teacher/path": str(teacher), **small.READING, **changes})
     data = module_of(config.data).Dataset(config.data, "train")
-    return lessons_of(config, data, torch.device("cpu"))
+    return pretraining_data(config, data, torch.device("cpu"))
 
 
 def own(teacher: Path, folder: Path) -> Path:
@@ -78,7 +77,7 @@ def numbered(iterations: int, batch: int) -> Iterable[tuple[Tensor, Tensor]]:
 
 @pytest.mark.parametrize(("features", "learns"), [(ramps, True), (noise, False)])
 def test_it_learns_to_read_positions_that_are_there(features: Callable[[Tensor], Taps], learns: bool) -> None:
-    given = Lessons(
+    given = PretrainingData(
         teacher=features,
         batches=numbered,
         identity={},
@@ -86,23 +85,23 @@ def test_it_learns_to_read_positions_that_are_there(features: Callable[[Tensor],
         device=torch.device("cpu"),
     )
     recipe = Pretraining(hidden_channels=8, iterations=150, batch=4, optimizer=OptimizerConfig(name="adamw", lr=0.01))
-    network = position.train(recipe, 6, given)
-    read = position.read_out(network, given, images=20)
+    network = position_training.train(recipe, 6, given)
+    read = position_training.read_out(network, given, images=20)
     assert read.constant == pytest.approx((0.3 / 1.1 + 2.5 / 9) / 2, abs=1e-6)  # of 11 and of 9 places
     assert (read.error < 0.4 * read.constant) == learns
     assert read.error > 0.9 * read.constant or learns
 
 
 def test_a_real_teachers_features_carry_positions_by_their_padding(teacher: Path) -> None:
-    given = lessons(teacher, **{"augment/crop": [64, 96]})
-    network = position.train(dataclasses.replace(RECIPE, depth=2, iterations=60, batch=4), CHANNELS, given)
-    read = position.read_out(network, given, images=5)
+    given = data_of(teacher, **{"augment/crop": [64, 96]})
+    network = position_training.train(dataclasses.replace(RECIPE, depth=2, iterations=60, batch=4), CHANNELS, given)
+    read = position_training.read_out(network, given, images=5)
     assert read.error < 0.6 * read.constant
 
 
 def test_it_is_a_pure_function_of_what_it_learns_from(teacher: Path) -> None:
     def trained(recipe: Pretraining = RECIPE, **changes: Any) -> torch.nn.Module:
-        return position.train(recipe, CHANNELS, lessons(teacher, **changes))
+        return position_training.train(recipe, CHANNELS, data_of(teacher, **changes))
 
     first = trained()
     others = {"init_seed": 5, "train/batch": 4, "train/precision": "float64", "student/head_channels": 8}
@@ -123,7 +122,7 @@ def test_every_part_of_what_decides_it_is_in_its_files_name(teacher: Path, tmp_p
     moved = own(teacher, tmp_path)
     other = small.teacher_file(tmp_path / "other.safetensors", miou_percent=2.0)
     paths = [
-        position.kept_at(recipe, lessons(file, **changes))
+        position_training.kept_at(recipe, data_of(file, **changes))
         for recipe, file, changes in (
             (RECIPE, moved, {}),
             (dataclasses.replace(RECIPE, iterations=5), moved, {}),
@@ -135,18 +134,18 @@ def test_every_part_of_what_decides_it_is_in_its_files_name(teacher: Path, tmp_p
     ]
     assert len({path.name.split("position-")[1] for path in paths}) == 6
     assert paths[0].parent == tmp_path
-    assert paths[0].name == position.kept_at(RECIPE, lessons(teacher)).name
+    assert paths[0].name == position_training.kept_at(RECIPE, data_of(teacher)).name
     assert len(paths[0].name) == len("teacher.position-123456789abc.safetensors")
 
 
 def test_it_is_trained_once_and_kept_beside_the_teacher(
     teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = lessons(own(teacher, tmp_path))
-    first = position.learned(RECIPE, CHANNELS, given)
-    assert kept(given.teacher_file) == [position.kept_at(RECIPE, given)]
-    monkeypatch.setattr(position, "train", None)
-    again = position.learned(RECIPE, CHANNELS, given)
+    given = data_of(own(teacher, tmp_path))
+    first = position_training.learned(RECIPE, CHANNELS, given)
+    assert kept(given.teacher_file) == [position_training.kept_at(RECIPE, given)]
+    monkeypatch.setattr(position_training, "train", None)
+    again = position_training.learned(RECIPE, CHANNELS, given)
     assert same(first, again)
     assert not any(parameter.requires_grad for parameter in again.parameters())
     assert not any(module.training for module in again.train().modules())
@@ -155,19 +154,19 @@ def test_it_is_trained_once_and_kept_beside_the_teacher(
 def test_two_that_train_it_at_once_write_the_same(
     teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given, training = lessons(own(teacher, tmp_path)), position.train
+    given, training = data_of(own(teacher, tmp_path)), position_training.train
     inner = []
 
     def while_another_does(*arguments: Any) -> Any:
-        monkeypatch.setattr(position, "train", training)
-        inner.append(position.learned(*arguments))
+        monkeypatch.setattr(position_training, "train", training)
+        inner.append(position_training.learned(*arguments))
         return training(*arguments)
 
-    monkeypatch.setattr(position, "train", while_another_does)
-    outer = position.learned(RECIPE, CHANNELS, given)
+    monkeypatch.setattr(position_training, "train", while_another_does)
+    outer = position_training.learned(RECIPE, CHANNELS, given)
     assert same(inner[0], outer)
-    assert kept(given.teacher_file) == [position.kept_at(RECIPE, given)]
-    assert same(position.learned(RECIPE, CHANNELS, given), outer)
+    assert kept(given.teacher_file) == [position_training.kept_at(RECIPE, given)]
+    assert same(position_training.learned(RECIPE, CHANNELS, given), outer)
 
 
 def truncate(path: Path) -> None:
@@ -175,8 +174,8 @@ def truncate(path: Path) -> None:
 
 
 def of_another_recipe(path: Path) -> None:
-    card = {**lessons(path.with_name("teacher.safetensors")).identity, "recipe": {"depth": 9}}
-    save_file(load_file(path), path, metadata={position.CARD: json.dumps(card)})
+    card = {**data_of(path.with_name("teacher.safetensors")).identity, "recipe": {"depth": 9}}
+    save_file(load_file(path), path, metadata={position_training.CARD: json.dumps(card)})
 
 
 def unnamed(path: Path) -> None:
@@ -184,9 +183,9 @@ def unnamed(path: Path) -> None:
 
 
 def misshapen(path: Path) -> None:
-    teacher = lessons(path.with_name("teacher.safetensors"))
+    teacher = data_of(path.with_name("teacher.safetensors"))
     card = json.dumps({**teacher.identity, "recipe": json.loads(json.dumps(dataclasses.asdict(RECIPE)))})
-    save_file({"layers.0.weight": torch.zeros(1)}, path, metadata={position.CARD: card})
+    save_file({"layers.0.weight": torch.zeros(1)}, path, metadata={position_training.CARD: card})
 
 
 FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
@@ -199,35 +198,35 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_kept_file_that_does_not_fit_is_refused(teacher: Path, tmp_path: Path, fault: str) -> None:
-    given = lessons(own(teacher, tmp_path))
-    path = position.kept_at(RECIPE, given)
-    position.learned(RECIPE, CHANNELS, given)
+    given = data_of(own(teacher, tmp_path))
+    path = position_training.kept_at(RECIPE, given)
+    position_training.learned(RECIPE, CHANNELS, given)
     spoil, said = FAULTS[fault]
     spoil(path)
     with pytest.raises(ValueError, match=said) as caught:
-        position.learned(RECIPE, CHANNELS, given)
+        position_training.learned(RECIPE, CHANNELS, given)
     assert str(path) in str(caught.value)
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_the_training(
     teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(position.os, "access", lambda *_: False)
-    monkeypatch.setattr(position, "train", None)
+    monkeypatch.setattr(position_training.os, "access", lambda *_: False)
+    monkeypatch.setattr(position_training, "train", None)
     with pytest.raises(ValueError, match=rf"{tmp_path} cannot be written; make it writable"):
-        position.learned(RECIPE, CHANNELS, lessons(own(teacher, tmp_path)))
+        position_training.learned(RECIPE, CHANNELS, data_of(own(teacher, tmp_path)))
 
 
 def test_an_error_that_is_not_finite_ends_the_training(teacher: Path) -> None:
     wild = dataclasses.replace(RECIPE, iterations=20, optimizer=OptimizerConfig(lr=1e30))
     said = r"must stay finite, but was (inf|nan) at iteration \d+; lower methods\.idd\.pretraining\.optimizer\.lr"
     with pytest.raises(ValueError, match=said):
-        position.train(wild, CHANNELS, lessons(teacher))
+        position_training.train(wild, CHANNELS, data_of(teacher))
 
 
 def test_the_teacher_is_not_read_where_nothing_is_learned(tmp_path: Path) -> None:
     config = small.trial({"teacher": {"path": str(tmp_path / "nowhere"), "sha256": "0" * 64}})
-    given = lessons_of(config, streets.Dataset(config.data, "train"), torch.device("cpu"))
+    given = pretraining_data(config, streets.Dataset(config.data, "train"), torch.device("cpu"))
     channels = {"features": CHANNELS}
     method = idd.Method(
         idd.Config(weights=idd.Weights(position=0)), student_channels=channels, teacher_channels=channels, num_classes=3
@@ -251,7 +250,7 @@ def test_a_trial_learns_to_read_before_its_first_step(teacher: Path, tmp_path: P
     train(small.trial(reading(file)), context)
     assert all(report["train/term/idd/position"] > 0 for report in context.reports)
     assert all(report["train/term/idd/distance"] > 0 for report in context.reports)
-    path = position.kept_at(RECIPE, lessons(file))
+    path = position_training.kept_at(RECIPE, data_of(file))
     assert kept(file) == [path, context.folder]
     stored = weights(context.folder)
     for name, tensor in load_file(path).items():
@@ -265,8 +264,8 @@ def test_a_resumed_trial_has_it_in_its_checkpoint(
     config = small.trial(reading(file))
     train(config, LocalContext(tmp_path / "straight", keep=3))
     shutil.copytree(tmp_path / "straight" / "checkpoint_000000003", tmp_path / "again" / "checkpoint_000000003")
-    position.kept_at(config.methods["idd"].pretraining, lessons(file)).unlink()
-    monkeypatch.setattr(position, "train", None)
+    position_training.kept_at(config.methods["idd"].pretraining, data_of(file)).unlink()
+    monkeypatch.setattr(position_training, "train", None)
     train(config, LocalContext(tmp_path / "again"))
     straight, again = weights(tmp_path / "straight"), weights(tmp_path / "again")
     assert straight.keys() == again.keys()
@@ -279,7 +278,7 @@ def test_a_trial_that_died_before_its_first_checkpoint_finds_the_kept_one(
 ) -> None:
     config = small.trial(reading(own(teacher, tmp_path)))
     train(config, LocalContext(tmp_path / "first"))
-    monkeypatch.setattr(position, "train", None)
+    monkeypatch.setattr(position_training, "train", None)
     train(config, LocalContext(tmp_path / "second"))
     first, second = weights(tmp_path / "first"), weights(tmp_path / "second")
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainers.prediction import Views, predict
+from trainers.evaluation.prediction import Views, predict
 
 CLASSES = 4
 

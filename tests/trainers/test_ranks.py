@@ -12,15 +12,15 @@ from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
 from tests.trainers import small
-from trainers.checkpoint import read_evaluations
+from trainers.checkpoints.reading import read_evaluations
 from trainers.context import LocalContext
 from trainers.data import IGNORE, streets
 from trainers.data.order import CountedBatches
 from trainers.data.transforms import TrainingSamples
+from trainers.distillation.adversaries import AdversaryTraining
+from trainers.distributed.means import Mean, global_means
 from trainers.loop import train
-from trainers.means import Mean, global_means
 from trainers.methods import skd
-from trainers.opponents import OpponentTraining
 
 RANKS = 2
 PLAIN: dict[str, Any] = {
@@ -55,7 +55,7 @@ def critic_after_a_step(rank: int, *, ranks: int) -> dict[str, Tensor]:
     torch.manual_seed(5)
     critic = skd.Critic(skd.DiscriminatorConfig(optimizer="sgd", lr=0.1), 3).double()
     taps = [{"logits": torch.randn(RANKS, 2, 3, 16, 16, dtype=torch.float64)} for _ in range(2)]
-    training = OpponentTraining(critic, ranks=ranks)
+    training = AdversaryTraining(critic, ranks=ranks)
     student, teacher = ({"logits": tap["logits"][rank]} for tap in taps)
     torch.manual_seed(rank)
     training.step(student, teacher, iteration=0, iterations=10)

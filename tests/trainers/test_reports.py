@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from trainers.checkpoint_folder import READERS, fault
-from trainers.checkpoints import WRITING
+from trainers.checkpoints.folder import WRITING
+from trainers.checkpoints.manifest import READERS, fault
 from trainers.context import LocalContext, Metrics
 from trainers.reports import AGREED_EVERY, Reports
 

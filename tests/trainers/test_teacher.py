@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import save_file
 
 from tests.trainers import small
-from trainers import teacher
 from trainers.config import identity
 from trainers.data import streets
-from trainers.evaluation import evaluate
+from trainers.evaluation.evaluation import evaluate
 from trainers.models import deeplabv3
+from trainers.teachers import teacher
 
 NAMES = streets.Dataset.class_names
 MODEL = deeplabv3.Config(backbone="mobilenetv2_035", head_channels=16, rates=(2, 4))

@@ -13,9 +13,10 @@ import annotated_types as at
 import numpy as np
 
 from trainers.config import LATER
-from trainers.data import Array, Split, street_classes
-from trainers.data.street_photo import photograph
-from trainers.data.street_scene import draw_street
+from trainers.data import Array, Split
+from trainers.data.street_scenes import classes as street_classes
+from trainers.data.street_scenes.photo import photograph
+from trainers.data.street_scenes.scene import draw_street
 
 Side = Annotated[int, at.Ge(32)]
 

@@ -37,6 +37,10 @@ class Normalisation:
         return normalised.flip(1) if self.bgr else normalised
 
 
+NORMALISATION = Normalisation()
+"""Of every student: ImageNet's, as timm's weights expect."""
+
+
 def augment(image: Array, label: Array, config: AugmentConfig, rng: np.random.Generator) -> tuple[Array, Array]:
     """Scale, crop, jitter, pad and flip; image [H, W, 3] and label [H, W] to the crop's size.
 

@@ -16,7 +16,7 @@ from trainers.difficulty.cross_entropy import (
     upsample,
     weighted_cross_entropy,
 )
-from trainers.means import Mean
+from trainers.distributed.means import Mean
 from trainers.models import AUXILIARY, Taps
 
 __all__ = ["DifficultyWeighting", "WeightingConfig", "upsample", "weighted_cross_entropy"]

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from trainers.ranks import world_size
+from trainers.distributed.ranks import world_size
 
 NameT = TypeVar("NameT", bound=Hashable)
 

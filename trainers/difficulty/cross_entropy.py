@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from trainers.data import IGNORE
-from trainers.means import Mean, in_full_precision
+from trainers.distributed.means import Mean, in_full_precision
 
 Denominator = Literal["all", "valid", "kept"]
 Confidence = Literal["max", "target"]

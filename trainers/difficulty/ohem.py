@@ -10,7 +10,7 @@ from torch import Tensor
 from trainers.data import IGNORE
 from trainers.difficulty import DifficultyWeighting
 from trainers.difficulty.cross_entropy import Denominator, pixel_cross_entropy, weighted_mean
-from trainers.means import Mean
+from trainers.distributed.means import Mean
 from trainers.models import Taps
 
 

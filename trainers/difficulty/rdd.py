@@ -27,7 +27,7 @@ from trainers.difficulty.cross_entropy import (
     weighted_mean,
 )
 from trainers.difficulty.ohem import hard_pixels
-from trainers.means import Mean, at_least_float32
+from trainers.distributed.means import Mean, at_least_float32
 from trainers.models import Taps
 
 Divergence = Literal["primary_to_aux", "aux_to_primary"]

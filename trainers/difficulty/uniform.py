@@ -7,7 +7,7 @@ from annotated_types import Ge
 from torch import Tensor
 
 from trainers.difficulty import DifficultyWeighting, weighted_cross_entropy
-from trainers.means import Mean
+from trainers.distributed.means import Mean
 from trainers.models import Taps
 
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from trainers.means import Mean
+from trainers.distributed.means import Mean
 from trainers.models import Taps
 
 
@@ -68,7 +68,7 @@ def unit(vectors: Tensor, dim: int) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lessons:
+class PretrainingData:
     """What a method may learn from before a trial's first step: the teacher and the batches, never the student.
 
     So what comes of it is the same for all trials with this teacher and these batches, and may be kept for them.
@@ -150,7 +150,7 @@ class DistillationMethod(nn.Module, ABC, Generic[ConfigT]):
         """Whether `prepare` has something to learn; most methods have nothing."""
         return False
 
-    def prepare(self, lessons: Lessons) -> None:
+    def prepare(self, data: PretrainingData) -> None:
         """Learn what has to be known before the first step of a trial.
 
         Called where `has_to_prepare`, on rank 0 alone, for a trial without a checkpoint; the other ranks get the state
@@ -161,16 +161,17 @@ class DistillationMethod(nn.Module, ABC, Generic[ConfigT]):
         """
 
     @property
-    def opponent(self) -> "Opponent | None":
+    def adversary(self) -> "Adversary | None":
         """What is trained against the student; None for most methods."""
         return None
 
 
-class Opponent(nn.Module, ABC):
+class Adversary(nn.Module, ABC):
     """A network that is trained against the student, in a step of its own after the student's: a discriminator.
 
-    The student's step goes through it but leaves it as it is: except during its own step (`trainers.opponents`) it
-    rests, with no parameter that requires a gradient, so that DDP and the optimizer of the student pass it over.
+    The student's step goes through it but leaves it as it is: except during its own step
+    (`trainers.distillation.adversaries`) it rests, with no parameter that requires a gradient, so that DDP and the
+    optimizer of the student pass it over.
 
     Args:
         network: whose parameters learn, those that require a gradient now.
@@ -189,7 +190,7 @@ class Opponent(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, student: Taps, teacher: Taps) -> dict[str, Mean]:
-        """Terms of the opponent's loss, which is their sum.
+        """Terms of the adversary's loss, which is their sum.
 
         Args:
             student: the student's taps after its forward, without a graph.

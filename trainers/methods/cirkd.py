@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
-from trainers.means import Mean, at_least_float32, in_full_precision
+from trainers.distributed.means import Mean, at_least_float32, in_full_precision
+from trainers.distributed.ranks import gathered
 from trainers.methods import DistillationMethod, check_one_grid, unit
 from trainers.methods.class_regions import resized_labels
 from trainers.methods.contrast import similarity_kl
 from trainers.methods.memory_banks import Fill, MemoryBank, PixelBank, RegionBank
 from trainers.models import Taps
-from trainers.ranks import gathered
 
 __all__ = ["Config", "Method", "PixelBank", "RegionBank", "memory_contrast", "minibatch_contrast"]
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainers.means import Mean, in_full_precision
+from trainers.distributed.means import Mean, in_full_precision
 
 GanLoss = Literal["wgan-gp", "hinge", "wgan"]
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from trainers.means import Mean, in_full_precision
+from trainers.distributed.means import Mean, in_full_precision
 from trainers.methods import DistillationMethod, check_one_shape
 from trainers.models import Taps
 

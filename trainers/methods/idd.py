@@ -3,7 +3,7 @@
 No code was published; the paper's equations are the source. Its loss is L_skd + lambda_1 L_cw + lambda_2 L_id +
 lambda_3 L_pi. The first two are the methods skd and cwd, which a trial may have beside this one; here are L_id
 ("distance") and L_pi ("position"). The position network of L_pi is learned from the frozen teacher before a trial's
-first step, by `trainers.position`, or ahead of time by `kdstudy position`.
+first step, by `trainers.methods.position_training`, or ahead of time by `kdstudy position`.
 """
 
 from dataclasses import dataclass, field
@@ -13,9 +13,8 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from trainers import position
-from trainers.means import Mean, in_full_precision
-from trainers.methods import DistillationMethod, Lessons, check_one_grid, unit
+from trainers.distributed.means import Mean, in_full_precision
+from trainers.methods import DistillationMethod, PretrainingData, check_one_grid, position_training, unit
 from trainers.methods.class_regions import class_sums, resized_labels
 from trainers.methods.position_network import PositionNetwork, Pretraining
 from trainers.models import Taps
@@ -149,10 +148,10 @@ class Method(DistillationMethod[Config]):
         """Where the position term has weight."""
         return self.network is not None
 
-    def prepare(self, lessons: Lessons) -> None:
+    def prepare(self, data: PretrainingData) -> None:
         """Read or train the position network of the teacher."""
         if self.network is not None:
-            found = position.learned(self.config.pretraining, self.teacher_channels["features"], lessons)
+            found = position_training.learned(self.config.pretraining, self.teacher_channels["features"], data)
             self.network.load_state_dict(found.state_dict())
 
     def terms(self, student: Taps, teacher: Taps, labels: Tensor) -> dict[str, Mean]:

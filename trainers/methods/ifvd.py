@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from annotated_types import Ge
 from torch import Tensor
 
-from trainers.means import Mean, in_full_precision
+from trainers.distributed.means import Mean, in_full_precision
 from trainers.methods import DistillationMethod, check_one_grid
 from trainers.methods.class_regions import class_sums, resized_labels
 from trainers.models import Taps

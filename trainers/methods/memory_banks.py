@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainers.means import in_full_precision
+from trainers.distributed.means import in_full_precision
+from trainers.distributed.ranks import gathered, rank
 from trainers.methods.class_regions import class_sums
-from trainers.ranks import gathered, rank
 
 Fill = Literal["by_class", "published"]
 

@@ -2,7 +2,7 @@
 
 It convolves without zero padding, so that it cannot make up positions itself and has to find them in the features,
 whose network had them from its own padding. Unlike PosENet it reads one map of features instead of five, gives both
-directions at once, and ends in no sigmoid. How it learns is the business of `trainers.position`.
+directions at once, and ends in no sigmoid. How it learns is the business of `trainers.methods.position_training`.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from trainers.config import OptimizerConfig
-from trainers.means import in_full_precision
+from trainers.distributed.means import in_full_precision
 
 
 @dataclass(frozen=True, kw_only=True)

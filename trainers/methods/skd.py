@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
-from trainers.means import Mean, at_least_float32, in_full_precision
-from trainers.methods import DistillationMethod, Opponent, check_one_grid, unit, weighed
+from trainers.distributed.means import Mean, at_least_float32, in_full_precision
+from trainers.methods import Adversary, DistillationMethod, check_one_grid, unit, weighed
 from trainers.methods.discriminator import (
     Discriminator,
     GanLoss,
@@ -129,7 +129,7 @@ def _squared_gram(first: Tensor, second: Tensor) -> Tensor:
     return (first @ second.mT).square().sum()
 
 
-class Critic(Opponent):
+class Critic(Adversary):
     """The discriminator in training: the teacher's logits are real, the student's are not."""
 
     def __init__(self, config: DiscriminatorConfig, num_classes: int) -> None:
@@ -165,7 +165,7 @@ class Method(DistillationMethod[Config]):
         self.critic = Critic(self.config.discriminator, self.num_classes) if self.config.weights.holistic else None
 
     @property
-    def opponent(self) -> Opponent | None:
+    def adversary(self) -> Adversary | None:
         """The discriminator, where the holistic term has weight."""
         return self.critic
 

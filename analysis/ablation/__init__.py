@@ -1,0 +1,1 @@
+"""The papers' ablation tables out of a study's trials."""

@@ -1,0 +1,1 @@
+"""One setting against another, with intervals, and the words for it."""

@@ -1,0 +1,1 @@
+"""What students and teachers find hard: pictures, and shares of each class."""

@@ -1,0 +1,1 @@
+"""Which method is really better, and how sure are we?"""

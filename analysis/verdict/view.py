@@ -1,0 +1,44 @@
+"""A verdict as text: the answer first, then what it rests on and what is missing."""
+
+from rich.console import Console
+from rich.table import Table
+
+from analysis.comparison.wording import ends
+from analysis.printing import say
+from analysis.verdict.ranking import Standing
+from analysis.verdict.verdict import Verdict
+
+
+def print_verdict(found: Verdict, console: Console | None = None) -> None:
+    """Print it."""
+    console = console or Console()
+    for line in found.answer:
+        say(console, line)
+    console.print()
+    console.print(_arms(found))
+    if found.missing:
+        console.print()
+        say(console, "missing:")
+    for line in found.missing:
+        say(console, f"  {line}")
+
+
+def _arms(found: Verdict) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("setting")
+    for column in ("mIoU %", "over seeds", "seeds", "- baseline", "95 % interval", "finished"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for arm in found.arms:
+        table.add_row(*_row(arm.best, arm.arm), f"{arm.states.get('COMPLETE', 0)} of {arm.trials}")
+        for again in arm.replicates:
+            table.add_row(*_row(again, again.name), "new seeds")
+    return table
+
+
+def _row(standing: Standing | None, name: str) -> tuple[str, ...]:
+    if standing is None:
+        return name, "none", "", "", "", ""
+    score, difference = standing.miou_percent, standing.difference
+    over_seeds = "" if score.low is None else f"[{score.low:.2f}, {score.high:.2f}]"
+    points = (f"{difference.estimate:+.2f}", ends(difference)) if difference else ("", "")
+    return standing.name, f"{score.estimate:.2f}", over_seeds, str(score.n), *points

@@ -1,0 +1,71 @@
+"""The command line's commands: one file each, its options beside what it does.
+
+A command's module is imported when the command is called, so `kdstudy --help` needs no PyTorch, and a command that
+reads tables no Ray.
+"""
+
+import argparse
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+
+class CommandModule(Protocol):
+    """What the module of a command has."""
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """Add its options and arguments to its parser."""
+        ...
+
+    def execute(self, options: argparse.Namespace) -> int:
+        """Do what was asked; the exit code."""
+        ...
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command by the module that holds it, below `study.commands`, and one line on what it does."""
+
+    module: str
+    text: str
+
+    def load(self) -> CommandModule:
+        return cast(CommandModule, importlib.import_module(f"{__name__}.{self.module}"))
+
+    def __call__(self, *arguments: str) -> int:
+        """Run it with these arguments, from within another command."""
+        parser = argparse.ArgumentParser()
+        module = self.load()
+        module.add_options(parser)
+        return module.execute(parser.parse_args(arguments))
+
+
+COMMANDS: Mapping[str, Command] = {
+    "validate": Command("searches.validate", "check a study: every fault at once, nothing is started"),
+    "run": Command("searches.run", "start a study"),
+    "resume": Command("searches.resume", "go on with a study, or extend it"),
+    "status": Command("searches.status", "trials of a study by arm and state, running or not"),
+    "replicate": Command("searches.replicate", "train the best settings with new seeds"),
+    "rescore": Command("searches.rescore", "judge stored checkpoints of the best on a split"),
+    "teacher": Command("searches.teacher", "train, or find, the teacher of a study"),
+    "cluster": Command("searches.cluster", "print a file that starts a study on a cluster: KubeRay, ray up or Slurm"),
+    "best": Command("results.best", "best configurations of all arms and of every arm, the baseline and the teacher"),
+    "verdict": Command("results.verdict", "which method is really better, and how sure that is"),
+    "compare": Command(
+        "results.compare", "is A better than B? On the same images, and seed by seed where there are several"
+    ),
+    "report": Command("results.report", "one HTML page on one or several studies, and its numbers as tables"),
+    "ablate": Command(
+        "results.ablate", "the papers' ablation tables out of a study's trials, beside the published numbers"
+    ),
+    "export-table": Command("results.export_table", "write a study's tables as files for other programs"),
+    "train": Command("trials.train", "run one trial: a study's arm, or a trial's own configuration"),
+    "evaluate": Command("trials.evaluate", "score a checkpoint or a teacher's file"),
+    "export": Command("trials.export", "write the student of a trial, with its provenance"),
+    "position": Command("trials.position", "train, or find, what IDD reads positions with"),
+    "difficulty": Command("trials.difficulty", "draw what a student and its teacher find hard"),
+    "data": Command("networks.data", "datasets on disk"),
+    "profile": Command("networks.profile", "parameters, operations, latency and memory of a network"),
+    "convert": Command("networks.convert", "write a published checkpoint as a teacher's file"),
+}

@@ -1,0 +1,1 @@
+"""Commands on networks and datasets, without a study."""

@@ -1,0 +1,47 @@
+"""Options and arguments that several commands share, and the exit codes of all."""
+
+import argparse
+from pathlib import Path
+
+from study.execution.submission import default_address
+
+FAILED, WRONG_INPUT = 1, 2
+
+
+def add_study(parser: argparse.ArgumentParser) -> None:
+    """STUDY and --set."""
+    parser.add_argument("study", metavar="STUDY", help="a preset's name or a YAML file")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="PATH=VALUE", dest="sets", help="for example data.root=/data"
+    )
+
+
+def add_arms(parser: argparse.ArgumentParser, text: str = "only this arm; may be given repeatedly") -> None:
+    """--arm, for several."""
+    parser.add_argument("--arm", action="append", default=[], metavar="ARM", dest="arms", help=text)
+
+
+def add_out(parser: argparse.ArgumentParser) -> None:
+    """--out, a folder."""
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write; below runs/ by default")
+
+
+def add_folder(parser: argparse.ArgumentParser) -> None:
+    """DIR, a study's folder."""
+    parser.add_argument("folder", type=Path, metavar="DIR", help="a study's folder")
+
+
+def add_folders(parser: argparse.ArgumentParser) -> None:
+    """DIR..., folders of several studies."""
+    parser.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="folders of studies on one dataset")
+
+
+def add_cluster(parser: argparse.ArgumentParser) -> None:
+    """--address, of a Ray cluster."""
+    default = default_address()
+    parser.add_argument("--address", default=default, help=f"Ray cluster: auto, local or host:port; here {default}")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """--json."""
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")

@@ -1,0 +1,37 @@
+"""What the commands that drive a study share: a study driven to its end, and how that is told."""
+
+import sys
+from pathlib import Path
+
+from study.commands import COMMANDS
+from study.commands.options import FAILED
+from study.configuration.changes import Changes
+from study.configuration.config import StudyConfig
+from study.execution import runner
+from study.execution.submission import refuse_copies
+
+
+def drive(folder: Path, address: str, changes: Changes = runner.AS_IT_STANDS) -> int:
+    """Start, or go on with, a study, print its best configurations, and say how to go on; the exit code."""
+    try:
+        finished = runner.resume(folder, address, changes=changes)
+    except KeyboardInterrupt:
+        finished = False
+    if runner.has_ended_trials(folder):
+        COMMANDS["best"](str(folder))
+    if finished:
+        print(f"written to {folder}", file=sys.stderr)
+        return 0
+    given_up = runner.given_up_arms(folder)
+    if given_up:
+        print(f"given up after execution.max_failed failures: {', '.join(given_up)}", file=sys.stderr)
+        print(f"to run what failed again: kdstudy resume {folder} --retry-failed", file=sys.stderr)
+    else:
+        print(f"not all trials are done; go on with: kdstudy resume {folder}", file=sys.stderr)
+    return FAILED
+
+
+def refuse_lost_places(out: Path | None, config: StudyConfig) -> None:
+    """Raise ValueError where a submitted driver would write the study, or its teacher, to a copy that is lost."""
+    kept = {"teacher.folder": Path(config.teacher.folder)} if config.any_needs_teacher else {}
+    refuse_copies({"--out": out, **kept})

@@ -1,0 +1,30 @@
+"""`kdstudy resume`: go on with a study, or extend it."""
+
+import argparse
+
+from study.commands.options import add_arms, add_cluster, add_folder
+from study.commands.searches.driving import drive
+from study.configuration.changes import Changes
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add its options to its parser."""
+    add_folder(parser)
+    add_cluster(parser)
+    parser.add_argument("--trials", type=int, metavar="N", help="raise the budget of every arm to so many trials")
+    parser.add_argument("--retry-failed", action="store_true", help="run failed trials again, with the same values")
+    add_arms(parser, "whose trials; may be given repeatedly")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="PATH=VALUE", dest="sets", help="execution.* or arms.ARM.trials"
+    )
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run it."""
+    changes = Changes(
+        sets=tuple(options.sets),
+        trials=options.trials,
+        retry_failed=options.retry_failed,
+        arms=tuple(options.arms),
+    )
+    return drive(options.folder, options.address, changes)

@@ -1,0 +1,33 @@
+"""`kdstudy run`: start a study."""
+
+import argparse
+from pathlib import Path
+
+from study.commands.options import add_arms, add_cluster, add_out, add_study
+from study.commands.searches.driving import drive, refuse_lost_places
+from study.configuration.loading import load
+from study.execution import session
+from study.folder import create_study, discard_unstarted
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add its options to its parser."""
+    add_study(parser)
+    add_arms(parser)
+    add_out(parser)
+    add_cluster(parser)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run it."""
+    session.refuse_client(options.address)
+    config = load(options.study, options.sets, options.arms)
+    refuse_lost_places(options.out, config)
+    folder = (options.out or Path("runs") / config.name).absolute()
+    create_study(config, folder)
+    try:
+        return drive(folder, options.address)
+    except ValueError:
+        # what was wrong shows before the first trial; the folder is free again once it is mended
+        discard_unstarted(folder)
+        raise

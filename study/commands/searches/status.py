@@ -1,0 +1,25 @@
+"""`kdstudy status`: the trials of a study by arm and state, running or not."""
+
+import argparse
+import json
+
+from study.commands.options import add_folder, add_json
+from study.folder import read_config
+from study.ledger.ledger import status
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add its options to its parser."""
+    add_folder(parser)
+    add_json(parser)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run it."""
+    found = status(read_config(options.folder), options.folder)
+    if options.json:
+        print(json.dumps(found))
+        return 0
+    for arm, counts in found.items():
+        print(f"{arm}: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
+    return 0

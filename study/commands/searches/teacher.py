@@ -1,0 +1,30 @@
+"""`kdstudy teacher`: train the teacher of a study, as a study that has no other arm, or find it."""
+
+import argparse
+from pathlib import Path
+
+from study.commands.options import FAILED, add_cluster, add_out, add_study
+from study.commands.searches.driving import refuse_lost_places
+from study.configuration.loading import load
+from study.execution import runner, session
+from study.folder import CONFIG, create_study
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add its options to its parser."""
+    add_study(parser)
+    add_out(parser)
+    add_cluster(parser)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run it."""
+    session.refuse_client(options.address)
+    config = load(options.study, options.sets)
+    if not config.any_needs_teacher:
+        raise ValueError(f"a teacher is for arms that distil, but no arm of {config.name} does; add `methods` to one")
+    refuse_lost_places(options.out, config)
+    folder = (options.out or Path("runs") / f"{config.name}-teacher").absolute()
+    if not (folder / CONFIG).exists():
+        create_study(config, folder)
+    return 0 if runner.resume(folder, options.address, only_teacher=True) else FAILED

@@ -1,0 +1,24 @@
+"""`kdstudy validate`: every fault of a study at once; nothing is started."""
+
+import argparse
+
+from study.commands.options import add_arms, add_study
+from study.configuration.loading import load
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add its options to its parser."""
+    add_study(parser)
+    add_arms(parser)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run it."""
+    config = load(options.study, options.sets, options.arms)
+    print(f"{config.name}: well")
+    for name, arm in config.arms.items():
+        if arm.replicated:
+            print(f"  {name}: {arm.trials} replicates, seeds {config.seed} to {config.seed + arm.trials - 1}")
+        else:
+            print(f"  {name}: {arm.trials} trials, none stopped before iteration {config.grace(name)}")
+    return 0

@@ -1,0 +1,1 @@
+"""Commands on one trial or its checkpoint."""

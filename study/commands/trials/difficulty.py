@@ -1,0 +1,241 @@
+"""`kdstudy difficulty`: a student beside a teacher on whole images, as RDD sees them, drawn, and counted by class."""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from annotated_types import Gt, Le, MinLen
+from numpy.typing import NDArray
+from torch import Tensor
+
+from analysis.difficulty import mask_shares, panels
+from study.commands.options import add_json
+from study.commands.stored.networks import stored_network
+from trainers.config import parse, plain
+from trainers.data import SegmentationDataset, Split
+from trainers.data.transforms import tensors
+from trainers.difficulty import rdd, upsample
+from trainers.difficulty.class_shares import ClassShares
+from trainers.difficulty.maps import THRESHOLDS, DifficultyMaps, difficulty_maps
+from trainers.models import Taps
+from trainers.registry import nearest
+from trainers.teachers import teacher as teachers
+
+Classes = NDArray[np.uint8]
+Scalars = NDArray[np.floating[Any]]
+Mask = NDArray[np.bool_]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add its options to its parser."""
+    add_json(parser)
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="of the student, as for evaluate")
+    parser.add_argument("--teacher", required=True, type=Path, metavar="FILE", help="a teacher's file")
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--root", default="", help="the dataset's folder")
+    parser.add_argument("--split", default="val", choices=("train", "val"))
+    parser.add_argument("--images", nargs="+", default=["4"], metavar="N|NAME", help="the first N (4), or by name")
+    parser.add_argument("--thresholds", type=float, nargs="+", metavar="T", help="the paper's and the trial's own")
+    parser.add_argument("--whole-split", action="store_true", help="count the shares over all images")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the pictures and shares")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run it."""
+    examination = Examination(
+        options.checkpoint,
+        teacher=options.teacher,
+        dataset=options.dataset,
+        root=options.root,
+        split=options.split,
+        looks=parse(Looks, {"thresholds": options.thresholds}),
+    )
+    reading = panels.Reading(
+        class_names=examination.data.class_names,
+        palette=examination.data.palette,
+        confidence=examination.config.confidence,
+        trained=examination.trained,
+    )
+    pictures = [
+        panels.write(examination.look(index), reading, options.out)
+        for index in chosen(examination.data, options.images)
+    ]
+    if options.whole_split:
+        examination.look_at_the_rest()
+    answer = examination.answer()
+    shares = mask_shares.shares_table(answer["shares"])
+    written = [*mask_shares.write(shares, options.out), *pictures]
+    if options.json:
+        print(json.dumps({**answer, "files": [str(path) for path in written]}))
+        return 0
+    print(examination.described)
+    print(f"percent of the labelled pixels of {answer['images']} images (tfe: mean weight), t = {examination.shown:g}")
+    mask_shares.print_shares(shares, examination.shown)
+    for path in written:
+        print(f"written to {path}")
+    return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looks:
+    """What is asked for beside a student and a teacher; thresholds None are the paper's and the trial's own."""
+
+    thresholds: Annotated[tuple[Annotated[float, Gt(0), Le(1)], ...], MinLen(1)] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageMaps:
+    """One image: [H, W, 3] RGB, all others [H, W]; the maps are those of `DifficultyMaps`."""
+
+    name: str
+    image: Classes
+    label: Classes
+    student_prediction: Classes
+    teacher_prediction: Classes
+    student_confidence: Scalars
+    teacher_confidence: Scalars
+    tfe_weight: Scalars | None
+    student_hard: Mapping[float, Mask]
+    teacher_hard: Mapping[float, Mask]
+    masks: Mapping[str, Mapping[float, Mask]]
+
+
+class Examination:
+    """A student and a teacher that look at one split.
+
+    Args:
+        checkpoint: of the student; what `kdstudy evaluate` takes.
+        teacher: a teacher's file.
+        dataset: name of a dataset; where the student was trained on the same one, at the size that it had then.
+        root: the dataset's folder.
+        split: with labels, without which nothing is hard.
+        looks: thresholds.
+
+    Attributes:
+        config: the options of RDD that the student was trained with, or the paper's.
+        from_trial: whether they are the trial's.
+        thresholds: in rising order.
+        shown: the trial's among them, else the first.
+
+    Raises:
+        ValueError: wrong input.
+    """
+
+    def __init__(
+        self, checkpoint: Path, *, teacher: Path, dataset: str, root: str, split: Split, looks: Looks | None = None
+    ) -> None:
+        network, self._normalisation, self.data, trial = stored_network(
+            checkpoint, dataset=dataset, root=root, split=split
+        )
+        self.from_trial = trial is not None and isinstance(trial.task, rdd.Config)
+        self.config: rdd.Config = trial.task if trial is not None and self.from_trial else rdd.Config()
+        asked = (looks or Looks()).thresholds
+        self.thresholds = sorted(set(asked or (*THRESHOLDS, self.config.threshold)))
+        self.shown = self.config.threshold if self.config.threshold in self.thresholds else self.thresholds[0]
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._student = network.to(self._device).eval()
+        self._teacher = teachers.load(teacher, class_names=self.data.class_names).to(self._device)
+        self._shares: ClassShares[tuple[str, float | None]] = ClassShares(len(self.data.class_names))
+        self._seen: set[int] = set()
+
+    @property
+    def trained(self) -> tuple[str, float] | None:
+        """Mask and threshold that the student's TSE stage kept pixels by; None where it had none."""
+        mask = "student_hard" if self.config.combine == "ohem" else self.config.combine
+        return (mask, self.config.threshold) if self.from_trial and self.config.tfe_fraction < 1 else None
+
+    @property
+    def described(self) -> str:
+        """Whose options these are, in a sentence."""
+        config = self.config
+        options = f"confidence {config.confidence}, divergence {config.divergence}"
+        if not self.from_trial:
+            return f"options of the paper, since the student was not trained with RDD: {options}"
+        raised = f"; in training min_kept={config.min_kept} could raise t, here not" if config.min_kept else ""
+        return f"options of the trial: {options}, combine {config.combine}, t = {config.threshold:g}{raised}"
+
+    @torch.no_grad()
+    def look(self, index: int) -> ImageMaps:
+        """The maps of one image, which is counted into the shares."""
+        self._seen.add(index)
+        image, label = self.data.load(index)
+        images, labels = (tensor.unsqueeze(0).to(self._device) for tensor in tensors(image, label))
+        ours: Taps = self._student(self._normalisation(images))
+        theirs: Taps = self._teacher(images)
+        maps = difficulty_maps(ours, theirs, labels, config=self.config, thresholds=self.thresholds)
+        for name, threshold, weight in maps.weights():
+            self._shares.add((name, threshold), labels, weight)
+        predictions = {
+            f"{whose}_prediction": _array(upsample(taps["logits"], labels.shape[-2:]).argmax(1).to(torch.uint8))
+            for whose, taps in (("student", ours), ("teacher", theirs))
+        }
+        return ImageMaps(name=self.data.image_name(index), image=image, label=label, **predictions, **_arrays(maps))
+
+    def look_at_the_rest(self) -> None:
+        """Count the images of the split that were not looked at."""
+        for index in sorted({*range(len(self.data))} - self._seen):
+            self.look(index)
+
+    def answer(self) -> dict[str, Any]:
+        """What was found since the last answer.
+
+        Returns:
+            {"settings": options of RDD, with "from_trial", "images": number of images looked at, "shares": a row for
+            each mask, threshold and class that had labelled pixels}.
+        """
+        settings = {"from_trial": self.from_trial, **plain(self.config)}
+        images, self._seen = len(self._seen), set()
+        return {"settings": settings, "images": images, "shares": self._rows()}
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "mask": mask,
+                "threshold": threshold,
+                "class": class_name,
+                "kept_pixels": kept,
+                "valid_pixels": int(valid),
+                "share_percent": 100 * kept / valid,
+            }
+            for (mask, threshold), sums in self._shares.drain().items()
+            for class_name, kept, valid in zip(self.data.class_names, *sums.tolist(), strict=True)
+            if valid
+        ]
+
+
+def _arrays(maps: DifficultyMaps) -> dict[str, Any]:
+    return {name: _array(value) for name, value in vars(maps).items()}
+
+
+def _array(value: Any) -> Any:
+    """A batch of one map as an array, in dicts too."""
+    if isinstance(value, Tensor):
+        return value.squeeze(0).cpu().numpy()
+    return {key: _array(part) for key, part in value.items()} if isinstance(value, dict) else value
+
+
+def chosen(data: SegmentationDataset, images: Sequence[str]) -> list[int]:
+    """Indices of images by name, or of the first N where `images` is one number.
+
+    Raises:
+        ValueError: no image of such a name, or not so many.
+    """
+    names = {data.image_name(index): index for index in range(len(data))}
+    if len(images) == 1 and images[0].isdecimal() and images[0] not in names:
+        if not 1 <= int(images[0]) <= len(names):
+            raise ValueError(f"--images must be 1 to {len(names)} of the split's images, but got {images[0]}; lower it")
+        return list(range(int(images[0])))
+    for name in images:
+        if name not in names:
+            raise ValueError(f"--images must be a number or names of the split, but got {name!r}; {_near(name, names)}")
+    return [names[name] for name in dict.fromkeys(images)]
+
+
+def _near(name: str, names: Mapping[str, int]) -> str:
+    """The nearest name, of thousands only some."""
+    return nearest(name, names) if len(names) <= 20 else f"names are like {next(iter(names))!r}"

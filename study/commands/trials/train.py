@@ -1,0 +1,138 @@
+"""`kdstudy train`: one trial outside a study, with Ray Train workers or without Ray."""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from study.commands.options import FAILED, add_out, add_study
+from study.commands.stored.ended_trials import ended_trial
+from study.configuration.config import TEACHER, ExecutionConfig, StudyConfig
+from study.configuration.loading import load, read_yaml, with_settings
+from study.execution import session
+from study.execution.capacity import Room
+from study.execution.ray_train import train_arguments
+from study.execution.teacher import teacher_path
+from study.folder import read_config
+from trainers.config import TeacherFile, TrialConfig, absolute, canonical_json, parse, plain
+from trainers.context import LocalContext
+from trainers.registry import nearest
+from trainers.teachers import teacher as teachers
+from trainers.worker import attempt
+
+TRIAL = "trial.json"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add its options to its parser."""
+    add_study(parser)
+    add_out(parser)
+    parser.add_argument("--arm", help="arm of the study, at its spaces' defaults; the first by default")
+    parser.add_argument("--trial", metavar="ARM-N", help="train this trial again; STUDY is then its study's folder")
+    parser.add_argument("--workers", type=int, default=0, help="Ray Train workers; 0 (default) runs without Ray")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run it."""
+    named = {name: getattr(options, name) for name in ("arm", "trial", "out", "workers")}
+    outcome = train(options.study, options.sets, **named)
+    for name, value in outcome.items():
+        if not name.startswith("mask/"):  # a table's worth, two for every class
+            print(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}")
+    return FAILED if "error" in outcome else 0
+
+
+def train(
+    study: str,
+    sets: Sequence[str],
+    *,
+    arm: str | None,
+    out: Path | None,
+    workers: int,
+    trial: str | None = None,
+) -> Mapping[str, Any]:
+    """Train one trial, or go on with it where it was stopped.
+
+    Args:
+        study: a preset's name or a study's YAML file, of which an arm is trained at its spaces' defaults; or a file
+            with a trial's own configuration, such as the `config` column of a trials table; or a study's folder, of
+            which `trial` is trained again.
+        sets: `path=value` settings on top.
+        arm: of the study; its first by default, "teacher" for the teacher.
+        out: folder of the trial; runs/<study>-<arm> by default.
+        workers: Ray Train workers; 0 trains in this process, without Ray.
+        trial: "ARM-N", or "N" in `arm`, of the study in the folder `study`.
+
+    Returns:
+        The last report, or "error".
+
+    Raises:
+        ValueError: wrong input.
+    """
+    if workers:
+        sets = [*sets, f"{'teacher.' if arm == TEACHER else ''}train.workers={workers}"]
+    name, execution, config = _again(study, sets, trial, arm) if trial else _named(study, sets, arm)
+    folder = (out or Path("runs") / name).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    held = folder / TRIAL
+    if held.exists() and held.read_text() != canonical_json(config):
+        raise ValueError(f"--out must be a new folder or hold this trial, but {folder} holds another; choose another")
+    held.write_text(canonical_json(config))
+    if workers == 0:
+        context = LocalContext(folder, device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        return attempt(plain(config), context, execution.loader_workers)
+    return _with_ray(execution, config, folder)
+
+
+def _named(study: str, sets: Sequence[str], arm: str | None) -> tuple[str, ExecutionConfig, TrialConfig]:
+    """The name of the folder to train in, how to train, and what: an arm of a study, or a trial's own file."""
+    if _is_trial(study):
+        trial = absolute(parse(TrialConfig, with_settings(read_yaml(Path(study)), sets)))
+        return Path(study).stem, ExecutionConfig(), trial
+    config = load(study, sets)
+    arm = arm or next(iter(config.arms))
+    return f"{config.name}-{arm}", config.execution, arm_trial(config, arm)
+
+
+def _again(folder: str, sets: Sequence[str], trial: str, arm: str | None) -> tuple[str, ExecutionConfig, TrialConfig]:
+    """The same of a trial that ended."""
+    config = read_config(Path(folder))
+    row = ended_trial(config, Path(folder), trial, arm)
+    values = with_settings(json.loads(row["config"]), sets)
+    return f"{config.name}-{row['arm']}-{row['trial']}", config.execution, absolute(parse(TrialConfig, values))
+
+
+def _is_trial(study: str) -> bool:
+    path = Path(study)
+    return path.is_file() and "arms" not in read_yaml(path)
+
+
+def arm_trial(config: StudyConfig, arm: str) -> TrialConfig:
+    """The trial of an arm at its spaces' defaults, or the teacher's.
+
+    Raises:
+        ValueError: no such arm, or its teacher is not trained yet.
+    """
+    if arm == TEACHER:
+        return config.teacher_trial()
+    if arm not in config.arms:
+        raise ValueError(f"--arm must be an arm of {config.name}, but got {arm!r}; {nearest(arm, config.arms)}")
+    teacher = None
+    if config.needs_teacher(arm):
+        path = teacher_path(config)
+        if not path.exists():
+            raise ValueError(f"{arm} distils, but its teacher is not trained yet; first: kdstudy teacher {config.name}")
+        teacher = TeacherFile(path=str(path), sha256=teachers.sha256(path))
+    return config.trial(arm, config.space(arm).defaults(), teacher)
+
+
+def _with_ray(execution: ExecutionConfig, trial: TrialConfig, folder: Path) -> Mapping[str, Any]:
+    with session.connected(execution, "local"):
+        Room(execution).check(trial.train.workers)
+        from ray.train.torch import TorchTrainer
+
+        arguments = train_arguments(execution, trial, folder, place=str(folder))
+        return dict(TorchTrainer(**arguments).fit().return_value or {})

@@ -1,0 +1,75 @@
+"""What of a study may change once it has begun: how many trials its arms have, and where they run.
+
+Anything else decides what a trial measures. Its change is refused by the name of its field, whether it comes from the
+command line or from an edited file, because trials from before and after it would not compare.
+"""
+
+from dataclasses import dataclass
+
+from study.configuration.checks import faults
+from study.configuration.config import TEACHER, StudyConfig
+from study.configuration.identity import CHECKPOINTS, differences, on_gpus, refusal
+from study.configuration.loading import with_settings
+from trainers.config import ConfigError, parse, plain
+from trainers.registry import nearest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """What `kdstudy resume` is asked to do beyond going on.
+
+    Attributes:
+        sets: `path=value` settings.
+        trials: the new budget.
+        retry_failed: run failed trials again.
+        arms: those that `trials` and `retry_failed` are for; none for all.
+    """
+
+    sets: tuple[str, ...] = ()
+    trials: int | None = None
+    retry_failed: bool = False
+    arms: tuple[str, ...] = ()
+
+    def apply(self, config: StudyConfig) -> StudyConfig:
+        """The study with these changes.
+
+        Raises:
+            ConfigError: with every field that has to stay, every unknown arm, and every fault that a change makes.
+        """
+        self._check(config)
+        budgets = [f"arms.{arm}.trials={self.trials}" for arm in self.arms or config.arms if self.trials is not None]
+        changed = parse(StudyConfig, with_settings(plain(config), [*self.sets, *budgets]))
+        fixed = [path for path in differences(plain(config), plain(changed)) if not _may_change(path, config, changed)]
+        found = [refusal(path, config, changed) for path in fixed]
+        if not found and changed.execution != config.execution:
+            found = list(dict.fromkeys(faults(changed)))
+        if found:
+            raise ConfigError(found)
+        return changed
+
+    def _check(self, config: StudyConfig) -> None:
+        if self.arms and self.trials is None and not self.retry_failed:
+            raise ConfigError(["--arm must say whose --trials or --retry-failed is meant, but got neither; add one"])
+        known = (*config.arms, TEACHER)
+        wrong = [
+            f"--arm must be an arm of the study, but got {arm!r}; {nearest(arm, known)}"
+            for arm in self.arms
+            if arm not in config.arms and (arm != TEACHER or self.trials is not None)
+        ]
+        wrong += [
+            f"--trials must be at least the budget that an arm has, but got {self.trials} and {name} has {arm.trials}; "
+            "name the arms to raise: --arm ARM"
+            for name, arm in config.arms.items()
+            if self.trials is not None and name in (self.arms or config.arms) and self.trials < arm.trials
+        ]
+        if wrong:
+            raise ConfigError(wrong)
+
+
+def _may_change(path: str, one: StudyConfig, other: StudyConfig) -> bool:
+    if path == "execution.gpus_per_worker":
+        return on_gpus(one) == on_gpus(other)
+    if path == CHECKPOINTS:
+        return False
+    first, *below = path.split(".")
+    return first == "execution" or (first == "arms" and below[1:] == ["trials"])

@@ -1,0 +1,232 @@
+"""Faults of a study's configuration that its types cannot see: data, teacher, networks, and what the spaces search.
+
+Everything is built on the meta device and nothing is started. Each fault is one line: its path in the file, the law,
+the value, the remedy.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from search_spaces.space import Space, SpaceError
+from study.configuration.config import TEACHER, ExecutionConfig, StudyConfig
+from trainers import models
+from trainers.addresses import is_url
+from trainers.checkpoints.store import refuse_url
+from trainers.config import ConfigError, TeacherFile, TrainConfig, TrialConfig
+from trainers.data.splits import judging_images, training_images
+from trainers.distillation.distiller import Distiller
+from trainers.registry import module_of, nearest
+from trainers.teachers.teacher import read_card
+
+
+def faults(config: StudyConfig) -> Iterable[str]:
+    """Faults of a configuration that its types cannot see, one line each."""
+    yield from _check_data(config)
+    yield from _check_execution(config.execution)
+    yield from _check_checkpoints(config)
+    wrong = list(_check_weightings(config))
+    if wrong:
+        yield from wrong  # which arms need a teacher is not known then
+        return
+    channels = None
+    try:
+        channels = _teacher_channels(config)
+    except ValueError as error:
+        yield f"teacher: {error}"
+    yield from _check_teacher(config)
+    of_arms = [fault for name in config.arms for fault in _check_arm(config, name, channels)]
+    yield from of_arms or _check_workers(config)
+
+
+def _check_weightings(config: StudyConfig) -> Iterable[str]:
+    for name in config.arms:
+        try:
+            config.needs_teacher(name)
+        except ValueError as error:
+            yield f"arms.{name}.task: {error}"
+
+
+def _check_data(config: StudyConfig) -> Iterable[str]:
+    # a teacher is always held against the validation split
+    for split in ("train", "val"):
+        try:
+            module_of(config.data).Dataset(config.data, split)
+        except ValueError as error:
+            yield f"data: {error}"
+            return
+    try:
+        training_images(config.data, holdout=config.holdout)
+        judging_images(config.data, config.evaluate_on, holdout=config.holdout)
+    except ValueError as error:
+        yield f"evaluate_on: {error}"
+
+
+def _check_execution(execution: ExecutionConfig) -> Iterable[str]:
+    gpus = execution.gpus_per_worker
+    if gpus > 1 and gpus != int(gpus):
+        yield (
+            f"execution.gpus_per_worker: above 1 it must be a whole number, but got {gpus:g}; give {int(gpus)} or "
+            f"{int(gpus) + 1}"
+        )
+    if execution.accelerator_type is not None and not gpus:
+        yield (
+            f"execution.accelerator_type: {execution.accelerator_type} is a GPU, but got gpus_per_worker=0; set "
+            "execution.gpus_per_worker, or leave accelerator_type out"
+        )
+
+
+def _check_workers(config: StudyConfig) -> Iterable[str]:
+    """What trials of several workers need that others do not."""
+    workers, execution = config.workers, config.execution
+    if workers == 1:
+        return
+    if execution.engine == "inline":
+        yield f"execution.engine: inline trials have one worker, but got train.workers={workers}; set engine: train"
+    if 0 < execution.gpus_per_worker < 1:
+        yield (
+            "execution.gpus_per_worker: a share of a GPU is for trials of one worker, because NCCL refuses two ranks "
+            f"on one GPU, but got {execution.gpus_per_worker:g} and train.workers={workers}; give each worker 1 GPU, "
+            "or set train.workers to 1"
+        )
+
+
+def _check_checkpoints(config: StudyConfig) -> Iterable[str]:
+    place = config.execution.checkpoints
+    if place is not None and is_url(place):
+        try:
+            refuse_url(place)
+        except ValueError as error:
+            yield f"execution.checkpoints: {error}"
+
+
+def _check_teacher(config: StudyConfig) -> Iterable[str]:
+    teacher = config.teacher
+    if not config.any_needs_teacher:
+        return
+    if teacher.file is None and teacher.model is None:
+        yield "teacher: an arm distils, so a teacher.file or a teacher.model with teacher.train is required"
+    elif teacher.file is None and teacher.train is None:
+        yield "teacher.train: is required with teacher.model"
+    elif teacher.file is None:
+        trial = config.teacher_trial()
+        yield from _check_batch(config, "teacher", trial.train)
+        yield from _check_networks("teacher", trial, None)
+
+
+def _teacher_channels(config: StudyConfig) -> Mapping[str, int] | None:
+    """Channels of the teacher's taps, from its configuration or its file's card.
+
+    Raises:
+        ValueError: where the file is none, or of other classes.
+    """
+    model = config.teacher.model
+    if not config.any_needs_teacher:
+        return None
+    if config.teacher.file is not None:
+        card = read_card(Path(config.teacher.file))
+        if len(card.class_names) != len(config.class_names):
+            raise ValueError(
+                f"teacher and dataset must have the same classes, but the file has {len(card.class_names)} and "
+                f"{config.data.name} has {len(config.class_names)}"
+            )
+        model = card.model
+    if model is None:
+        return None
+    with torch.device("meta"):
+        return models.build(model, num_classes=len(config.class_names)).channels
+
+
+def _check_arm(config: StudyConfig, name: str, channels: Mapping[str, int] | None) -> Iterable[str]:
+    where = f"arms.{name}"
+    if name == TEACHER:
+        yield f"{where}: this name is the teacher's own; call the arm something else"
+        return
+    try:
+        space = config.space(name)
+    except SpaceError as error:
+        yield from (f"{where}.space: {fault}" for fault in error.faults)
+        return
+    stand_in = TeacherFile(path="teacher")
+    try:
+        trial = config.trial(name, space.defaults(), stand_in)
+    except ConfigError as error:
+        yield from (f"{where}: {fault}" for fault in error.faults)
+        return
+    yield from _check_batch(config, where, trial.train)
+    taught = config.needs_teacher(name)
+    if channels is not None or not taught:  # else the teacher's own fault says what is wrong
+        yield from _check_networks(where, trial, channels if taught else None)
+    yield from _check_paths(config, name, space)
+    yield from _check_replicates(config, name)
+    for position, values in enumerate(config.arms[name].enqueue if config.arms[name].space else ()):
+        try:
+            space.check(values)
+        except SpaceError as error:
+            yield from (f"{where}.enqueue.{position}: {fault}" for fault in error.faults)
+
+
+def _check_replicates(config: StudyConfig, name: str) -> Iterable[str]:
+    """An arm without a space has one setting, and its replicates are told apart by their seeds."""
+    arm = config.arms[name]
+    if not arm.replicated:
+        return
+    if arm.enqueue:
+        yield f"arms.{name}.enqueue: is for arms that search, but this one has no space; add one, or use fixed"
+    for path in ("data_seed", "init_seed"):
+        if path in arm.fixed:
+            yield f"arms.{name}.fixed: {path} is what tells replicates apart; leave it out, or change the study's seed"
+
+
+def _check_paths(config: StudyConfig, name: str, space: Space) -> Iterable[str]:
+    """Every searched or fixed path is a leaf of the trial, and the ends of its range are allowed there."""
+    arm = config.arms[name]
+    searched = () if arm.replicated else tuple(space.parameters)
+    leaves = sorted(_leaves(config.unsearched(name)))
+    for path in (*searched, *arm.fixed):
+        if path not in leaves:
+            yield f"arms.{name}.space: {path} is nothing that this arm's trials have; {nearest(path, leaves)}"
+    for path in searched:
+        for value in space.values(path) if path in leaves else ():
+            try:
+                config.trial(name, {path: value}, TeacherFile(path="teacher"))
+            except ConfigError as error:
+                yield from (f"arms.{name}.space: {fault}" for fault in error.faults)
+
+
+def _leaves(values: Mapping[str, Any], above: str = "") -> Iterable[str]:
+    for key, value in values.items():
+        path = f"{above}{key}"
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{path}/")
+        else:
+            yield path
+
+
+def _check_networks(where: str, trial: TrialConfig, teacher_channels: Mapping[str, int] | None) -> Iterable[str]:
+    """Build everything on the meta device: networks, adapters, taps."""
+    if trial.augment.scale[0] > trial.augment.scale[1]:
+        yield f"augment.scale: the lowest factor must come first, but got {list(trial.augment.scale)}"
+    try:
+        with torch.device("meta"):
+            classes = len(module_of(trial.data).Dataset.class_names)
+            Distiller(trial, num_classes=classes, teacher_channels=teacher_channels)
+    except ValueError as error:
+        yield f"{where}: {error}"
+
+
+def _check_batch(config: StudyConfig, where: str, train: TrainConfig) -> Iterable[str]:
+    """Every worker has the same share of a batch, and enough of it to normalise by."""
+    share, rest = divmod(train.batch, train.workers)
+    given = f"batch={train.batch} and workers={train.workers}"
+    if rest:
+        yield f"{where}: train.batch must be a multiple of train.workers, but got {given}; change one of them"
+    # on GPUs batch normalisation is synchronised over the workers
+    normalised = train.batch if config.execution.gpus_per_worker else share
+    if normalised < 2 and not train.freeze_batch_norm:
+        yield (
+            f"{where}: batch normalisation needs two images per worker, but got {given}; raise train.batch or set "
+            "train.freeze_batch_norm"
+        )

@@ -1,0 +1,334 @@
+"""StudyConfig: what a study compares, with what budget, on which machines.
+
+A study has arms. An arm is one way to train (the plain baseline, KD alone, RDD with KD, ...) with its own search space
+and its own share of trials. Data, augmentation, student and schedule are the study's, the same for every arm; so is the
+teacher. Files are read in `study.configuration.loading`; what the types here cannot see is checked in
+`study.configuration.checks`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, MinLen
+from pydantic import StringConstraints
+
+from search_spaces.space import Int, Space, read_entries
+from trainers.addresses import joined
+from trainers.config import (
+    AugmentConfig,
+    EvaluationSplit,
+    TeacherFile,
+    TrainConfig,
+    TrialConfig,
+    parse,
+    plain,
+    replaced,
+)
+from trainers.registry import OneOf, SomeOf, implementations, module_of
+
+TEACHER = "teacher"
+"""Name of the arm whose one trial trains the teacher; no arm of a file may have it."""
+
+Placement = Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"]
+REPLICATE = "replicate"
+"""The one parameter of a replicated arm: r of the replicate whose seeds are the study's plus r."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmConfig:
+    """One way to train, and what is searched in it.
+
+    An arm without a space is replicated: it trains one setting with the seeds `seed`, `seed + 1`, ... of the study, one
+    trial each and none stopped early, so that trials of equal seeds in different arms are paired.
+
+    Attributes:
+        trials: trials that end COMPLETE or PRUNED; failed ones are replaced, replicates by their like.
+        space: names or files of search spaces; their union is searched.
+        task: weighting of the task loss.
+        methods: distillation methods by name.
+        fixed: values by path that this arm does not search but sets, e.g. `train/optimizer/lr: 0.1`.
+        enqueue: settings to try right after the spaces' defaults, each a mapping from path to value.
+    """
+
+    trials: Annotated[int, Ge(1)]
+    space: tuple[str, ...] = ()
+    task: Annotated[Any, OneOf("trainers.difficulty", "weighting")] = field(
+        default_factory=lambda: implementations("trainers.difficulty")["uniform"].Config()
+    )
+    methods: Annotated[Mapping[str, Any], SomeOf("trainers.methods")] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    enqueue: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def replicated(self) -> bool:
+        """Whether the arm searches nothing and only repeats its setting with other seeds."""
+        return not self.space
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherConfig:
+    """The teacher of a study: a file that exists, or a network and how to train it.
+
+    Attributes:
+        file: a teacher's file; it wins over `model`.
+        sha256: of that file, where it must be this one.
+        model: network to train as a teacher when no `file` is named.
+        train: how; required with `model`.
+        folder: where trained teachers are kept, by the content of what trained them, for other studies to reuse.
+    """
+
+    file: str | None = field(default=None, metadata={"location": True})
+    sha256: str | None = None
+    model: Annotated[Any, OneOf("trainers.models", "architecture")] | None = None
+    train: TrainConfig | None = None
+    folder: str = field(default="runs/teachers", metadata={"location": True})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruningConfig:
+    """Early stopping by successive halving over iterations.
+
+    Attributes:
+        reduction_factor: one in so many trials goes on from each rung; 0 switches early stopping off.
+        grace_iterations: the first rung; raised to the longest TFE stage below 1 plus one evaluation.
+    """
+
+    reduction_factor: Literal[0, 2, 3, 4, 5] = 3
+    grace_iterations: Annotated[int, Ge(0)] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionConfig:
+    """Where and how trials run; nothing here changes a number.
+
+    Attributes:
+        engine: "train" runs each trial as a Ray Train worker group; "inline" runs one-worker trials in the process of
+            the trial itself, which starts at once.
+        concurrent: trials at a time at most; they are never more than the cluster has room for at the moment.
+        cpus_per_worker: CPUs each worker reserves.
+        gpus_per_worker: GPUs each worker reserves; a share of one for trials of one worker, else a whole number.
+        accelerator_type: only nodes with this GPU take workers, by Ray's name of it: A100, H100, T4, ...
+        placement: of a trial's workers on nodes: PACK and SPREAD where possible, STRICT_PACK on one node,
+            STRICT_SPREAD each on its own.
+        loader_workers: processes per worker that read and augment images.
+        max_attempts: how often a trial may be started after machines were lost.
+        max_failed: failed trials of one arm after which the study gives that arm up.
+        start_timeout_s: seconds after which a trial whose workers find no place asks for one anew.
+        checkpoints: a folder that all nodes see under one path, or a URL that pyarrow.fs knows, such as
+            s3://bucket/prefix, below which the study's trials keep their checkpoints; None for the study's own folder.
+            Credentials come from the environment.
+    """
+
+    engine: Literal["train", "inline"] = "train"
+    concurrent: Annotated[int, Ge(1)] | None = None
+    cpus_per_worker: Annotated[float, Gt(0)] = 1
+    gpus_per_worker: Annotated[float, Ge(0)] = 0
+    accelerator_type: str | None = None
+    placement: Placement = "PACK"
+    loader_workers: Annotated[int, Ge(0)] = 0
+    max_attempts: Annotated[int, Ge(1)] = 3
+    max_failed: Annotated[int, Ge(1)] = 5
+    start_timeout_s: Annotated[float, Gt(0)] = 60
+    checkpoints: str | None = field(default=None, metadata={"location": True})
+
+    @property
+    def worker_resources(self) -> dict[str, float]:
+        """What one worker reserves, as Ray names it."""
+        return {"CPU": self.cpus_per_worker, **({"GPU": self.gpus_per_worker} if self.gpus_per_worker else {})}
+
+    @property
+    def node_resources(self) -> dict[str, float]:
+        """What a node must have for a worker: its share, and something of the accelerator that is asked for."""
+        if self.accelerator_type is None:
+            return self.worker_resources
+        return {**self.worker_resources, f"accelerator_type:{self.accelerator_type}": 0.001}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replicated:
+    """What an arm trains again.
+
+    Attributes:
+        study: whose setting it is, by name and by its folder then.
+        arm: of that study.
+        trial: the first trial there that had the setting.
+        config_hash: of that trial.
+        miou_percent: what the setting scored there, by that study's objective; the mean over its trials.
+    """
+
+    study: str
+    folder: str = field(metadata={"location": True})
+    arm: str
+    trial: Annotated[int, Ge(0)]
+    config_hash: str
+    miou_percent: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """One study.
+
+    Attributes:
+        name: also names the study's folder and its Optuna studies.
+        evaluate_on: the images that the search is judged by: the validation split, the test split, or the holdout. What
+            a search has found by the holdout can be judged by the validation split, which it has not seen.
+        holdout: share of the training images that no trial, and no teacher, is trained on.
+        seed: of samplers and, through `data_seed` and `init_seed`, of every trial.
+        storage: "journal" for a file in the study's folder, or an RDB URL that Optuna knows.
+        objective: what Optuna maximises: the mIoU of the last evaluation, or of the best one (optimistic).
+        startup_trials: trials of an arm before TPE takes over from random sampling.
+        spaces: what the files that the arms name said when the study began; filled in by `with_spaces`.
+        replicates: which trials of another study its arms repeat; filled in by `study.commands.searches.replicate`.
+    """
+
+    name: Name
+    data: Annotated[Any, OneOf("trainers.data", "name")]
+    augment: AugmentConfig
+    student: Annotated[Any, OneOf("trainers.models", "architecture")]
+    train: TrainConfig
+    arms: Annotated[Mapping[Name, ArmConfig], MinLen(1)]
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    evaluate_on: EvaluationSplit = "val"
+    holdout: Annotated[float, Ge(0), Le(0.5)] = 0.0
+    seed: Annotated[int, Ge(0)] = 0
+    storage: str = "journal"
+    objective: Literal["last", "best"] = "last"
+    startup_trials: Annotated[int, Ge(1)] = 5
+    pruning: PruningConfig = field(default_factory=PruningConfig)
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
+    spaces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    replicates: Mapping[Name, Replicated] = field(default_factory=dict)
+
+    def with_spaces(self) -> "StudyConfig":
+        """The study with the content of every space it searches, so that a change of the files does not reach it.
+
+        Raises:
+            SpaceError: a file is none.
+        """
+        names = sorted({name for arm in self.arms.values() for name in arm.space})
+        return replace(self, spaces={name: self.spaces.get(name) or read_entries(name) for name in names})
+
+    def trial(self, arm: str, values: Mapping[str, Any], teacher: TeacherFile | None) -> TrialConfig:
+        """The trial of an arm with these searched values by path, or of a replicate.
+
+        Raises:
+            ConfigError: where a value does not fit.
+        """
+        trial = {**self.unsearched(arm), "teacher": plain(teacher) if self.needs_teacher(arm) else None}
+        if self.arms[arm].replicated:
+            seed = self.seed + values.get(REPLICATE, 0)
+            trial, values = {**trial, "data_seed": seed, "init_seed": seed}, {}
+        for path, value in {**self.arms[arm].fixed, **values}.items():
+            trial = replaced(trial, path, value)
+        return parse(TrialConfig, trial)
+
+    def unsearched(self, arm: str) -> dict[str, Any]:
+        """The trial of an arm as plain values, before any is fixed or searched, and without its teacher."""
+        chosen = self.arms[arm]
+        return {
+            **self._shared(),
+            "student": plain(self.student),
+            "train": plain(self.train),
+            "task": plain(chosen.task),
+            "methods": plain(chosen.methods),
+        }
+
+    def teacher_trial(self) -> TrialConfig:
+        """The trial that trains the teacher: its network and schedule, no distillation."""
+        assert self.teacher.model is not None and self.teacher.train is not None
+        trained = {
+            **self._shared(),
+            "student": plain(self.teacher.model),
+            "train": plain(self.teacher.train),
+            "task": {"weighting": "uniform"},
+        }
+        return parse(TrialConfig, trained)
+
+    def _shared(self) -> dict[str, Any]:
+        return {
+            "data": plain(self.data),
+            "augment": plain(self.augment),
+            "data_seed": self.seed,
+            "init_seed": self.seed,
+            "evaluate_on": self.evaluate_on,
+            "holdout": self.holdout,
+        }
+
+    def space(self, arm: str) -> Space:
+        """What an arm searches; of a replicated one, which replicate a trial is."""
+        chosen = self.arms[arm]
+        if chosen.replicated:
+            return Space({REPLICATE: Int(low=0, high=max(1, chosen.trials - 1), default=0)})
+        return Space.load(*chosen.space, kept=self.spaces)
+
+    def needs_teacher(self, arm: str) -> bool:
+        chosen = self.arms[arm]
+        weighting = module_of(chosen.task).Weighting(
+            chosen.task, num_classes=len(self.class_names), iterations=self.train.iterations
+        )
+        return bool(chosen.methods) or bool(weighting.needs_teacher)
+
+    def max_failed(self, arm: str) -> int:
+        """Failed trials after which no more of an arm are started: the teacher has one try."""
+        return 1 if arm == TEACHER else self.execution.max_failed
+
+    @property
+    def objective_metric(self) -> str:
+        """The metric of a report that Optuna maximises."""
+        return {"last": "val/miou_percent", "best": "best/miou_percent"}[self.objective]
+
+    @property
+    def objective_column(self) -> str:
+        """The column of the trials table that holds it."""
+        return f"{self.objective}_miou_percent"
+
+    @property
+    def checkpoints(self) -> str | None:
+        """The folder or URL of all its trials' checkpoints; None where they lie in the study's folder."""
+        place = self.execution.checkpoints
+        return joined(place, self.name) if place else None
+
+    @property
+    def any_needs_teacher(self) -> bool:
+        return any(self.needs_teacher(arm) for arm in self.arms)
+
+    def grace(self, arm: str) -> int:
+        """Iterations before which no trial of an arm is stopped: its longest TFE stage below 1 plus one evaluation."""
+        fractions = _tfe_fractions(self, arm)
+        longest = max((f for f in fractions if f < 1), default=0.0)
+        tfe = round(longest * self.train.iterations)
+        return max(self.pruning.grace_iterations, tfe + self.train.evaluate_every)
+
+    def workers_of(self, arm: str) -> int:
+        """Workers of an arm's trials."""
+        if arm == TEACHER and self.teacher.train is not None:
+            return self.teacher.train.workers
+        return int(self.arms[arm].fixed.get("train/workers", self.train.workers))
+
+    @property
+    def workers(self) -> int:
+        """Workers of the largest trial."""
+        taught = self.any_needs_teacher and self.teacher.file is None and self.teacher.train is not None
+        return max(self.workers_of(arm) for arm in (*self.arms, *([TEACHER] if taught else [])))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        names: tuple[str, ...] = module_of(self.data).Dataset.class_names
+        return names
+
+
+def _tfe_fractions(config: StudyConfig, arm: str) -> tuple[float, ...]:
+    path = "task/tfe_fraction"
+    chosen = config.arms[arm]
+    space = config.space(arm)
+    if path in space.parameters:
+        return tuple(float(value) for value in space.values(path))
+    return (chosen.fixed.get(path, getattr(chosen.task, "tfe_fraction", 0.0)),)
+
+
+def prunable(trial: TrialConfig) -> bool:
+    """Whether a trial may be stopped early: one that stays in the TFE stage to its end may not."""
+    return float(getattr(trial.task, "tfe_fraction", 0.0)) < 1

@@ -1,0 +1,1 @@
+"""All that knows Ray: the driver of a study, its trials, and what it records of them."""

@@ -1,0 +1,165 @@
+"""One trial as a Ray Train run: all that reaches into Ray Train."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from study.configuration.config import ExecutionConfig
+from study.execution.recording.failures import reason
+from study.execution.report_keys import ERROR, PEAK
+from trainers.checkpoints.base import KEEP
+from trainers.checkpoints.manifest import METRICS
+from trainers.checkpoints.places import checkpoints_at
+from trainers.checkpoints.reading import read_metrics
+from trainers.config import TrialConfig, parse, plain
+from trainers.resources.peak_memory import read_noted_peak
+from trainers.worker import CHECKPOINT, train_rank
+
+PLACEMENT_GROUPS = "placement_groups.txt"
+
+
+def report_again(place: str) -> None:
+    """Tell what the newest checkpoints say: one that died may not have told it, and who heard it drops it.
+
+    A trial is at most two reports ahead of its driver, one on its way and one that waits, and as many are kept.
+    """
+    from ray import tune
+
+    # whether weights are whole is for who goes on from them
+    for checkpoint in reversed(list(islice(checkpoints_at(place).whole((METRICS,)), KEEP))):
+        tune.report({**read_metrics(checkpoint), CHECKPOINT: checkpoint})
+
+
+def run_train(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Train a trial on Ray Train workers; the last report, or how it failed."""
+    import ray.train
+
+    release(folder)
+    arguments = train_arguments(
+        parse(ExecutionConfig, config["execution"]),
+        parse(TrialConfig, config["trial"]),
+        folder,
+        place=config["checkpoints"],
+        callbacks=[_forward_reports(config["checkpoints"])],
+    )
+    try:
+        result = _trainer_class(folder)(**arguments).fit()
+    except ray.train.WorkerGroupError as error:  # Ray Train has tried it as often as is allowed
+        starts, peak = arguments["run_config"].failure_config.max_failures + 1, read_noted_peak(folder)
+        return {ERROR: reason(str(error), starts=starts, peak_mib=peak), **({PEAK: peak} if peak else {})}
+    finally:
+        release(folder)
+    return dict(result.return_value or {})
+
+
+def train_arguments(
+    execution: ExecutionConfig, trial: TrialConfig, folder: Path, *, place: str, callbacks: Sequence[Any] = ()
+) -> dict[str, Any]:
+    """What Ray's TorchTrainer needs to run a trial whose checkpoints lie at `place`, or to go on with it."""
+    import ray.train
+
+    # earlier versions let Ray Train keep the checkpoints, and it would insist on those that it knew
+    (folder / "checkpoint_manager_snapshot.json").unlink(missing_ok=True)
+    return {
+        "train_loop_per_worker": train_rank,
+        "train_loop_config": {
+            "config": plain(trial),
+            "folder": str(folder),
+            "checkpoints": place,
+            "loader_workers": execution.loader_workers,
+        },
+        "scaling_config": ray.train.ScalingConfig(
+            num_workers=trial.train.workers,
+            use_gpu=bool(execution.gpus_per_worker),
+            resources_per_worker=execution.worker_resources,
+            accelerator_type=execution.accelerator_type,
+            placement_strategy=execution.placement,
+        ),
+        "run_config": ray.train.RunConfig(
+            name=folder.name,
+            storage_path=str(folder.parent),
+            failure_config=ray.train.FailureConfig(max_failures=execution.max_attempts - 1, controller_failure_limit=1),
+            callbacks=list(callbacks),
+        ),
+    }
+
+
+def _trainer_class(folder: Path) -> Any:
+    """Ray's TorchTrainer with its controller in this process, without the callbacks that only cost processes."""
+    from ray.train.torch import TorchTrainer
+    from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
+    from ray.train.v2._internal.callbacks.placement_group_callback import (
+        PlacementGroupCleanerCallback,
+    )
+    from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
+    from ray.train.v2._internal.execution.controller import TrainController
+    from ray.train.v2._internal.execution.failure_handling import DefaultFailurePolicy, FailureDecision
+    from ray.train.v2._internal.execution.worker_group import WorkerGroup
+
+    class NotedWorkerGroup(WorkerGroup):  # type: ignore[misc]
+        def _create_placement_group(self, *arguments: Any) -> Any:
+            handle = super()._create_placement_group(*arguments)
+            with (folder / PLACEMENT_GROUPS).open("a") as file:
+                file.write(f"{handle.placement_group.id.hex()}\n")
+            return handle
+
+    class NotedController(TrainController):  # type: ignore[misc]
+        worker_group_cls = NotedWorkerGroup
+
+    class PatientPolicy(DefaultFailurePolicy):  # type: ignore[misc]
+        def make_decision(self, training_failed_error: Any) -> Any:
+            # a node was lost, or others took the place; that a trial fits at all was seen before the first one
+            if isinstance(getattr(training_failed_error, "controller_failure", None), WorkerGroupStartupTimeoutError):
+                return FailureDecision.RETRY
+            return super().make_decision(training_failed_error)
+
+    class InProcessTrainer(TorchTrainer):  # type: ignore[misc]
+        def _create_default_callbacks(self) -> list[Any]:
+            unneeded = (DatasetsCallback, PlacementGroupCleanerCallback)
+            found = super()._create_default_callbacks()
+            return [callback for callback in found if not isinstance(callback, unneeded)]
+
+        def _initialize_and_run_controller(self, **arguments: Any) -> Any:
+            policy = PatientPolicy(self.run_config.failure_config)
+            controller = NotedController(**{**arguments, "failure_policy": policy})
+            try:
+                asyncio.run(controller.run())
+            finally:
+                # Tune ends a stopped trial by SystemExit, and keeps this process for the next one
+                group = controller._worker_group
+                if group is not None and group.has_started():
+                    group.abort()
+            return controller.get_result()
+
+    return InProcessTrainer
+
+
+def _forward_reports(place: str) -> Any:
+    """Hands rank 0's reports to Tune. Tune ends a stopped trial inside `tune.report`, by SystemExit."""
+    from ray import tune
+    from ray.train import UserCallback
+
+    class ForwardReports(UserCallback):  # type: ignore[misc]
+        def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
+            tune.report(metrics[0])
+
+        def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+            # a worker may have died between its checkpoint and its report
+            report_again(place)
+
+    return ForwardReports()
+
+
+def release(folder: Path) -> None:
+    """Give back what a trial's worker groups hold, and with it end their workers; may be called at any time."""
+    from ray._raylet import PlacementGroupID
+    from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+    noted = folder / PLACEMENT_GROUPS
+    with contextlib.suppress(FileNotFoundError):
+        for line in noted.read_text().split():
+            remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(line))))
+        noted.unlink()

@@ -1,0 +1,118 @@
+"""The open tables of a study, and what a driver that was killed left out of them."""
+
+import json
+import warnings
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.trial import FrozenTrial
+
+from study import tables
+from study.configuration.config import StudyConfig
+from study.execution.recording.rows import confusion_rows, trial_row, with_times
+from study.folder import trial_checkpoints
+from study.ledger.journal import RUN
+from study.ledger.ledger import ArmLedger
+from study.tables import TableWarning, TableWriter
+from trainers.checkpoints.base import DamagedError
+from trainers.checkpoints.places import checkpoints_at
+from trainers.checkpoints.store import UnreachableError
+
+
+class StudyTables:
+    """The open tables of a study."""
+
+    def __init__(self, config: StudyConfig, folder: Path, arms: Mapping[str, ArmLedger]) -> None:
+        self._config, self._folder, place = config, folder, folder / "tables"
+        self.trials = TableWriter(place, tables.trials_schema(parameter_types(arms)))
+        self.reports = TableWriter(place, tables.REPORTS)
+        self.class_iou = TableWriter(place, tables.CLASS_IOU)
+        self.mask_shares = TableWriter(place, tables.MASK_SHARES)
+        self.image_confusion = TableWriter(place, tables.IMAGE_CONFUSION)
+        self.environment = TableWriter(place, tables.ENVIRONMENT)
+
+    def complete(self, arms: Mapping[str, ArmLedger]) -> None:
+        """Write what of trials that ended in the ledger is not yet here."""
+        for name, arm in arms.items():
+            for trial in arm.ended():
+                row = _row_of(trial)
+                if row is None and not self.trials.contains((name, trial.number)):
+                    what = f"{name} {trial.number}: has no row, because the journal lost what it ran"
+                    warnings.warn(what, TableWarning, stacklevel=2)
+                elif row is not None:
+                    self.trials.append([with_times(row)])
+                    self._complete_counts(row)
+
+    def _complete_counts(self, row: Mapping[str, Any]) -> None:
+        """Write what each image counted, where the trial's last checkpoint is still there."""
+        if self.image_confusion.contains((row["arm"], row["trial"], "last", row["iterations"])):
+            return
+        kept = checkpoints_at(trial_checkpoints(self._config, self._folder, row["arm"], row["trial"]))
+        wrong = None
+        try:
+            if (last := kept.of(row["iterations"])) in kept.all():
+                wrong = self.keep_counts(row, last)
+        except UnreachableError as fault:
+            wrong = str(fault)
+        if wrong:
+            warnings.warn(f"{row['arm']} {row['trial']}: {wrong}", TableWarning, stacklevel=3)
+
+    def keep_counts(self, key: Mapping[str, Any], checkpoint: str) -> str | None:
+        """Write what each image counted in a trial's last and best evaluation; says what kept it from that.
+
+        Args:
+            key: names the trial: "arm", "trial" and "iterations".
+            checkpoint: the trial's last, a folder or a URL.
+        """
+        try:
+            rows = confusion_rows(key, checkpoint, self._config.class_names)
+        except (DamagedError, UnreachableError) as wrong:
+            return f"{wrong}; the table image_confusion does not have this trial"
+        self.image_confusion.append(rows)
+        return None
+
+    def close(self) -> None:
+        """Seal and compact all tables."""
+        for table in vars(self).values():
+            if isinstance(table, TableWriter):
+                table.close()
+
+
+def _row_of(trial: FrozenTrial) -> dict[str, Any] | None:
+    """A trial's row as its recorder left it in the ledger, or what can be said of a trial that never came to an end.
+
+    None where the ledger does not have what the trial ran.
+    """
+    row: dict[str, Any] = json.loads(trial.user_attrs.get("row", "{}"))
+    if row.get("state") == trial.state.name:
+        return row
+    if RUN not in trial.user_attrs:
+        return None
+    run = json.loads(trial.user_attrs[RUN])
+    result = {"iteration": trial.last_step or 0}
+    started = (trial.datetime_start or datetime.now()).astimezone(UTC)
+    return trial_row(run, trial.state.name, result, trial.user_attrs.get("error"), started)
+
+
+def parameter_types(arms: Mapping[str, ArmLedger]) -> dict[str, pa.DataType]:
+    """The Arrow type of every parameter that any arm searches, by path."""
+    return {
+        path: _arrow_type(distribution) for arm in arms.values() for path, distribution in arm.distributions.items()
+    }
+
+
+def _arrow_type(distribution: BaseDistribution) -> pa.DataType:
+    if isinstance(distribution, IntDistribution):
+        return pa.int64()
+    if isinstance(distribution, CategoricalDistribution):
+        kinds = {type(choice) for choice in distribution.choices}
+        if kinds == {bool}:
+            return pa.bool_()
+        if kinds == {int}:
+            return pa.int64()
+        return pa.float64() if kinds <= {int, float} else pa.string()
+    return pa.float64()

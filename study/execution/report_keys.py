@@ -1,0 +1,7 @@
+"""Keys of the reports by which a trial's process tells the driver how it goes."""
+
+FINAL = "final"
+"""Key of the report that ends a trial which used its whole budget."""
+ERROR = "error"
+"""Key of the report that ends a trial which a retry would not help."""
+PEAK = "memory/peak_mib"

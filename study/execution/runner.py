@@ -1,0 +1,186 @@
+"""run and resume: open the ledger, join a cluster, build a new Tuner on it, fit, close the tables.
+
+Every start does the same. Nothing of Tune's own state is read back: what was done stands in the ledger, what was
+trained stands in the trials' checkpoints, and a start that finds both simply goes on.
+"""
+
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+from study import tables
+from study.configuration.changes import Changes
+from study.configuration.config import TEACHER, StudyConfig
+from study.execution import session
+from study.execution.capacity import PLENTY, Room
+from study.execution.recording.environment import environment
+from study.execution.stopping import Drain, HaltedError
+from study.execution.teacher import StudyTeacher
+from study.execution.view import View
+from study.folder import read_config, rewrite_config
+from study.ledger.journal import repair_journal
+from study.ledger.ledger import ArmLedger, failed, open_arms, states, status, study_names
+from study.ledger.lock import locked
+from trainers.checkpoints.places import checkpoints_at
+
+TUNE = "tune"
+"""What Tune keeps of itself, which is never read back."""
+AS_IT_STANDS = Changes()
+
+
+def given_up_arms(folder: Path) -> list[str]:
+    """The arms of which so many trials failed that no more are started."""
+    config = read_config(folder)
+    return [arm for arm, trials in states(config, folder).items() if len(failed(trials)) >= config.max_failed(arm)]
+
+
+def has_ended_trials(folder: Path) -> bool:
+    """Whether the tables of a study hold a trial."""
+    try:
+        return bool(tables.read(folder / "tables", "trials").num_rows)
+    except FileNotFoundError:  # none was written yet, or none can be read
+        return False
+
+
+def resume(
+    folder: Path, address: str = "local", *, only_teacher: bool = False, changes: Changes = AS_IT_STANDS
+) -> bool:
+    """Start, or go on with, the study in `folder` until every arm's budget is used.
+
+    Args:
+        folder: the study's.
+        address: of the Ray cluster: "local", "auto" or host:port.
+        only_teacher: train the teacher and nothing else.
+        changes: of the study, made first.
+
+    Returns:
+        Whether it came to its end; False where it was interrupted or an arm was given up.
+
+    Raises:
+        ValueError: no study there, another driver at work, a cluster that is too small, a teacher that does not fit, a
+            change after which trials would not compare.
+        HaltedError: the disk takes no more.
+    """
+    session.refuse_client(address)
+    folder = folder.absolute()
+    read_config(folder)
+    drain = Drain()
+    with locked(folder), drain.listening():
+        view = View({})
+        config = _changed(changes, folder)
+        for line in repair_journal(folder, list(study_names(config).values())):
+            view.say(f"warning: {line}")
+        if changes.retry_failed:
+            _retry_failed(config, folder, changes.arms, view)
+        if _settled(config, folder):
+            return True
+        # Ray takes the signals for itself as it starts
+        with session.connected(config.execution, address), drain.listening():
+            return _drive(config, folder, drain, only_teacher)
+
+
+def _changed(changes: Changes, folder: Path) -> StudyConfig:
+    config = read_config(folder)
+    changed = changes.apply(config)
+    if changed != config:
+        rewrite_config(changed, folder)
+    return changed
+
+
+def _retry_failed(config: StudyConfig, folder: Path, names: tuple[str, ...], view: View) -> None:
+    arms = open_arms(config, folder, with_teacher=TEACHER in status(config, folder))
+    again = {name: arm.retry_failed() for name, arm in arms.items() if name in (names or arms)}
+    told = ", ".join(f"{count} of {name}" for name, count in again.items() if count)
+    view.say(f"failed trials to run again: {told or 'none'}")
+
+
+def _settled(config: StudyConfig, folder: Path) -> bool:
+    """Whether the ledger has nothing left to do; then the tables are made to say the same, without any cluster."""
+    counts = status(config, folder)
+    if any(arm["COMPLETE"] + arm["PRUNED"] < arm["budget"] for arm in counts.values()):
+        return False
+    from study.execution.recording.study_tables import StudyTables
+
+    arms = open_arms(config, folder, with_teacher=TEACHER in counts)
+    if not all(arm.finished for arm in arms.values()):
+        return False
+    written = StudyTables(config, folder, arms)
+    written.complete(arms)
+    written.close()
+    shutil.rmtree(folder / TUNE, ignore_errors=True)
+    return True
+
+
+def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) -> bool:
+    # imported here because they import Ray, which must read its settings first
+    from ray import tune
+
+    from study.execution.recording.recorder import Recorder
+    from study.execution.recording.study_tables import StudyTables
+    from study.execution.scheduler import LedgerScheduler
+    from study.execution.searcher import LedgerSearcher
+    from study.execution.trial import run_trial
+
+    arms: dict[str, ArmLedger] = {}
+    view = View(arms)
+    room = Room(config.execution, tell=view.room)
+    room.check(config.workers)
+    teacher = StudyTeacher(config, folder, view.say)
+    if only_teacher and not teacher.must_train:
+        return True
+    opened = open_arms(config, folder, with_teacher=teacher.must_train)
+    arms.update({name: arm for name, arm in opened.items() if name == TEACHER or not only_teacher})
+    if teacher.must_train and arms[TEACHER].finished:
+        # the last driver died between the end of the training and the writing of the file
+        teacher.trained(_teacher_checkpoint(config, folder, arms[TEACHER]))
+    written = StudyTables(config, folder, arms)
+    written.complete(arms)
+    written.environment.append([environment()])
+    recorder = Recorder(config, arms, written, view, on_teacher=teacher.trained, drain=drain)
+    tuner = tune.Tuner(
+        tune.with_resources(run_trial, room.trial_resources),
+        tune_config=tune.TuneConfig(
+            search_alg=LedgerSearcher(
+                config, arms, teacher=lambda: teacher.ready(arms), room=room, folder=folder, drain=drain
+            ),
+            scheduler=LedgerScheduler(arms, config.objective_metric, drain),
+            num_samples=-1,
+            # the searcher knows how many the cluster has room for
+            max_concurrent_trials=PLENTY,
+            # starting a process that has Ray and PyTorch costs more than a short trial
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: str(trial.trial_id),
+        ),
+        run_config=tune.RunConfig(
+            name=f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}",
+            storage_path=str(folder / TUNE),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=config.execution.max_attempts - 1),
+            callbacks=[recorder],
+        ),
+    )
+    try:
+        with view, drain.looping():
+            tuner.fit()
+    except Exception:
+        if drain.fault is None:  # Tune cannot keep its own state on a full disk either
+            raise
+    finally:
+        shutil.rmtree(folder / TUNE, ignore_errors=True)
+        if drain.fault is None:
+            written.complete(arms)
+            written.close()
+    if drain.fault is not None:
+        raise HaltedError(f"{drain.fault}; nothing is lost: free some space, then go on with: kdstudy resume {folder}")
+    for arm in arms.values():
+        arm.leave()
+    return all(arm.finished for arm in arms.values())
+
+
+def _teacher_checkpoint(config: StudyConfig, folder: Path, arm: ArmLedger) -> str:
+    """The address of the teacher's last one."""
+    from study.folder import trial_checkpoints
+
+    kept = checkpoints_at(trial_checkpoints(config, folder, TEACHER, arm.complete()[-1].number))
+    return kept.of(config.teacher_trial().train.iterations)

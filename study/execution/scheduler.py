@@ -1,0 +1,49 @@
+"""Early stopping behind Tune's scheduler: the ledger decides, so rungs survive a restart."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from study.execution.report_keys import ERROR, FINAL
+from study.execution.stopping import Drain
+from study.ledger.ledger import ArmLedger
+
+
+class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Reports every evaluation to the ledger and stops what its pruner drops.
+
+    Args:
+        arms: the ledger of every arm.
+        metric: of a report; what the rungs compare.
+        drain: whether the driver is being stopped; then trials are, at their next evaluation.
+    """
+
+    def __init__(self, arms: Mapping[str, ArmLedger], metric: str, drain: Drain) -> None:
+        super().__init__()
+        self._arms, self._metric, self._drain = arms, metric, drain
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Tune asks this before it tells its callbacks."""
+        return self._drain.guard(lambda: self._decide(trial, result), str(TrialScheduler.CONTINUE))
+
+    def _decide(self, trial: Trial, result: dict[str, Any]) -> str:
+        if FINAL in result or ERROR in result or self._metric not in result:
+            return str(TrialScheduler.CONTINUE)
+        arm, number = self._arms[trial.config["arm"]], trial.config["number"]
+        arm.report(number, int(result["iteration"]), float(result[self._metric]))
+        if result["iteration"] < arm.last_step(number):  # told again, and judged before
+            return str(TrialScheduler.CONTINUE)
+        if result["iteration"] >= trial.config["budget"]:
+            return str(TrialScheduler.CONTINUE)
+        if trial.config["prunable"] and arm.should_prune(number):
+            return str(TrialScheduler.STOP)
+        if self._drain.on:
+            self._drain.left.add(trial.trial_id)
+            return str(TrialScheduler.STOP)
+        return str(TrialScheduler.CONTINUE)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its scheduler, but nothing here is ever read back."""
+        return {}

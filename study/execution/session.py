@@ -1,0 +1,163 @@
+"""Ray as a study needs it: its settings, and a cluster to join or to start."""
+
+import atexit
+import functools
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from study.configuration.config import ExecutionConfig
+from study.execution.capacity import DRIVER, PLENTY
+from study.execution.stopping import HaltedError
+from study.execution.submission import submitted
+
+SETTINGS = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_TRAIN_COLLECTIVE_TIMEOUT_S": "1800",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    # a report waits for the controller to look: every 2 s by default
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # a trial that fails before its first evaluation has no metric to report; Tune would end the study for that
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # the driver handles Ctrl-C: study/execution/stopping.py
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # a stopped trial's process is reused once its workers are gone
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "10",
+}
+"""Read by Ray in the driver, in trials and in workers; a value set outside wins."""
+
+TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+STORE_BYTES = 150_000_000
+START_TRIES = 3
+TIMED_OUT = "timed out during startup"
+"""What Ray says where a machine has so much to do that a node does not start within half a minute."""
+
+
+def refuse_client(address: str) -> None:
+    """Raise ValueError for what is no address of a cluster that this process can join."""
+    if address.startswith("ray://"):
+        raise ValueError(
+            f"--address must be auto, local or host:port, but got {address}, Ray's client protocol, which would run "
+            "the driver without its ledger; submit it to the cluster instead: "
+            "ray job submit --working-dir . -- python -m study run STUDY --out /shared/STUDY"
+        )
+    host, _, port = address.rpartition(":")
+    if address not in ("auto", "local") and not (host and port.isdigit()):
+        raise ValueError(f"--address must be auto, local or host:port, but got {address!r}; for example 10.0.0.1:6379")
+
+
+@contextmanager
+def connected(execution: ExecutionConfig, address: str) -> Iterator[None]:
+    """A Ray cluster: one of this machine's own for "local", else the one at `address`.
+
+    Raises:
+        ValueError: no such cluster.
+        HaltedError: none could be started here.
+    """
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(execution.start_timeout_s))
+    scratch = tempfile.mkdtemp(prefix="kd")
+    own_token = address == "local" and not any(name in os.environ for name in TOKENS)
+    if own_token:
+        os.environ["RAY_AUTH_TOKEN_PATH"] = _own_token()
+    import ray
+
+    try:
+        if address == "local":
+            _start(ray, scratch)
+        else:
+            _warn_of_readers()
+            _join(ray, address)
+        for name in ("ray", "ray.tune", "ray.train"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        yield
+    finally:
+        ray.shutdown()
+        shutil.rmtree(scratch, ignore_errors=True)
+        if own_token:
+            del os.environ["RAY_AUTH_TOKEN_PATH"]
+
+
+@functools.cache
+def _own_token() -> str:
+    """A token for the clusters that this process starts, in a file that only this user can read.
+
+    Whoever has it may run code on them. Ray would keep one for all clusters, in ~/.ray/auth_token, for everyone
+    to read. This one is the process's, because Ray reads it once.
+    """
+    place = Path(tempfile.mkdtemp(prefix="kd"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    token = place / "token"
+    token.touch(mode=0o600)
+    token.write_text(secrets.token_hex(32))
+    return str(token)
+
+
+def _warn_of_readers() -> None:
+    """Say so where others can read the token of a cluster."""
+    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    if "RAY_AUTH_TOKEN" not in os.environ and token.exists() and token.stat().st_mode & 0o077:
+        warnings.warn(
+            f"others can read {token}, and whoever has it may run code on the cluster; close it: chmod 600 {token}",
+            stacklevel=2,
+        )
+
+
+def _start(ray: Any, scratch: str) -> None:
+    for _ in range(START_TRIES):
+        try:
+            _start_node(ray, scratch)
+        except Exception as error:  # Ray raises nothing narrower
+            if TIMED_OUT not in str(error):
+                raise
+            ray.shutdown()
+        else:
+            return
+    raise HaltedError(
+        f"Ray did not start within half a minute, at any of {START_TRIES} tries: this machine has too much to do; give "
+        "the same command again when it has less"
+    )
+
+
+def _start_node(ray: Any, scratch: str) -> None:
+    ray.init(
+        address="local",
+        num_cpus=len(os.sched_getaffinity(0)),
+        resources={DRIVER: PLENTY},
+        include_dashboard=False,
+        object_store_memory=STORE_BYTES,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        _temp_dir=scratch,
+    )
+
+
+def _join(ray: Any, address: str) -> None:
+    settings = {name: os.environ[name] for name in (*SETTINGS, "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S")}
+    packages = [str(Path(__file__).parents[2] / name) for name in ("search_spaces", "study", "trainers")]
+    # every node runs this driver's own code, whatever is installed there; a submitted job has been sent with it
+    code = {} if submitted() else {"py_modules": packages}
+    try:
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"env_vars": settings, **code},
+        )
+    except ConnectionError as error:
+        raise ValueError(
+            f"--address must be a running Ray cluster, but {address} is none: {error}; start one with `ray start "
+            "--head`, or use --address local"
+        ) from None

@@ -1,0 +1,109 @@
+"""How a driver is stopped: SIGTERM and Ctrl-C let running trials come to their next evaluation, for a bounded time.
+
+Tune ends its loop by itself once no trial is left, and at once on SIGUSR1; its own handler of Ctrl-C, which does not
+wait for anything, is switched off in `study.execution.session`. A disk that takes no more ends the driver too, and
+nothing of that moment is written: what ran goes on from its checkpoint, as after a kill.
+"""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+DRAIN_S = 10.0
+"""Seconds that running trials get; a preempted machine is gone 30 s after SIGTERM, and Ray's end takes some of them."""
+
+
+class HaltedError(Exception):
+    """The study cannot go on now, but can be resumed; the message says why and how."""
+
+
+def write_fault(error: OSError) -> str:
+    """What went wrong with which file."""
+    return f"{error.filename or 'a file of the study'} could not be written: {error.strerror or error}"
+
+
+class Drain:
+    """Whether the driver is being stopped, and which trials were stopped for that.
+
+    Attributes:
+        left: Tune's ids of trials that were stopped at an evaluation to go on under the next driver.
+        fault: what kept a trial's checkpoint, the ledger or a table from being written.
+    """
+
+    def __init__(self) -> None:
+        self.left: set[str] = set()
+        self.fault: str | None = None
+        self._until: float | None = None
+        self._looping = False
+
+    @property
+    def on(self) -> bool:
+        return self._until is not None
+
+    @property
+    def over(self) -> bool:
+        """Whether what still runs is to be abandoned."""
+        return self._until is not None and time.monotonic() > self._until
+
+    def begin(self) -> None:
+        self._until = time.monotonic() + DRAIN_S
+
+    @staticmethod
+    def end() -> None:
+        """Have Tune end its loop after this step."""
+        signal.raise_signal(signal.SIGUSR1)
+
+    def halt(self, fault: str) -> None:
+        """End Tune's loop because of a fault; what is guarded does nothing from now on."""
+        self.fault = self.fault or fault
+        self.end()
+
+    def guard(self, act: Callable[[], Result], otherwise: Result) -> Result:
+        """What `act` gives; `otherwise` once there is a fault, which an OSError in `act` is.
+
+        Tune would take an exception for the trial's, and run that again.
+        """
+        if self.fault is not None:
+            return otherwise
+        try:
+            return act()
+        except OSError as error:
+            self.halt(write_fault(error))
+            return otherwise
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Handle signals; outside of `looping`, both of them end the driver as Ctrl-C ends any program."""
+        handled = {number: signal.signal(number, self._handle) for number in (signal.SIGTERM, signal.SIGINT)}
+        # Tune replaces this one in its loop
+        handled[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, _interrupt)
+        try:
+            yield
+        finally:
+            for number, before in handled.items():
+                signal.signal(number, before)
+
+    @contextmanager
+    def looping(self) -> Iterator[None]:
+        """Around Tune's loop."""
+        self._looping = True
+        try:
+            yield
+        finally:
+            self._looping = False
+
+    def _handle(self, number: int, frame: object) -> None:
+        if not self._looping:
+            _interrupt(number, frame)
+        if self.on:  # asked twice
+            self.end()
+        else:
+            self.begin()
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt

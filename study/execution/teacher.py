@@ -1,0 +1,121 @@
+"""The teacher of one study: named by its file, reused by the content of what trained it, or trained first."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import TrialState
+
+from study.configuration.config import StudyConfig
+from study.folder import TEACHER_NOTE
+from study.ledger.ledger import ArmLedger
+from trainers.config import TeacherFile, content_hash, plain
+from trainers.registry import module_of
+from trainers.teachers import teacher as teachers
+from trainers.teachers.from_checkpoint import export
+
+
+class StudyTeacher:
+    """Says which file the trials of a study distil from, and when they may start.
+
+    Args:
+        config: the study.
+        folder: the study's.
+        say: shows a line to the user.
+
+    Raises:
+        ValueError: where the file that the study names, or had before, is not there or does not fit.
+    """
+
+    def __init__(self, config: StudyConfig, folder: Path, say: Callable[[str], None]) -> None:
+        self._config, self._note, self._say = config, folder / TEACHER_NOTE, say
+        self._file: TeacherFile | None = None
+        self._approved = False
+        if not config.any_needs_teacher:
+            return
+        known = self._known()
+        path = Path(known["path"]) if known else teacher_path(self._config)
+        if known or config.teacher.file or path.exists():
+            self._use(path, expected=known["sha256"] if known else config.teacher.sha256)
+
+    def _known(self) -> dict[str, Any] | None:
+        if not self._note.exists():
+            return None
+        try:
+            known: dict[str, Any] = json.loads(self._note.read_text())
+        except ValueError as error:
+            raise ValueError(
+                f"{self._note} must be what kdstudy wrote there, but: {error}; remove it, and resume: the teacher is "
+                "found again"
+            ) from None
+        return known
+
+    @property
+    def file(self) -> TeacherFile | None:
+        """The teacher's file, None while there is none."""
+        return self._file
+
+    @property
+    def must_train(self) -> bool:
+        """Whether the study has to train its teacher."""
+        return self._config.any_needs_teacher and self._file is None
+
+    def _use(self, path: Path, expected: str | None) -> None:
+        teacher = teachers.load(path, class_names=self._config.class_names, expected_sha256=expected)
+        data = module_of(self._config.data).Dataset(self._config.data, "val")
+        misfit = teachers.probe(teacher, data)
+        if misfit:
+            self._say(f"warning: {misfit}")
+        self._file = TeacherFile(path=str(path), sha256=teachers.sha256(path))
+        note = {
+            **plain(self._file),
+            "miou_percent": teacher.card.miou_percent,
+            "trained_by": teacher.card.trained_by,
+        }
+        writing = self._note.with_suffix(".writing")
+        writing.write_text(json.dumps(note))
+        writing.replace(self._note)
+        score = teacher.card.miou_percent
+        self._say(f"teacher: {'mIoU not measured' if score is None else f'{score:.2f} mIoU'}, {path}")
+
+    def trained(self, checkpoint: str | Path) -> None:
+        """Keep what the teacher's trial left in its last checkpoint."""
+        path = teacher_path(self._config)
+        if not path.exists():  # another study may have trained the same one meanwhile
+            try:
+                export(checkpoint, path)
+            except ValueError as error:
+                raise ValueError(
+                    f"the teacher was trained, but cannot be kept: {error}; train it beside this study, with kdstudy "
+                    "teacher STUDY, and resume"
+                ) from None
+        self._use(path, expected=None)
+
+    def ready(self, arms: Mapping[str, ArmLedger]) -> TeacherFile | None:
+        """The file, once it exists and, where some arm does not distil, that arm has a finished trial to compare."""
+        if self._file is None:
+            return None
+        if not self._approved:
+            plain_arms = [arms[name] for name in self._config.arms if not self._config.needs_teacher(name)]
+            scores = [trial.value for arm in plain_arms for trial in arm.complete() if trial.value is not None]
+            if not scores and any(not arm.exhausted or arm.count(TrialState.RUNNING) for arm in plain_arms):
+                return None
+            self._compare(max(scores, default=None))
+            self._approved = True
+        return self._file
+
+    def _compare(self, baseline: float | None) -> None:
+        score = json.loads(self._note.read_text())["miou_percent"]
+        if None not in (baseline, score) and score <= baseline:
+            self._say(
+                f"warning: a teacher must be better than the student alone, but it has {score:.2f} mIoU and the "
+                f"baseline {baseline:.2f}; train it longer (teacher.train.iterations) or name another (teacher.file)"
+            )
+
+
+def teacher_path(config: StudyConfig) -> Path:
+    """Where the teacher of a study lies, or will lie: the file it names, or one named by what trains it."""
+    if config.teacher.file:
+        return Path(config.teacher.file)
+    return Path(config.teacher.folder) / f"{content_hash(config.teacher_trial())[:16]}.safetensors"

@@ -1,0 +1,133 @@
+"""What a person sees while a study runs: one live table on a terminal, one line per event elsewhere."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+
+from optuna.trial import TrialState
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from study.ledger.ledger import ArmLedger
+
+SHOWN = 20
+"""Running trials that have a line of their own."""
+
+
+@dataclass
+class _Running:
+    iteration: int = 0
+    budget: int = 0
+    miou: float | None = None
+    since: float = field(default_factory=time.monotonic)
+
+
+class View:
+    """Progress of a study: arms with their trials, running trials, best so far, time left.
+
+    Args:
+        arms: the ledger of every arm.
+        console: where to write; None for standard error, so that standard output stays for results.
+    """
+
+    def __init__(self, arms: Mapping[str, ArmLedger], console: Console | None = None) -> None:
+        self._arms = arms
+        self.console = console or Console(stderr=True)
+        self._running: dict[tuple[str, int], _Running] = {}
+        self._began, self._done_before = time.monotonic(), 0
+        self._room = ""
+        self._live = Live(get_renderable=self._render, console=self.console, refresh_per_second=1)
+
+    def __enter__(self) -> "View":
+        self._began, self._done_before = time.monotonic(), self._done()
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.console.is_terminal:
+            self._live.stop()
+
+    def say(self, message: str) -> None:
+        """A line that stays."""
+        self.console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+    def started(self, arm: str, number: int) -> None:
+        self._running[arm, number] = _Running()
+        self._event(f"{arm} {number}: started")
+
+    def reported(self, arm: str, number: int, iteration: int, budget: int, miou: float) -> None:
+        state = self._running.setdefault((arm, number), _Running())
+        state.iteration, state.budget, state.miou = iteration, budget, miou
+
+    def ended(self, arm: str, number: int, state: str, miou: float | None, error: str | None) -> None:
+        run = self._running.pop((arm, number), _Running())
+        score = "" if miou is None else f", mIoU {miou:.2f}"
+        if error:
+            self.say(f"{arm} {number}: FAIL, {error}")
+        else:
+            self._event(f"{arm} {number}: {state} at iteration {run.iteration}{score}{self._left()}")
+
+    def left(self, arm: str, number: int) -> None:
+        """A trial was stopped to go on under the next driver."""
+        run = self._running.pop((arm, number), _Running())
+        self._event(f"{arm} {number}: stopped at iteration {run.iteration}, to go on from there")
+
+    def room(self, line: str) -> None:
+        """The cluster has room for other trials than before."""
+        self._room = line
+        self.say(line)
+
+    def _event(self, line: str) -> None:
+        if not self.console.is_terminal:
+            self.say(line)
+
+    def _done(self) -> int:
+        return sum(arm.count(TrialState.COMPLETE, TrialState.PRUNED) for arm in self._arms.values())
+
+    def _left(self) -> str:
+        """Time left, from the trials that ended since this driver started."""
+        done = self._done()
+        total = sum(arm.budget for arm in self._arms.values())
+        if done == self._done_before:
+            return ""
+        each = (time.monotonic() - self._began) / (done - self._done_before)
+        minutes, seconds = divmod(round(each * (total - done)), 60)
+        return f" ({done}/{total} trials, about {minutes}:{seconds:02d} left)"
+
+    def _render(self) -> RenderableType:
+        table = Table(box=None, pad_edge=False)
+        for column in ("arm", "done", "stopped early", "failed", "running", "best mIoU %"):
+            table.add_column(column, justify="left" if column == "arm" else "right")
+        running = Counter(arm for arm, _ in self._running)
+        for name, arm in self._arms.items():
+            table.add_row(
+                name,
+                f"{arm.count(TrialState.COMPLETE, TrialState.PRUNED)}/{arm.budget}",
+                str(arm.count(TrialState.PRUNED)),
+                str(arm.count(TrialState.FAIL)),
+                str(running[name]),
+                _best(arm),
+            )
+        lines = [
+            Text(
+                f"{arm} {number}: iteration {run.iteration}/{run.budget or '?'}, "
+                + (f"mIoU {run.miou:.2f}, " if run.miou is not None else "")
+                + f"{time.monotonic() - run.since:.0f} s"
+            )
+            for (arm, number), run in islice(self._running.items(), SHOWN)
+        ]
+        if (more := len(self._running) - SHOWN) > 0:
+            lines.append(Text(f"and {more} more"))
+        seconds = f"{time.monotonic() - self._began:.0f} s{self._left()}"
+        return Group(table, *lines, *([Text(self._room)] if self._room else []), Text(seconds))
+
+
+def _best(arm: ArmLedger) -> str:
+    """The best objective among the trials that used their whole budget."""
+    values = [trial.value for trial in arm.complete() if trial.value is not None]
+    return f"{max(values):.2f}" if values else ""

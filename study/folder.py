@@ -1,0 +1,95 @@
+"""What lies where in a study's folder: its files by name, and how its configuration is written and read."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from study.configuration.config import StudyConfig
+from study.configuration.identity import differences
+from trainers.addresses import joined
+from trainers.checkpoints.places import refuse_taken
+from trainers.config import ConfigError, canonical_json, parse, plain
+from trainers.registry import module_of
+
+CONFIG, WRITING = "study.json", "study.writing"
+CLASSES = "classes.json"
+"""Names and colours of the dataset's classes, for whoever draws them: [{"name", "rgb"}]."""
+
+
+def create_study(config: StudyConfig, folder: Path) -> None:
+    """Make a study's folder, with the content of every file that the study searches.
+
+    Raises:
+        ValueError: the folder holds a study already, or something else; so does the place of its checkpoints.
+    """
+    config = config.with_spaces()
+    if (folder / CONFIG).exists():
+        other = differences(plain(read_config(folder)), plain(config))
+        held = f"another study already, which differs in {', '.join(other)}" if other else "this study already"
+        remedy = "choose another --out" if other else f"go on with it: kdstudy resume {folder}"
+        raise ValueError(f"--out must be a new folder, but {folder} holds {held}; {remedy}")
+    # of a driver that died as it began there may be half a configuration
+    if folder.exists() and any(path.name != WRITING for path in folder.iterdir()):
+        raise ValueError(f"--out must be a new folder, but {folder} holds other files; choose another --out")
+    if config.checkpoints:
+        refuse_taken(config.checkpoints)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / CONFIG, canonical_json(config))
+    dataset = module_of(config.data).Dataset
+    classes = zip(dataset.class_names, dataset.palette, strict=True)
+    _write(folder / CLASSES, json.dumps([{"name": name, "rgb": rgb} for name, rgb in classes]))
+
+
+def _write(path: Path, text: str) -> None:
+    writing = path.with_name(WRITING)
+    with writing.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    writing.replace(path)
+
+
+def rewrite_config(config: StudyConfig, folder: Path) -> None:
+    """Put a changed configuration in the place of the study's, which is kept as the next of study.1.json, ..."""
+    kept = len(list(folder.glob("study.[0-9]*.json")))
+    _write(folder / f"study.{kept + 1}.json", (folder / CONFIG).read_text())
+    _write(folder / CONFIG, canonical_json(config))
+
+
+def discard_unstarted(folder: Path) -> None:
+    """Remove the folder of a study that no driver has begun."""
+    if not (folder / "tables").exists():
+        shutil.rmtree(folder)
+
+
+def read_config(folder: Path) -> StudyConfig:
+    """The configuration of the study in `folder`.
+
+    Raises:
+        ValueError: there is none.
+    """
+    held = folder / CONFIG
+    if not held.is_file():
+        raise ValueError(
+            f"DIR must be a study's folder, but {folder} holds no {CONFIG}; start one: kdstudy run STUDY --out {folder}"
+        )
+    try:
+        return parse(StudyConfig, json.loads(held.read_text()))
+    except (json.JSONDecodeError, ConfigError) as error:
+        raise ValueError(f"{held} must be what kdstudy wrote there, but: {error}; restore it") from None
+
+
+def trial_folder(folder: Path, arm: str, number: int) -> Path:
+    """What a trial has of the study's folder; named after the ledger's number, so that every attempt finds it."""
+    return folder / "trials" / f"{arm}-{number:05d}"
+
+
+def trial_checkpoints(config: StudyConfig, folder: Path, arm: str, number: int) -> str:
+    """The folder or URL where a trial's checkpoints lie."""
+    own = trial_folder(folder, arm, number)
+    return joined(place, own.name) if (place := config.checkpoints) else str(own)
+
+
+TEACHER_NOTE = "teacher.json"
+"""In the study's folder: which teacher its trials have, and what it scored."""

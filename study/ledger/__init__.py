@@ -1,0 +1,1 @@
+"""The ledger: one Optuna study per arm, the single source of truth about trials."""

@@ -1,0 +1,108 @@
+"""One driver per study: an advisory lock on a file in the study's folder, which dies with its process.
+
+The kernel holds the lock, so on one machine neither a dead driver nor a process that has its number by now keeps it.
+Between machines that share a folder a lock may not reach from one to the other. So the file names who holds it, a
+holder touches it every few seconds and empties it at the end, and a name from another machine keeps its lock until it
+has not been touched for a while.
+"""
+
+import fcntl
+import json
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from trainers.resources.heartbeat import beating
+
+LOCK = "study.lock"
+BEAT_S = 10.0
+STALE_S = 60.0
+"""Seconds without a touch after which a holder on another machine is taken for dead."""
+
+
+class Holder(NamedTuple):
+    """Who drives a study; "an unknown" of either where the file does not say."""
+
+    pid: object
+    host: object
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the study's lock.
+
+    Raises:
+        ValueError: where another driver holds it; names its host and process. Or where files cannot be locked.
+    """
+    with (folder / LOCK).open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = _await_holder(file)
+            raise ValueError(
+                f"{_driven(folder, holder or Holder('unknown', 'an unknown host'))}; wait for it or stop it with Ctrl-C"
+            ) from None
+        except OSError as error:
+            raise ValueError(
+                f"a study's folder must be where files can be locked, on a local disk or NFS, but {folder} is not: "
+                f"{error}; use another --out"
+            ) from None
+        _refuse_distant(folder, file)
+        _write(file, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+        try:
+            with beating(lambda: _touch(file), every_s=BEAT_S):
+                yield
+        finally:
+            _write(file, "")
+
+
+def _driven(folder: Path, holder: Holder) -> str:
+    return f"a study has one driver at a time, but {folder} is driven by process {holder.pid} on {holder.host}"
+
+
+def _refuse_distant(folder: Path, file: IO[str]) -> None:
+    """Raise ValueError where a driver on another machine, which our lock may not reach, was alive a moment ago."""
+    holder = _holder(file)
+    if holder is None or holder.host == socket.gethostname():
+        return
+    with tempfile.TemporaryFile(dir=folder) as now:  # by the clock of the file system, not of either machine
+        age = os.fstat(now.fileno()).st_mtime - os.fstat(file.fileno()).st_mtime
+    if age < STALE_S:
+        raise ValueError(
+            f"{_driven(folder, holder)}, which was alive {max(age, 0):.0f} s ago; stop it, or if that machine is gone, "
+            f"try again in {STALE_S - age:.0f} s"
+        )
+
+
+def _await_holder(file: IO[str]) -> Holder | None:
+    """Who holds the lock; one that has just got it may not have written its name yet."""
+    for _ in range(50):
+        if holder := _holder(file):
+            return holder
+        time.sleep(0.02)
+    return None
+
+
+def _holder(file: IO[str]) -> Holder | None:
+    file.seek(0)
+    try:
+        named = json.loads(file.read())
+        return Holder(named["pid"], named["host"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _write(file: IO[str], text: str) -> None:
+    file.truncate(0)
+    file.write(text)
+    file.flush()
+
+
+def _touch(file: IO[str]) -> None:
+    with suppress(OSError):  # a network's folder may be away for a moment
+        os.utime(file.fileno())

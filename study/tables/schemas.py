@@ -1,0 +1,135 @@
+"""The columns of every table, as Arrow schemas that name their table, its key and their version."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from study.tables.files import SCHEMA_VERSION as SCHEMA_VERSION
+from study.tables.files import TableWarning as TableWarning
+
+PARAMETER = "param/"
+"""What the columns of searched parameters begin with; their paths follow."""
+_TEXT, _INT, _REAL = pa.string(), pa.int64(), pa.float64()
+_TIME = pa.timestamp("ms", tz="UTC")
+
+
+def _fields(kind: pa.DataType, names: str, *, nullable: bool = False) -> list[pa.Field]:
+    return [pa.field(name, kind, nullable=nullable) for name in names.split()]
+
+
+def _schema(table: str, key: str, *groups: list[pa.Field]) -> pa.Schema:
+    fields = [field for group in groups for field in group]
+    return pa.schema(fields, {"table": table, "key": key, "schema_version": str(SCHEMA_VERSION)})
+
+
+def trials_schema(parameters: Mapping[str, pa.DataType]) -> pa.Schema:
+    """One row per ended trial: what was asked, how it ended, what it cost.
+
+    `state` is COMPLETE, PRUNED or FAIL; `trial` is Optuna's number; `config` is canonical JSON;
+    `retry_of` is the failed trial that this one repeats.
+
+    Args:
+        parameters: the type of each searched parameter by its path; its column is PARAMETER and the path,
+            null in the trials where the parameter is not active.
+    """
+    return _schema(
+        "trials",
+        "arm trial",
+        _fields(_TEXT, "arm"),
+        _fields(_INT, "trial"),
+        _fields(_TEXT, "state"),
+        _fields(_INT, "attempts iterations budget"),
+        _fields(_REAL, "seconds gpu_seconds"),
+        _fields(_TEXT, "config config_hash"),
+        _fields(_TIME, "started ended"),
+        _fields(_TEXT, "error host", nullable=True),
+        _fields(_REAL, "peak_memory_mib best_miou_percent last_miou_percent", nullable=True),
+        _fields(_INT, "best_iteration retry_of", nullable=True),
+        [pa.field(PARAMETER + path, kind) for path, kind in parameters.items()],
+    )
+
+
+def parameters_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The searched parameters that are active in a row of the trials table, by path."""
+    return {n.removeprefix(PARAMETER): v for n, v in row.items() if n.startswith(PARAMETER) and v is not None}
+
+
+REPORTS = _schema(
+    "reports",
+    "arm trial iteration",
+    _fields(_TEXT, "arm"),
+    _fields(_INT, "trial iteration attempt"),
+    _fields(_TIME, "time"),
+    _fields(_REAL, "seconds"),
+    _fields(_REAL, "miou_percent pixel_accuracy_percent loss learning_rate step_ms", nullable=True),
+    _fields(pa.map_(_TEXT, _REAL), "metrics", nullable=True),
+)
+"""One row per report; `seconds` is the trial's age, `metrics` every other scalar by name."""
+CLASS_IOU = _schema(
+    "class_iou",
+    "arm trial iteration",
+    _fields(_TEXT, "arm"),
+    _fields(_INT, "trial iteration"),
+    _fields(_TEXT, "class"),
+    _fields(_REAL, "iou_percent", nullable=True),
+)
+"""One row per class of an evaluation; null where neither labels nor predictions have the class."""
+MASK_SHARES = _schema(
+    "mask_shares",
+    "arm trial iteration",
+    _fields(_TEXT, "arm"),
+    _fields(_INT, "trial iteration"),
+    _fields(_TEXT, "mask class"),
+    _fields(_INT, "valid_pixels"),
+    _fields(_REAL, "kept_pixels share_percent"),
+)
+"""How much of a class the task loss let count in the steps since the report before; one row per class that had pixels.
+
+`mask` is "tse" or "ohem", whose `kept_pixels` are pixels, or "tfe", where they are the sum of the pixels' weights and
+`share_percent` their mean. Of the main head; uniform and focal have no rows.
+"""
+IMAGE_CONFUSION = _schema(
+    "image_confusion",
+    "arm trial evaluation iteration",
+    _fields(_TEXT, "arm"),
+    _fields(_INT, "trial"),
+    _fields(_TEXT, "evaluation"),
+    _fields(_INT, "iteration"),
+    _fields(_TEXT, "image class"),
+    _fields(_INT, "true_positives false_positives false_negatives"),
+)
+"""Pixels of a class in an image, in a trial's evaluation `last` or `best`; never all zero."""
+RESCORED = _schema(
+    "rescored",
+    "arm trial split",
+    _fields(_TEXT, "arm"),
+    _fields(_INT, "trial"),
+    _fields(_TEXT, "split"),
+    _fields(_INT, "iteration images"),
+    _fields(_REAL, "miou_percent pixel_accuracy_percent"),
+)
+"""What the checkpoint of a trial scores on images that the search has not seen; written by `kdstudy rescore`."""
+ENVIRONMENT = _schema(
+    "environment",
+    "session",
+    _fields(_TEXT, "session"),
+    _fields(_TIME, "started"),
+    _fields(_TEXT, "host command python platform"),
+    _fields(pa.map_(_TEXT, _TEXT), "packages"),
+    _fields(pa.list_(_TEXT), "devices"),
+    _fields(_INT, "cpus"),
+    _fields(_REAL, "memory_mib"),
+    _fields(_TEXT, "git_commit", nullable=True),
+)
+"""One row per start of the driver."""
+SCHEMAS = {
+    "trials": trials_schema({}),
+    "reports": REPORTS,
+    "class_iou": CLASS_IOU,
+    "image_confusion": IMAGE_CONFUSION,
+    "mask_shares": MASK_SHARES,
+    "rescored": RESCORED,
+    "environment": ENVIRONMENT,
+}
+"""The tables by name; `trials` has a column for each searched parameter too."""

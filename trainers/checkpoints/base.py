@@ -1,0 +1,130 @@
+"""The checkpoints of one trial, wherever they lie: the newest ones and the best one kept, damaged ones passed over.
+
+What differs between a folder and a store is abstract here; both have the same names and files.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+
+from trainers.addresses import joined
+from trainers.checkpoints.manifest import READERS
+
+KEEP = 2
+"""Newest checkpoints that are kept: a trial is at most two reports ahead of who reads them."""
+
+ALL = tuple(READERS)
+"""The files of a checkpoint."""
+
+
+class DamagedError(ValueError):
+    """A checkpoint is not what was written, or was never written to its end; the message names the file."""
+
+
+def name_of(iteration: int) -> str:
+    """The name of an iteration's checkpoint."""
+    return f"checkpoint_{iteration:09d}"
+
+
+class Checkpoints(ABC):
+    """The checkpoints of one trial, `checkpoint_<iteration>` at its place; one process at a time adds to them.
+
+    Args:
+        place: the trial's folder or URL.
+        keep: newest checkpoints that are kept, beside the one of the best evaluation.
+    """
+
+    def __init__(self, place: str | Path, keep: int = KEEP) -> None:
+        self.place, self.keep = str(place), keep
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """Those in place, oldest first, damaged ones among them."""
+
+    @abstractmethod
+    def write(self, files: Mapping[str, bytes], *, iteration: int, best: int) -> None:
+        """Bring the files of a checkpoint there; whole or not at all. May run beside the training.
+
+        Args:
+            files: content by name.
+            iteration: of this checkpoint.
+            best: iteration of the best evaluation so far.
+
+        Raises:
+            ValueError: the disk is full, or the store out of reach; what was there before is still there.
+        """
+
+    @abstractmethod
+    def add(self, *, iteration: int, best: int) -> None:
+        """Let the checkpoint that was written last count from now on."""
+
+    @abstractmethod
+    def drop(self) -> None:
+        """Take back the checkpoint that was written last, and not added."""
+
+    @abstractmethod
+    def open(self, name: str, files: Collection[str] = ALL) -> AbstractContextManager[Path]:
+        """A checkpoint as a folder with these files, checked: its own, or a copy that is gone afterwards.
+
+        Raises:
+            DamagedError: a file is not as it was written.
+            UnreachableError: the store does not answer.
+        """
+
+    @abstractmethod
+    def _clear_up(self) -> None:
+        """Remove what an attempt that died was writing."""
+
+    @abstractmethod
+    def _set_aside(self, name: str) -> None:
+        """Move a damaged checkpoint to a name that is none."""
+
+    def of(self, iteration: int) -> str:
+        """The address of an iteration's checkpoint, whether it is there or not."""
+        return joined(self.place, name_of(iteration))
+
+    def all(self) -> list[str]:
+        """The addresses of those in place, oldest first, damaged ones among them."""
+        return [joined(self.place, name) for name in self.names()]
+
+    def whole(self, files: Collection[str] = ALL) -> Iterator[str]:
+        """The addresses of those whose `files` are not damaged, newest first."""
+        return (joined(self.place, name) for name in reversed(self.names()) if self.damage(name, files) is None)
+
+    def damage(self, name: str, files: Collection[str] = ALL) -> str | None:
+        """What is wrong with these files of a checkpoint, naming the file; None where they are as they were written."""
+        try:
+            with self.open(name, files):
+                return None
+        except DamagedError as wrong:
+            return str(wrong)
+
+    @contextmanager
+    def latest(self) -> Iterator[tuple[Path | None, str | None]]:
+        """The newest whole one as a folder, None where there is none; and what to tell of newer ones that are damaged.
+
+        These are moved aside, so that they neither count among the newest nor are lost to a look at them.
+        """
+        self._clear_up()
+        faults: list[str] = []
+        with ExitStack() as stack:
+            found = None
+            for name in reversed(self.names()):
+                try:
+                    found = stack.enter_context(self.open(name))
+                    break
+                except DamagedError as wrong:
+                    faults.append(str(wrong))
+                    self._set_aside(name)
+            yield found, _passed_over(faults, found)
+
+    def _outdated(self, names: list[str], best: int) -> list[str]:
+        return [name for name in names[: -self.keep] if name != name_of(best)]
+
+
+def _passed_over(faults: list[str], found: Path | None) -> str | None:
+    if not faults:
+        return None
+    then = f"the trial goes on from {found.name}" if found else "no checkpoint is left, so the trial starts anew"
+    return f"{'; '.join(faults)}; {then}"

@@ -1,0 +1,1 @@
+"""How the images of the dataset `streets` are drawn."""

@@ -1,0 +1,1 @@
+"""The training step: the student with its methods, the weighted sum of their terms, adversaries, pretraining."""

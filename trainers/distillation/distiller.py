@@ -1,0 +1,91 @@
+"""Distiller: the student and everything that is trained beside it, in one module, so that DDP sees all of it.
+
+Its forward gives the unweighted terms of the loss; what they weigh is the Objective's business.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from trainers import models
+from trainers.config import TrialConfig
+from trainers.difficulty import DifficultyWeighting, upsample
+from trainers.distributed.means import Mean
+from trainers.methods import Adversary, DistillationMethod, weighed
+from trainers.models import Taps
+from trainers.registry import module_of
+
+
+class Distiller(nn.Module):
+    """A student network with its distillation methods and the weighting of its task loss.
+
+    Args:
+        config: the trial.
+        num_classes: classes of the dataset.
+        teacher_channels: channels of each tap of the teacher; None where there is no teacher.
+    """
+
+    def __init__(self, config: TrialConfig, *, num_classes: int, teacher_channels: Mapping[str, int] | None) -> None:
+        super().__init__()
+        self.student = models.build(config.student, num_classes=num_classes)
+        self.weighting: DifficultyWeighting[Any] = module_of(config.task).Weighting(
+            config.task, num_classes=num_classes, iterations=config.train.iterations
+        )
+        self.methods = nn.ModuleDict()
+        if teacher_channels is None:
+            self._refuse_without_teacher(config)
+        for name, method in config.methods.items():
+            if not weighed(method):
+                continue
+            self.methods[name] = module_of(method).Method(
+                method,
+                student_channels=self.student.channels,
+                teacher_channels=teacher_channels or {},
+                num_classes=num_classes,
+            )
+
+    def _refuse_without_teacher(self, config: TrialConfig) -> None:
+        needing = [
+            *(name for name, method in config.methods.items() if weighed(method)),
+            *([config.task.weighting] if self.weighting.needs_teacher else []),
+        ]
+        if needing:
+            raise ValueError(
+                f"{', '.join(needing)} compare with a teacher, but got teacher=None; name a teacher's file "
+                "under teacher.path"
+            )
+
+    def adversaries(self) -> dict[str, Adversary]:
+        """What is trained against the student, by the name of its method."""
+        methods = {name: method for name, method in self.methods.items() if isinstance(method, DistillationMethod)}
+        return {name: method.adversary for name, method in methods.items() if method.adversary is not None}
+
+    def forward(
+        self, images: Tensor, labels: Tensor, teacher: Taps | None, iteration: int
+    ) -> tuple[dict[str, Mean], Taps]:
+        """Terms by name, `task/<term>` and `<method>/<term>`, and the taps that methods see, without a graph.
+
+        Args:
+            images: normalised [B, 3, H, W].
+            labels: int64 [B, H, W], 255 ignored.
+            teacher: the teacher's taps for these images, or None.
+            iteration: 0-based step of the trial.
+        """
+        student: Taps = self.student(images)
+        task = self.weighting.terms(student, teacher, labels, iteration=iteration)
+        terms = {f"task/{name}": mean for name, mean in task.items()}
+        compared = on_the_grid_of(teacher, student) if teacher and self.methods else student
+        for name, method in self.methods.items():
+            assert teacher is not None and isinstance(method, DistillationMethod)
+            found = method.terms(compared, teacher, labels)
+            terms.update({f"{name}/{term}": mean for term, mean in found.items()})
+        return terms, {name: tap.detach() for name, tap in compared.items()}
+
+
+def on_the_grid_of(teacher: Taps, student: Taps) -> Taps:
+    """The student's taps, those of another size than the teacher's resized to it (bilinear, align_corners=True).
+
+    So a network whose logits leave it at another stride, such as ENet's at full resolution, learns from any teacher.
+    """
+    return {name: upsample(tap, teacher[name].shape[-2:]) if name in teacher else tap for name, tap in student.items()}

@@ -1,0 +1,1 @@
+"""Predictions of whole images and what they score."""

@@ -1,0 +1,1 @@
+"""What training and inference take of a machine: latency, memory, and a thread that notes it."""

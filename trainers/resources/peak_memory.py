@@ -1,0 +1,52 @@
+"""The peak memory of a trial, and a note of it on disk that outlives a process which is killed for it."""
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import torch
+
+from trainers.resources.heartbeat import beating
+
+BEAT_S = 0.25
+NOTE = "peak_mib"
+
+
+def forget_peak() -> None:
+    """Start the peak of this process's memory anew: a process may train one trial after the other."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):  # not on every kind of system
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_mib(device: torch.device) -> float:
+    """Peak memory of this rank: allocated on the GPU, or resident in the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+@contextmanager
+def noted_peak(folder: Path, rank: int = 0) -> Iterator[None]:
+    """Keep this process's resident peak in a file of `folder`, as it grows."""
+    note = folder / f"{NOTE}-{rank}"
+    noted = 0.0
+
+    def write() -> None:
+        nonlocal noted
+        peak = peak_mib(torch.device("cpu"))
+        if peak > noted:
+            noted = peak
+            with suppress(OSError):  # a full disk is no reason to end the trial here
+                note.write_text(f"{peak:.0f}")
+
+    with beating(write, every_s=BEAT_S):
+        yield
+
+
+def read_noted_peak(folder: Path) -> float | None:
+    """The highest note of a trial's ranks; None where they left none."""
+    notes = [note.read_text() for note in folder.glob(f"{NOTE}-*")]
+    return max((float(note) for note in notes if note), default=None)

@@ -1,0 +1,1 @@
+"""Teachers: frozen networks in files that say what they are."""

@@ -1,0 +1,50 @@
+"""A student's checkpoint as a teacher: read from where a trial left it, written as a teacher's file."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from trainers import models
+from trainers.checkpoints.reading import read_metrics, read_student
+from trainers.config import TrialConfig, content_hash
+from trainers.data.transforms import NORMALISATION
+from trainers.evaluation.evaluation import evaluate
+from trainers.models import SegmentationNetwork
+from trainers.models.weights import load_weights
+from trainers.registry import module_of
+from trainers.teachers import teacher as teachers
+
+
+def student(checkpoint: str | Path) -> tuple[TrialConfig, SegmentationNetwork, teachers.TeacherCard]:
+    """What trained the student of a checkpoint, its network, and what a file of it says.
+
+    Raises:
+        ValueError: where `checkpoint` is none, or is damaged.
+    """
+    config, weights = read_student(checkpoint)
+    names = module_of(config.data).Dataset.class_names
+    network = models.build(config.student, num_classes=len(names))
+    load_weights(network, weights, source=str(checkpoint))
+    card = teachers.TeacherCard(
+        model=config.student,
+        class_names=names,
+        normalisation=NORMALISATION,
+        data=config.data,
+        miou_percent=float(read_metrics(checkpoint)["val/miou_percent"]),
+        trained_by=content_hash(config),
+    )
+    return config, network, card
+
+
+def export(checkpoint: str | Path, path: Path) -> None:
+    """Write the student of a checkpoint as a teacher's file, with what it scores on the first validation images."""
+    config, network, card = student(checkpoint)
+    probe = evaluate(
+        network,
+        module_of(config.data).Dataset(config.data, "val"),
+        normalisation=NORMALISATION,
+        device=torch.device("cpu"),
+        images=teachers.PROBE_IMAGES,
+    )
+    teachers.save(network, replace(card, probe_miou_percent=probe.miou_percent), path)
