@@ -3,7 +3,6 @@
 import json
 import resource
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,11 +102,11 @@ def test_a_study_whose_creation_is_lost_has_its_name_from_what_follows(study: St
 
 
 def test_a_dead_drivers_lock_of_the_journal_is_not_waited_for(study: StudyConfig, tmp_path: Path) -> None:
-    (tmp_path / f"{JOURNAL}.lock").symlink_to(tmp_path / JOURNAL)
+    lock = tmp_path / f"{JOURNAL}.lock"
+    lock.symlink_to(tmp_path / JOURNAL)
     assert repair_journal(tmp_path) == []
-    before = time.monotonic()
+    assert not lock.is_symlink()
     start(opened(study, tmp_path))
-    assert time.monotonic() - before < 20
     assert opened(study, tmp_path).count(TrialState.RUNNING) == 1
 
 
