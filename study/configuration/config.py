@@ -6,7 +6,7 @@ teacher. Files are read in `study.configuration.loading`; what the types here ca
 `study.configuration.checks`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
@@ -89,7 +89,7 @@ class PruningConfig:
 
     Attributes:
         reduction_factor: one in so many trials goes on from each rung; 0 switches early stopping off.
-        grace_iterations: the first rung; raised to the longest TFE stage below 1 plus one evaluation.
+        grace_iterations: the first rung; raised to what the arm's weighting asks for plus one evaluation.
     """
 
     reduction_factor: Literal[0, 2, 3, 4, 5] = 3
@@ -257,11 +257,9 @@ class StudyConfig(StudyOutline):
         return Space.load(*chosen.space, kept=self.spaces)
 
     def needs_teacher(self, arm: str) -> bool:
+        """Whether an arm's trials have a teacher, as every distillation method asks for."""
         chosen = self.arms[arm]
-        weighting = module_of(chosen.task).Weighting(
-            chosen.task, num_classes=len(self.class_names), iterations=self.train.iterations
-        )
-        return bool(chosen.methods) or bool(weighting.needs_teacher)
+        return bool(chosen.methods) or bool(chosen.task.needs_teacher)
 
     def max_failed(self, arm: str) -> int:
         """Failed trials after which no more of an arm are started: the teacher has one try."""
@@ -288,11 +286,22 @@ class StudyConfig(StudyOutline):
         return any(self.needs_teacher(arm) for arm in self.arms)
 
     def grace(self, arm: str) -> int:
-        """Iterations before which no trial of an arm is stopped: its longest TFE stage below 1 plus one evaluation."""
-        fractions = _tfe_fractions(self, arm)
-        longest = max((f for f in fractions if f < 1), default=0.0)
-        tfe = round(longest * self.train.iterations)
-        return max(self.pruning.grace_iterations, tfe + self.train.evaluate_every)
+        """Iterations before which no trial of an arm is stopped.
+
+        No weighting that the arm may have asks for later, and one evaluation follows. Searched options are varied one
+        at a time, the others at their defaults.
+        """
+        stops = (task.earliest_stop(self.train.iterations) for task in self._weightings(arm))
+        latest = max((stop for stop in stops if stop is not None), default=0)
+        return max(self.pruning.grace_iterations, latest + self.train.evaluate_every)
+
+    def _weightings(self, arm: str) -> Iterator[Any]:
+        """The Configs of an arm's weighting, at the defaults of what is searched and at each value of its options."""
+        space, standard = self.space(arm), self.space(arm).defaults()
+        yield self.trial(arm, standard, None).task
+        for path in space.parameters:
+            if path.startswith("task/"):
+                yield from (self.trial(arm, {**standard, path: value}, None).task for value in space.values(path))
 
     def workers_of(self, arm: str) -> int:
         """Workers of an arm's trials."""
@@ -312,15 +321,6 @@ class StudyConfig(StudyOutline):
         return names
 
 
-def _tfe_fractions(config: StudyConfig, arm: str) -> tuple[float, ...]:
-    path = "task/tfe_fraction"
-    chosen = config.arms[arm]
-    space = config.space(arm)
-    if path in space.parameters:
-        return tuple(float(value) for value in space.values(path))
-    return (chosen.fixed.get(path, getattr(chosen.task, "tfe_fraction", 0.0)),)
-
-
 def prunable(trial: TrialConfig) -> bool:
-    """Whether a trial may be stopped early: one that stays in the TFE stage to its end may not."""
-    return float(getattr(trial.task, "tfe_fraction", 0.0)) < 1
+    """Whether a trial may be stopped early."""
+    return trial.task.earliest_stop(trial.train.iterations) is not None
