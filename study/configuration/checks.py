@@ -12,6 +12,7 @@ import torch
 
 from search_spaces.space import Space, SpaceError
 from study.configuration.config import TEACHER, ExecutionConfig, StudyConfig
+from study.configuration.identity import on_gpus
 from trainers import models
 from trainers.addresses import is_url
 from trainers.checkpoints.store import refuse_url
@@ -221,14 +222,12 @@ def _check_networks(where: str, trial: TrialConfig, teacher_channels: Mapping[st
 
 def _check_batch(config: StudyConfig, where: str, train: TrainConfig) -> Iterable[str]:
     """Every worker has the same share of a batch, and enough of it to normalise by."""
-    share, rest = divmod(train.batch, train.workers)
-    given = f"batch={train.batch} and workers={train.workers}"
-    if rest:
-        yield f"{where}: train.batch must be a multiple of train.workers, but got {given}; change one of them"
-    # on GPUs batch normalisation is synchronised over the workers
-    normalised = train.batch if config.execution.gpus_per_worker else share
-    if normalised < 2 and not train.freeze_batch_norm:
+    if train.batch % train.workers:
         yield (
-            f"{where}: batch normalisation needs two images per worker, but got {given}; raise train.batch or set "
-            "train.freeze_batch_norm"
+            f"{where}: train.batch must be a multiple of train.workers, but got batch={train.batch} and "
+            f"workers={train.workers}; change one of them"
         )
+    try:
+        train.refuse_single_images(workers=train.workers, on_gpus=on_gpus(config))
+    except ValueError as error:
+        yield f"{where}: {error}"
