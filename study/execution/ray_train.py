@@ -1,4 +1,10 @@
-"""One trial as a Ray Train run: all that reaches into Ray Train."""
+"""One trial as a Ray Train run: all that reaches behind Ray's public interface, which is why its version is pinned.
+
+That is the classes of Ray Train's controller and worker group, which are replaced by ones that leave less running; the
+identifier of a placement group, by which another process can give it back; and the file where Tune notes why a trial
+failed. What Ray documents stays where it is used, also where its name begins with an underscore (`ray.init` takes
+`_temp_dir`) or where it is a constant (`node:__internal_head__`, in capacity.py).
+"""
 
 import asyncio
 import contextlib

@@ -24,6 +24,8 @@ from optuna.trial import FrozenTrial, TrialState
 from search_spaces.space import Space
 from study.configuration.config import REPLICATE, TEACHER, StudyConfig
 from study.configuration.identity import record, refuse_another
+from study.configuration.outline import StudyOutline
+from study.ledger import optuna_internals
 from study.ledger.journal import BEGAN, JOURNAL, RUN, Backend, mend
 from study.ledger.rungs import Halving
 from study.ledger.trial_run import Suggestion, TrialRun
@@ -53,7 +55,7 @@ class _Standing(NamedTuple):
         return cls(Counter(trial.state for trial in trials), retries, len(failed(trials)))
 
 
-def open_storage(config: StudyConfig, folder: Path) -> BaseStorage:
+def open_storage(config: StudyOutline, folder: Path) -> BaseStorage:
     """The storage of a study: its journal file, or the database that the configuration names."""
     if config.storage == "journal":
         return JournalStorage(Backend(folder / JOURNAL))
@@ -169,7 +171,7 @@ class ArmLedger:
         # a driver may have died before it noted the run
         attempt = run.attempt + 1 if (run := noted_run(orphan)) else 1
         self.study.sampler = self._sampler(orphan.number)
-        trial = optuna.Trial(self.study, orphan._trial_id)
+        trial = optuna_internals.reopen(self.study, orphan)
         if attempt > 1 and (error := given_up_error(self._count_fruitless(trial, orphan))):
             trial.set_user_attr("error", error)
             self.study.tell(trial, state=TrialState.FAIL)
@@ -181,11 +183,21 @@ class ArmLedger:
         return self._start(trial, attempt)
 
     def _draw_again(self, trial: optuna.Trial, orphan: FrozenTrial) -> None:
-        """Bring the sampler to where it stood when the driver died between two values: the others are drawn now."""
+        """Bring the sampler to where it stood when the driver died between two values: the others are drawn now.
+
+        A new driver seeds the sampler anew by the trial's number. Values that the storage has are taken from there and
+        draw no random number; without this the next value would get the number that the first one got before.
+
+        For example, a trial draws lr, then temperature, each independently, from the random numbers 0.3 and 0.8. The
+        driver dies after lr is stored. Its successor is asked for both again: lr comes from the storage, and
+        temperature would get 0.3. So 0.3 is drawn here, for lr, and thrown away; temperature gets 0.8, as it would
+        have. A value that was enqueued, and one that has no choice, draws nothing in either driver. Values that TPE
+        models jointly (`relative_params`) are all drawn at once where the first of them is asked for, stored or not.
+        """
+        enqueued = optuna_internals.enqueued_values(orphan)
         for name, distribution in orphan.distributions.items():
-            if name in orphan.system_attrs.get("fixed_params", {}) or distribution.single():
-                continue  # as Optuna does, in this order: its relative ones are drawn where they are first asked for
-            if name not in trial.relative_params:
+            # the order of these tests is Optuna's own, in `Trial._suggest`
+            if name not in enqueued and not distribution.single() and name not in trial.relative_params:
                 self.study.sampler.sample_independent(self.study, orphan, name, distribution)
 
     def _count_fruitless(self, trial: optuna.Trial, orphan: FrozenTrial) -> int:
@@ -202,8 +214,7 @@ class ArmLedger:
 
     def _repeat(self, retry: FrozenTrial) -> Suggestion:
         self.study.sampler = self._sampler(retry.number)
-        self.study._storage.set_trial_state_values(retry._trial_id, state=TrialState.RUNNING)
-        return self._start(optuna.Trial(self.study, retry._trial_id), 1)
+        return self._start(optuna_internals.begin_enqueued(self.study, retry), 1)
 
     def _start(self, trial: optuna.Trial, attempt: int) -> Suggestion:
         self._stands = None
@@ -247,7 +258,7 @@ class ArmLedger:
         return self._halving.stops(self.study, trial, anew=self._adopted_at.get(number) == trial.last_step)
 
     def _frozen(self, number: int) -> FrozenTrial:
-        return self.study._storage.get_trial(self._live[number]._trial_id)
+        return optuna_internals.as_stored(self.study, self._live[number])
 
     def tell(self, number: int, state: TrialState, value: float | None, row: Mapping[str, Any]) -> None:
         """End a trial; `row` is what the trials table says of it and is kept here first."""
@@ -289,8 +300,7 @@ def noted_run(trial: FrozenTrial) -> TrialRun | None:
 
 def _replicate(trial: FrozenTrial) -> int | None:
     """Which replicate a trial is, also of one that is enqueued and not begun."""
-    enqueued: Mapping[str, int] = trial.system_attrs.get("fixed_params", {})
-    return trial.params.get(REPLICATE, enqueued.get(REPLICATE))
+    return trial.params.get(REPLICATE, optuna_internals.enqueued_values(trial).get(REPLICATE))
 
 
 def failed(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -355,12 +365,12 @@ def _open_study(config: StudyConfig, arm: str, storage: BaseStorage) -> optuna.S
     return study
 
 
-def study_names(config: StudyConfig) -> dict[str, str]:
+def study_names(config: StudyOutline) -> dict[str, str]:
     """The name of every arm's Optuna study, the teacher's among them, in the order in which they are created."""
     return {arm: f"{config.name}/{arm}" for arm in (TEACHER, *config.arms)}
 
 
-def states(config: StudyConfig, folder: Path) -> dict[str, list[FrozenTrial]]:
+def states(config: StudyOutline, folder: Path) -> dict[str, list[FrozenTrial]]:
     """All trials of every arm, the teacher's among them, for a reader beside the driver."""
     names = study_names(config)
     with tempfile.TemporaryDirectory() as place:
@@ -368,15 +378,11 @@ def states(config: StudyConfig, folder: Path) -> dict[str, list[FrozenTrial]]:
             content = (folder / JOURNAL).read_bytes()
             (Path(place) / JOURNAL).write_bytes(mend(content, list(names.values())).content)
             folder = Path(place)
-        storage = open_storage(config, folder)
-        found = {s.study_name: s._study_id for s in storage.get_all_studies()}
-        return {
-            arm: storage.get_all_trials(found[name], deepcopy=False) if name in found else []
-            for arm, name in names.items()
-        }
+        found = optuna_internals.trials_by_study(open_storage(config, folder))
+        return {arm: found.get(name, []) for arm, name in names.items()}
 
 
-def status(config: StudyConfig, folder: Path) -> dict[str, dict[str, int]]:
+def status(config: StudyOutline, folder: Path) -> dict[str, dict[str, int]]:
     """Trials by arm and state, beside the `budget` of each arm; of the teacher only where the study trains it."""
     counts = {}
     for arm, trials in states(config, folder).items():

@@ -13,6 +13,7 @@ from study.configuration.config import StudyConfig, prunable
 from study.configuration.loading import load, presets
 from tests.study.conftest import NETWORK, TINY, ray_environment, write_teacher
 from trainers.config import ConfigError, TeacherFile
+from trainers.difficulty import focal
 
 Reader = Callable[..., StudyConfig]
 Writer = Callable[..., Path]
@@ -320,6 +321,17 @@ def test_no_trial_is_stopped_before_the_longest_tfe_stage_and_one_evaluation(con
     assert of_task.grace("rdd") == 52
     fixed = {**own, "task": {"weighting": "rdd"}, "fixed": {"task/tfe_fraction": 1.0}}
     assert config(train__iterations=100, arms__rdd=fixed).grace("rdd") == 2
+
+
+def test_any_weighting_may_ask_for_time(config: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = config(arms__baseline__task={"weighting": "focal"})
+    assert study.grace("baseline") == study.train.evaluate_every
+    monkeypatch.setattr(focal.Config, "earliest_stop", lambda self, iterations: iterations // 2)
+    assert study.grace("baseline") == study.train.iterations // 2 + study.train.evaluate_every
+    monkeypatch.setattr(focal.Config, "earliest_stop", lambda self, iterations: None)
+    assert not prunable(study.trial("baseline", {}, None))
+    monkeypatch.setattr(focal.Config, "needs_teacher", True)
+    assert study.needs_teacher("baseline")
 
 
 def test_a_trial_that_stays_in_the_tfe_stage_is_not_prunable(config: Reader) -> None:
