@@ -13,10 +13,12 @@ import torch
 from search_spaces.space import Space, SpaceError
 from study.configuration.config import TEACHER, ExecutionConfig, StudyConfig
 from study.configuration.identity import on_gpus
+from study.configuration.searches import search_faults
 from trainers import models
 from trainers.addresses import is_url
 from trainers.checkpoints.store import refuse_url
 from trainers.config import ConfigError, TeacherFile, TrainConfig, TrialConfig
+from trainers.data.groups import image_groups
 from trainers.data.splits import judging_images, training_images
 from trainers.distillation.distiller import Distiller
 from trainers.registry import module_of, nearest
@@ -26,6 +28,7 @@ from trainers.teachers.teacher import read_card
 def faults(config: StudyConfig) -> Iterable[str]:
     """Faults of a configuration that its types cannot see, one line each."""
     yield from _check_data(config)
+    yield from search_faults(config)
     yield from _check_execution(config.execution)
     yield from _check_checkpoints(config)
     wrong = list(_check_weightings(config))
@@ -38,7 +41,9 @@ def faults(config: StudyConfig) -> Iterable[str]:
     except ValueError as error:
         yield f"teacher: {error}"
     yield from _check_teacher(config)
-    of_arms = [fault for name in config.arms for fault in _check_arm(config, name, channels)]
+    # a further search has the faults of the first
+    searched_once = [name for name, arm in config.arms.items() if arm.search_of not in config.arms]
+    of_arms = [fault for name in searched_once for fault in _check_arm(config, name, channels)]
     yield from of_arms or _check_workers(config)
 
 
@@ -62,9 +67,14 @@ def _check_data(config: StudyConfig) -> Iterable[str]:
             return
     try:
         training_images(config.data, holdout=config.holdout)
-        judging_images(config.data, config.evaluate_on, holdout=config.holdout)
+        judged = judging_images(config.data, config.evaluate_on, holdout=config.holdout)
     except ValueError as error:
         yield f"evaluate_on: {error}"
+        return
+    try:
+        image_groups(judged, config.groups)
+    except ValueError as error:
+        yield f"groups: {error}"
 
 
 def _check_execution(execution: ExecutionConfig) -> Iterable[str]:
