@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from study.tables.files import DAMAGE, Scan, TableFile, check_version, concat, list_files, load_live, open_part, scan
+from study.tables.live import read_schema
 from study.tables.parts import Part, Query
 
 
@@ -53,8 +54,7 @@ def _common_schema(files: Sequence[TableFile], parts: dict[TableFile, Part], kno
 def _schema(file: TableFile, parts: dict[TableFile, Part]) -> pa.Schema:
     """A file's columns; `parts` gains the part that was opened for them."""
     if file.live:
-        with file.path.open("rb") as stream:
-            schema = pa.ipc.open_stream(stream).schema
+        schema = read_schema(file.path)
         check_version(file.path, schema)
         return schema
     if file not in parts:
