@@ -73,7 +73,7 @@ def resume(
             view.say(f"warning: {line}")
         if changes.retry_failed:
             _retry_failed(config, folder, changes.arms, view)
-        if _settled(config, folder):
+        if _settled(config, folder, view):
             return True
         # Ray takes the signals for itself as it starts
         with session.connected(config.execution, address), drain.listening():
@@ -95,19 +95,17 @@ def _retry_failed(config: StudyConfig, folder: Path, names: tuple[str, ...], vie
     view.say(f"failed trials to run again: {told or 'none'}")
 
 
-def _settled(config: StudyConfig, folder: Path) -> bool:
+def _settled(config: StudyConfig, folder: Path, view: View) -> bool:
     """Whether the ledger has nothing left to do; then the tables are made to say the same, without any cluster."""
     counts = status(config, folder)
     if any(arm["COMPLETE"] + arm["PRUNED"] < arm["budget"] for arm in counts.values()):
         return False
-    from study.execution.recording.study_tables import StudyTables
+    from study.execution.recording.study_tables import StudyTables, finish
 
     arms = open_arms(config, folder, with_teacher=TEACHER in counts)
     if not all(arm.finished for arm in arms.values()):
         return False
-    written = StudyTables(config, folder, arms)
-    written.complete(arms)
-    written.close()
+    view.warn(finish(StudyTables(config, folder, arms), config, folder, arms))
     shutil.rmtree(folder / TUNE, ignore_errors=True)
     return True
 
@@ -117,7 +115,7 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
     from ray import tune
 
     from study.execution.recording.recorder import Recorder
-    from study.execution.recording.study_tables import StudyTables
+    from study.execution.recording.study_tables import StudyTables, finish
     from study.execution.scheduler import LedgerScheduler
     from study.execution.searcher import LedgerSearcher
     from study.execution.trial import run_trial
@@ -135,7 +133,7 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
         # the last driver died between the end of the training and the writing of the file
         teacher.trained(_teacher_checkpoint(config, folder, arms[TEACHER]))
     written = StudyTables(config, folder, arms)
-    written.complete(arms)
+    view.warn(written.complete(arms))
     written.environment.append([environment()])
     recorder = Recorder(config, arms, written, view, on_teacher=teacher.trained, drain=drain)
     tuner = tune.Tuner(
@@ -169,8 +167,7 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
     finally:
         shutil.rmtree(folder / TUNE, ignore_errors=True)
         if drain.fault is None:
-            written.complete(arms)
-            written.close()
+            view.warn(finish(written, config, folder, arms))
     if drain.fault is not None:
         raise HaltedError(f"{drain.fault}; nothing is lost: free some space, then go on with: kdstudy resume {folder}")
     for arm in arms.values():

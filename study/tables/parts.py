@@ -66,6 +66,11 @@ class Part:
         self.schema: pa.Schema = self._fragment.physical_schema
         self.rows: int = self._fragment.metadata.num_rows
 
+    @property
+    def is_summed(self) -> bool:
+        """Whether all of its pages have one checksum, so that to look through them is fast."""
+        return self._proof.pages is not None
+
     def verify(self) -> None:
         """Look through the whole part.
 

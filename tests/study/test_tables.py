@@ -122,7 +122,7 @@ def test_parameters_added_later_are_null_in_earlier_rows(tmp_path: Path) -> None
         ({"trial": "first"}, "reports.trial must be int64"),
         ({"iteration": 1 << 70}, "reports.iteration must be int64"),
         ({"iteration": "last"}, "reports.iteration must be int64"),
-        ({"seconds": None}, "reports.seconds must have a value"),
+        ({"trial": None}, "reports.trial must have a value"),
     ],
 )
 def test_a_wrong_row_is_refused_and_leaves_no_trace(tmp_path: Path, change: dict[str, Any], law: str) -> None:

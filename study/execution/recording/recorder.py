@@ -19,7 +19,7 @@ from ray.tune.experiment import Trial
 from study.configuration.config import TEACHER, StudyConfig
 from study.execution.ray_train import release
 from study.execution.recording.failures import reason
-from study.execution.recording.rows import CLASS, mask_rows, report_row, trial_row, with_times
+from study.execution.recording.rows import trial_row, with_times
 from study.execution.recording.study_tables import StudyTables
 from study.execution.report_keys import ERROR, FINAL, PEAK
 from study.execution.stopping import DRAIN_S, Drain
@@ -72,12 +72,7 @@ class Recorder(Callback):  # type: ignore[misc]
         if WARNING in result:
             self._view.say(f"warning: {run['arm']} {run['number']}: {result[WARNING]}")
         key = {"arm": run["arm"], "trial": run["number"], "iteration": int(result["iteration"])}
-        self._tables.reports.append([report_row(key, run["attempt"], result)])
-        ious = {n.removeprefix(CLASS): v for n, v in result.items() if n.startswith(CLASS)}
-        self._tables.class_iou.append(
-            [{**key, "class": n, "iou_percent": ious.get(n)} for n in self._config.class_names]
-        )
-        self._tables.mask_shares.append(mask_rows(key, result))
+        self._tables.record(key, run["attempt"], result, time=datetime.now(UTC))
         self._view.reported(
             run["arm"], run["number"], int(result["iteration"]), run["budget"],
             float(result["val/miou_percent"]),

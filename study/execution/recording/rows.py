@@ -26,8 +26,10 @@ MASK = "mask/"
 METRIC_FOLDERS = ("train/", "val/", "best/", "time/", "memory/")
 
 
-def report_row(key: Mapping[str, Any], attempt: int, result: Mapping[str, Any]) -> dict[str, Any]:
-    """One row of the reports table."""
+def report_row(
+    key: Mapping[str, Any], attempt: int | None, result: Mapping[str, Any], *, time: datetime | None
+) -> dict[str, Any]:
+    """One row of the reports table; None for an attempt or a time that nobody knows."""
     others = {
         name: float(value)
         for name, value in result.items()
@@ -37,7 +39,7 @@ def report_row(key: Mapping[str, Any], attempt: int, result: Mapping[str, Any]) 
         and isinstance(value, int | float)
     }
     named = {column: result.get(name) for name, column in NAMED.items()}
-    return {**key, **named, "attempt": attempt, "time": datetime.now(UTC), "metrics": others}
+    return {**key, **named, "attempt": attempt, "time": time, "metrics": others}
 
 
 def mask_rows(key: Mapping[str, Any], result: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -2,64 +2,125 @@
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from study import tables
 from study.configuration.config import StudyConfig
-from study.execution.recording.rows import confusion_rows, trial_row, with_times
+from study.execution.recording.refill import Refill
+from study.execution.recording.rows import CLASS, confusion_rows, mask_rows, report_row, trial_row, with_times
 from study.folder import trial_checkpoints
 from study.ledger.journal import RUN
 from study.ledger.ledger import ArmLedger
 from study.tables import TableWarning, TableWriter
+from study.tables.gaps import Gap, Gaps, note_gaps, noted_gaps, sentences
 from trainers.checkpoints.base import DamagedError
 from trainers.checkpoints.places import checkpoints_at
 from trainers.checkpoints.store import UnreachableError
+
+UNCOUNTED = ("mask_shares", "environment")
+"""Tables of which neither ledger nor checkpoints say how many rows they should have."""
 
 
 class StudyTables:
     """The open tables of a study."""
 
     def __init__(self, config: StudyConfig, folder: Path, arms: Mapping[str, ArmLedger]) -> None:
-        self._config, self._folder, place = config, folder, folder / "tables"
-        self.trials = TableWriter(place, tables.trials_schema(parameter_types(arms)))
-        self.reports = TableWriter(place, tables.REPORTS)
-        self.class_iou = TableWriter(place, tables.CLASS_IOU)
-        self.mask_shares = TableWriter(place, tables.MASK_SHARES)
-        self.image_confusion = TableWriter(place, tables.IMAGE_CONFUSION)
-        self.environment = TableWriter(place, tables.ENVIRONMENT)
+        self._config, self._folder, self._place = config, folder, folder / "tables"
+        self.trials = TableWriter(self._place, tables.trials_schema(parameter_types(arms)))
+        self.reports = TableWriter(self._place, tables.REPORTS)
+        self.class_iou = TableWriter(self._place, tables.CLASS_IOU)
+        self.mask_shares = TableWriter(self._place, tables.MASK_SHARES)
+        self.image_confusion = TableWriter(self._place, tables.IMAGE_CONFUSION)
+        self.environment = TableWriter(self._place, tables.ENVIRONMENT)
+        self._known_damage = {
+            table: len(table.damage) for table in vars(self).values() if isinstance(table, TableWriter)
+        }
+        self._refill = Refill(
+            {"reports": self.reports, "class_iou": self.class_iou}, self.record, config.objective_metric
+        )
 
-    def complete(self, arms: Mapping[str, ArmLedger]) -> None:
-        """Write what of trials that ended in the ledger is not yet here."""
-        for name, arm in arms.items():
-            for trial in arm.ended():
-                row = _row_of(trial)
-                if row is None and not self.trials.contains((name, trial.number)):
-                    what = f"{name} {trial.number}: has no row, because the journal lost what it ran"
-                    warnings.warn(what, TableWarning, stacklevel=2)
-                elif row is not None:
-                    self.trials.append([with_times(row)])
-                    self._complete_counts(row)
+    def record(
+        self, key: Mapping[str, Any], attempt: int | None, result: Mapping[str, Any], *, time: datetime | None = None
+    ) -> None:
+        """Write what a report says of an evaluation.
 
-    def _complete_counts(self, row: Mapping[str, Any]) -> None:
+        Args:
+            key: "arm", "trial" and "iteration".
+            attempt: of the trial, where it is known.
+            result: the report.
+            time: when it came, where that is known.
+        """
+        self.reports.append([report_row(key, attempt, result, time=time)])
+        ious = {name.removeprefix(CLASS): value for name, value in result.items() if name.startswith(CLASS)}
+        self.class_iou.append(
+            [{**key, "class": name, "iou_percent": ious.get(name)} for name in self._config.class_names]
+        )
+        self.mask_shares.append(mask_rows(key, result))
+
+    def complete(self, arms: Mapping[str, ArmLedger]) -> list[str]:
+        """Write what the ledger knows and is not yet here; says what is lacking then, in sentences.
+
+        A driver may have been killed between the two, and tables may have been damaged.
+        """
+        found = [gap for name, arm in arms.items() for gap in self._complete_arm(name, arm)]
+        # a row that was put back is there from now on, and still not whole
+        kept = [gap for gap in self._noted().rows if gap.kept and gap not in found]
+        return sentences(self._note([*kept, *found]))
+
+    def _note(self, rows: Sequence[Gap]) -> Gaps:
+        """Write down which rows are lacking, and what was damaged of tables whose rows cannot be counted."""
+        before = self._noted()
+        lost = [line for name in UNCOUNTED for line in self._writer(name).damage]
+        gaps = Gaps(tuple(rows), tuple(dict.fromkeys([*before.lost, *lost])))
+        if gaps != before:
+            note_gaps(self._place, gaps)
+        return gaps
+
+    def _noted(self) -> Gaps:
+        try:
+            return noted_gaps(self._place)
+        except ValueError as fault:
+            return Gaps(lost=(str(fault),))
+
+    def _writer(self, name: str) -> TableWriter:
+        writer: TableWriter = getattr(self, name)
+        return writer
+
+    def _complete_arm(self, name: str, arm: ArmLedger) -> Iterator[Gap]:
+        for trial in arm.ended():
+            row = _row_of(trial)
+            if row is not None:
+                self.trials.append([with_times(row)])
+                yield from self._complete_counts(row)
+            elif not self.trials.contains((name, trial.number)):
+                yield Gap("trials", name, trial.number, ())
+        for trial in arm.begun():
+            place = trial_checkpoints(self._config, self._folder, name, trial.number)
+            key = (name, trial.number)
+            yield from self._refill.trial(key, trial, place, all_tables=bool(self.mask_shares.damage))
+
+    def _complete_counts(self, row: Mapping[str, Any]) -> Iterator[Gap]:
         """Write what each image counted, where the trial's last checkpoint is still there."""
         if self.image_confusion.contains((row["arm"], row["trial"], "last", row["iterations"])):
             return
         kept = checkpoints_at(trial_checkpoints(self._config, self._folder, row["arm"], row["trial"]))
-        wrong = None
+        wrong: str | None = "its last checkpoint is gone"
         try:
             if (last := kept.of(row["iterations"])) in kept.all():
                 wrong = self.keep_counts(row, last)
+                if wrong:
+                    warnings.warn(f"{row['arm']} {row['trial']}: {wrong}", TableWarning, stacklevel=3)
         except UnreachableError as fault:
-            wrong = str(fault)
-        if wrong:
-            warnings.warn(f"{row['arm']} {row['trial']}: {wrong}", TableWarning, stacklevel=3)
+            warnings.warn(f"{row['arm']} {row['trial']}: {fault}", TableWarning, stacklevel=3)
+        if wrong and row["state"] != TrialState.FAIL.name:
+            yield Gap("image_confusion", row["arm"], row["trial"], (row["iterations"],))
 
     def keep_counts(self, key: Mapping[str, Any], checkpoint: str) -> str | None:
         """Write what each image counted in a trial's last and best evaluation; says what kept it from that.
@@ -75,11 +136,22 @@ class StudyTables:
         self.image_confusion.append(rows)
         return None
 
-    def close(self) -> None:
-        """Seal and compact all tables."""
-        for table in vars(self).values():
-            if isinstance(table, TableWriter):
-                table.close()
+    def close(self) -> bool:
+        """Seal and compact all tables; whether nothing of them was found damaged since they were opened."""
+        writers = [table for table in vars(self).values() if isinstance(table, TableWriter)]
+        for table in writers:
+            table.close()
+        self._note(self._noted().rows)
+        return not any(table.damage[self._known_damage[table] :] for table in writers)
+
+
+def finish(written: StudyTables, config: StudyConfig, folder: Path, arms: Mapping[str, ArmLedger]) -> list[str]:
+    """Complete and close the tables; says what they lack, in sentences."""
+    lacking = written.complete(arms)
+    while not written.close():  # what was lost meanwhile can be had from the ledger too
+        written = StudyTables(config, folder, arms)
+        lacking = written.complete(arms)
+    return lacking
 
 
 def _row_of(trial: FrozenTrial) -> dict[str, Any] | None:
