@@ -13,7 +13,7 @@ from study import tables
 from study.configuration.changes import Changes
 from study.configuration.config import TEACHER, StudyConfig
 from study.execution import session
-from study.execution.capacity import PLENTY, Room
+from study.execution.capacity import MAX_CONCURRENT, ClusterCapacity
 from study.execution.recording.environment import environment
 from study.execution.stopping import Drain, HaltedError
 from study.execution.teacher import StudyTeacher
@@ -26,7 +26,7 @@ from trainers.checkpoints.places import checkpoints_at
 
 TUNE = "tune"
 """What Tune keeps of itself, which is never read back."""
-AS_IT_STANDS = Changes()
+NO_CHANGES = Changes()
 
 
 def given_up_arms(folder: Path) -> list[str]:
@@ -43,9 +43,7 @@ def has_ended_trials(folder: Path) -> bool:
         return False
 
 
-def resume(
-    folder: Path, address: str = "local", *, only_teacher: bool = False, changes: Changes = AS_IT_STANDS
-) -> bool:
+def resume(folder: Path, address: str = "local", *, only_teacher: bool = False, changes: Changes = NO_CHANGES) -> bool:
     """Start, or go on with, the study in `folder` until every arm's budget is used.
 
     Args:
@@ -122,8 +120,8 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
 
     arms: dict[str, ArmLedger] = {}
     view = View(arms)
-    room = Room(config.execution, tell=view.room)
-    room.check(config.workers)
+    capacity = ClusterCapacity(config.execution, on_change=view.show_capacity)
+    capacity.check(config.workers)
     teacher = StudyTeacher(config, folder, view.say)
     if only_teacher and not teacher.must_train:
         return True
@@ -134,18 +132,18 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
         teacher.trained(_teacher_checkpoint(config, folder, arms[TEACHER]))
     written = StudyTables(config, folder, arms)
     view.warn(written.complete(arms))
-    written.environment.append([environment()])
+    written.add_start(environment())
     recorder = Recorder(config, arms, written, view, on_teacher=teacher.trained, drain=drain)
     tuner = tune.Tuner(
-        tune.with_resources(run_trial, room.trial_resources),
+        tune.with_resources(run_trial, capacity.trial_resources),
         tune_config=tune.TuneConfig(
             search_alg=LedgerSearcher(
-                config, arms, teacher=lambda: teacher.ready(arms), room=room, folder=folder, drain=drain
+                config, arms, teacher=lambda: teacher.ready(arms), capacity=capacity, folder=folder, drain=drain
             ),
             scheduler=LedgerScheduler(arms, config.objective_metric, drain),
             num_samples=-1,
-            # the searcher knows how many the cluster has room for
-            max_concurrent_trials=PLENTY,
+            # the searcher knows how many fit on the cluster
+            max_concurrent_trials=MAX_CONCURRENT,
             # starting a process that has Ray and PyTorch costs more than a short trial
             reuse_actors=True,
             trial_dirname_creator=lambda trial: str(trial.trial_id),

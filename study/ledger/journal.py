@@ -16,25 +16,14 @@ from typing import Any, NamedTuple
 
 from optuna.distributions import json_to_distribution
 from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._storage import JournalOperation as Operation
 from optuna.study import StudyDirection
+
+from study.ledger.optuna_internals import OPERATION_FIELDS
+from study.ledger.optuna_internals import JournalOperation as Operation
 
 JOURNAL = "study.journal"
 BEGAN, RUN = "began", "run"
 """User attributes, of a study and of a trial, that name the arm."""
-
-_FIELDS = {
-    Operation.CREATE_STUDY: {"study_name", "directions"},
-    Operation.DELETE_STUDY: {"study_id"},
-    Operation.SET_STUDY_USER_ATTR: {"study_id", "user_attr"},
-    Operation.SET_STUDY_SYSTEM_ATTR: {"study_id", "system_attr"},
-    Operation.CREATE_TRIAL: {"study_id", "datetime_start"},
-    Operation.SET_TRIAL_PARAM: {"trial_id", "param_name", "param_value_internal", "distribution"},
-    Operation.SET_TRIAL_STATE_VALUES: {"trial_id", "state", "values"},
-    Operation.SET_TRIAL_INTERMEDIATE_VALUE: {"trial_id", "step", "intermediate_value"},
-    Operation.SET_TRIAL_USER_ATTR: {"trial_id", "user_attr"},
-    Operation.SET_TRIAL_SYSTEM_ATTR: {"trial_id", "system_attr"},
-}
 
 Entry = dict[str, Any]
 
@@ -49,7 +38,7 @@ class Mended(NamedTuple):
 def _entry(line: bytes) -> Entry | None:
     try:
         entry = json.loads(line)
-        fields = _FIELDS[entry["op_code"]] | {"worker_id"}
+        fields = OPERATION_FIELDS[entry["op_code"]] | {"worker_id"}
         if "distribution" in entry:
             json_to_distribution(entry["distribution"])
     except (ValueError, TypeError, KeyError):
@@ -101,7 +90,7 @@ def _blanks(entries: Sequence[Entry | None], studies: Sequence[str]) -> dict[int
 def _blank(operation: Operation, **fields: Any) -> bytes:
     time = datetime.now().isoformat(timespec="microseconds")
     shared = {"directions": [StudyDirection.MAXIMIZE.value], "datetime_start": time}
-    kept = {name: value for name, value in shared.items() if name in _FIELDS[operation]}
+    kept = {name: value for name, value in shared.items() if name in OPERATION_FIELDS[operation]}
     return json.dumps({"op_code": operation, "worker_id": "mended", **kept, **fields}).encode() + b"\n"
 
 

@@ -12,7 +12,6 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,8 +24,10 @@ from optuna.trial import FrozenTrial, TrialState
 from search_spaces.space import Space
 from study.configuration.config import REPLICATE, TEACHER, StudyConfig
 from study.configuration.identity import record, refuse_another
+from study.ledger import optuna_internals
 from study.ledger.journal import BEGAN, JOURNAL, RUN, Backend, mend
 from study.ledger.rungs import Halving
+from study.ledger.trial_run import Suggestion, TrialRun
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -37,22 +38,6 @@ FRUITLESS = "fruitless"
 """User attribute of a trial: its starts since its last evaluation that were cut short, and that evaluation."""
 LOST_DRIVERS = 10
 """Drivers in a row that may die over a trial without a new evaluation, before it is taken for what kills them."""
-
-Values = dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """A trial that is to be run: its number, which attempt this is, and its searched values by path.
-
-    Where it repeats a failed trial, `retry_of` is the number of that.
-    """
-
-    arm: str
-    number: int
-    attempt: int
-    values: Values
-    retry_of: int | None = None
 
 
 class _Standing(NamedTuple):
@@ -159,12 +144,11 @@ class ArmLedger:
         """Share of the budget that has been started; arms are served in this order."""
         return self.count(*ENDED, TrialState.RUNNING) / self.budget
 
-    def ask(self) -> Asked | None:
+    def ask(self) -> Suggestion | None:
         """The next trial to run: one that a dead driver left, one to repeat, else a new one; None if there is none."""
         while self.orphans:
-            asked = self._adopt(self.orphans.pop(0))
-            if asked:
-                return asked
+            if suggestion := self._adopt(self.orphans.pop(0)):
+                return suggestion
         if retries := self._retries():
             return self._repeat(retries[0])
         if self.exhausted:
@@ -182,28 +166,37 @@ class ArmLedger:
         there = {_replicate(trial) for trial in trials if trial.state != TrialState.FAIL}
         return [number for number in range(self.budget) if number not in there]
 
-    def _adopt(self, orphan: FrozenTrial) -> Asked | None:
-        # one that died before it was started has no run noted
-        attempt = json.loads(orphan.user_attrs[RUN])["attempt"] + 1 if RUN in orphan.user_attrs else 1
+    def _adopt(self, orphan: FrozenTrial) -> Suggestion | None:
+        # a driver may have died before it noted the run
+        attempt = run.attempt + 1 if (run := noted_run(orphan)) else 1
         self.study.sampler = self._sampler(orphan.number)
-        trial = optuna.Trial(self.study, orphan._trial_id)
-        if attempt > 1 and self._count_fruitless(trial, orphan) >= LOST_DRIVERS:
-            error = f"the study's driver died {LOST_DRIVERS} times in a row without a new evaluation of this trial"
+        trial = optuna_internals.reopen(self.study, orphan)
+        if attempt > 1 and (error := given_up_error(self._count_fruitless(trial, orphan))):
             trial.set_user_attr("error", error)
             self.study.tell(trial, state=TrialState.FAIL)
             self._stands = None
             return None
-        if RUN not in orphan.user_attrs:
+        if run is None:
             self._draw_again(trial, orphan)
         self._adopted_at[orphan.number] = orphan.last_step
         return self._start(trial, attempt)
 
     def _draw_again(self, trial: optuna.Trial, orphan: FrozenTrial) -> None:
-        """Bring the sampler to where it stood when the driver died between two values: the others are drawn now."""
+        """Bring the sampler to where it stood when the driver died between two values: the others are drawn now.
+
+        A new driver seeds the sampler anew by the trial's number. Values that the storage has are taken from there and
+        draw no random number; without this the next value would get the number that the first one got before.
+
+        For example, a trial draws lr, then temperature, each independently, from the random numbers 0.3 and 0.8. The
+        driver dies after lr is stored. Its successor is asked for both again: lr comes from the storage, and
+        temperature would get 0.3. So 0.3 is drawn here, for lr, and thrown away; temperature gets 0.8, as it would
+        have. A value that was enqueued, and one that has no choice, draws nothing in either driver. Values that TPE
+        models jointly (`relative_params`) are all drawn at once where the first of them is asked for, stored or not.
+        """
+        enqueued = optuna_internals.enqueued_values(orphan)
         for name, distribution in orphan.distributions.items():
-            if name in orphan.system_attrs.get("fixed_params", {}) or distribution.single():
-                continue  # as Optuna does, in this order: its relative ones are drawn where they are first asked for
-            if name not in trial.relative_params:
+            # the order of these tests is Optuna's own, in `Trial._suggest`
+            if name not in enqueued and not distribution.single() and name not in trial.relative_params:
                 self.study.sampler.sample_independent(self.study, orphan, name, distribution)
 
     def _count_fruitless(self, trial: optuna.Trial, orphan: FrozenTrial) -> int:
@@ -218,17 +211,16 @@ class ArmLedger:
         for number, trial in self._live.items():
             trial.set_user_attr(FRUITLESS, {"starts": -1, "step": self._frozen(number).last_step})
 
-    def _repeat(self, retry: FrozenTrial) -> Asked:
+    def _repeat(self, retry: FrozenTrial) -> Suggestion:
         self.study.sampler = self._sampler(retry.number)
-        self.study._storage.set_trial_state_values(retry._trial_id, state=TrialState.RUNNING)
-        return self._start(optuna.Trial(self.study, retry._trial_id), 1)
+        return self._start(optuna_internals.begin_enqueued(self.study, retry), 1)
 
-    def _start(self, trial: optuna.Trial, attempt: int) -> Asked:
+    def _start(self, trial: optuna.Trial, attempt: int) -> Suggestion:
         self._stands = None
         values = self.space.suggest(trial) if self.space else {}
         self._live[trial.number] = trial
         repeated = trial.user_attrs.get(RETRY_OF)
-        return Asked(arm=self.arm, number=trial.number, attempt=attempt, values=values, retry_of=repeated)
+        return Suggestion(arm=self.arm, number=trial.number, attempt=attempt, values=values, retry_of=repeated)
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         """A sampler seeded by the number of the trial, so that a restart goes on as if there had been none.
@@ -265,7 +257,7 @@ class ArmLedger:
         return self._halving.stops(self.study, trial, anew=self._adopted_at.get(number) == trial.last_step)
 
     def _frozen(self, number: int) -> FrozenTrial:
-        return self.study._storage.get_trial(self._live[number]._trial_id)
+        return optuna_internals.as_stored(self.study, self._live[number])
 
     def tell(self, number: int, state: TrialState, value: float | None, row: Mapping[str, Any]) -> None:
         """End a trial; `row` is what the trials table says of it and is kept here first."""
@@ -274,9 +266,9 @@ class ArmLedger:
         self.study.tell(trial, value if state == TrialState.COMPLETE else None, state=state)
         self._stands = None
 
-    def note(self, number: int, run: Mapping[str, Any]) -> None:
+    def note(self, run: TrialRun) -> None:
         """Keep what a live trial runs with it, for a driver that finds it without this one."""
-        self._live[number].set_user_attr(RUN, json.dumps(run))
+        self._live[run.number].set_user_attr(RUN, json.dumps(run.plain()))
 
     def complete(self) -> list[FrozenTrial]:
         """The trials that used their whole budget."""
@@ -296,10 +288,22 @@ class ArmLedger:
         return self.space.distributions() if self.space else {}
 
 
+def given_up_error(fruitless: int) -> str | None:
+    """Why a trial fails that so many drivers in a row died over without a new evaluation; None while they are few."""
+    if fruitless < LOST_DRIVERS:
+        return None
+    return f"the study's driver died {fruitless} times in a row without a new evaluation of this trial"
+
+
+def noted_run(trial: FrozenTrial) -> TrialRun | None:
+    """What a trial runs, as `note` kept it; None where the driver died before that, or the journal lost it."""
+    noted = trial.user_attrs.get(RUN)
+    return None if noted is None else TrialRun.parse(json.loads(noted))
+
+
 def _replicate(trial: FrozenTrial) -> int | None:
     """Which replicate a trial is, also of one that is enqueued and not begun."""
-    enqueued: Mapping[str, int] = trial.system_attrs.get("fixed_params", {})
-    return trial.params.get(REPLICATE, enqueued.get(REPLICATE))
+    return trial.params.get(REPLICATE, optuna_internals.enqueued_values(trial).get(REPLICATE))
 
 
 def failed(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -377,12 +381,8 @@ def states(config: StudyConfig, folder: Path) -> dict[str, list[FrozenTrial]]:
             content = (folder / JOURNAL).read_bytes()
             (Path(place) / JOURNAL).write_bytes(mend(content, list(names.values())).content)
             folder = Path(place)
-        storage = open_storage(config, folder)
-        found = {s.study_name: s._study_id for s in storage.get_all_studies()}
-        return {
-            arm: storage.get_all_trials(found[name], deepcopy=False) if name in found else []
-            for arm, name in names.items()
-        }
+        found = optuna_internals.trials_by_study(open_storage(config, folder))
+        return {arm: found.get(name, []) for arm, name in names.items()}
 
 
 def status(config: StudyConfig, folder: Path) -> dict[str, dict[str, int]]:

@@ -7,14 +7,13 @@ report the same evaluation once more.
 """
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from optuna.trial import FrozenTrial
 
 from study.execution.recording.rows import report_row
-from study.ledger.journal import RUN
+from study.ledger.ledger import noted_run
 from study.tables import TableWriter
 from study.tables.gaps import Gap
 from trainers.checkpoints.base import DamagedError
@@ -35,14 +34,14 @@ class Refill:
 
     Args:
         writers: of the tables that have rows of every evaluation, `reports` the first, by name.
-        record: writes all that a report says of an evaluation: its key, the attempt or None, and the report.
+        record: writes all that a report says of an evaluation, from its row of the reports table and the report.
         objective: the metric whose values the ledger has.
     """
 
     def __init__(
         self,
         writers: Mapping[str, TableWriter],
-        record: Callable[[Mapping[str, Any], int | None, Mapping[str, Any]], None],
+        record: Callable[[Mapping[str, Any], Mapping[str, Any]], None],
         objective: str,
     ) -> None:
         self._writers, self._record, self._objective = writers, record, objective
@@ -73,20 +72,24 @@ class Refill:
         return {table: sorted(steps.difference(writer.last_parts(key))) for table, writer in self._writers.items()}
 
     def _from_checkpoints(self, key: Key, trial: FrozenTrial, place: str) -> None:
-        attempt = json.loads(trial.user_attrs[RUN])["attempt"] if RUN in trial.user_attrs else None
+        run = noted_run(trial)
         for address in checkpoints_at(place).whole((METRICS,)):
             with contextlib.suppress(DamagedError):
                 result = read_metrics(address)
                 if (iteration := int(result["iteration"])) in trial.intermediate_values:
-                    self._record({"arm": key[0], "trial": key[1], "iteration": iteration}, attempt, result)
+                    self._record(_row(key, iteration, result, run.attempt if run else None), result)
 
     def _from_ledger(self, key: Key, trial: FrozenTrial) -> Iterator[Gap]:
         missing = self._missing(key, trial)
         reports, *others = missing
         for iteration in missing[reports]:
             score = {self._objective: trial.intermediate_values[iteration]}
-            row = report_row({"arm": key[0], "trial": key[1], "iteration": iteration}, None, score, time=None)
-            self._writers[reports].append([row])
+            self._writers[reports].append([_row(key, iteration, score, None)])
         if missing[reports]:
             yield Gap(reports, *key, tuple(missing[reports]), SCORE[self._objective])
         yield from (Gap(table, *key, tuple(missing[table])) for table in others if missing[table])
+
+
+def _row(key: Key, iteration: int, result: Mapping[str, Any], attempt: int | None) -> dict[str, Any]:
+    arm, number = key
+    return report_row({"arm": arm, "trial": number, "iteration": iteration}, attempt, result, time=None)

@@ -14,55 +14,68 @@ from optuna.trial import FrozenTrial, TrialState
 from study import tables
 from study.configuration.config import StudyConfig
 from study.execution.recording.refill import Refill
-from study.execution.recording.rows import CLASS, confusion_rows, mask_rows, report_row, trial_row, with_times
+from study.execution.recording.rows import class_rows, confusion_rows, mask_rows, report_row, trial_row, with_times
 from study.folder import trial_checkpoints
-from study.ledger.journal import RUN
-from study.ledger.ledger import ArmLedger
+from study.ledger.ledger import ArmLedger, noted_run
+from study.ledger.trial_run import TrialRun
 from study.tables import TableWarning, TableWriter
 from study.tables.gaps import Gap, Gaps, note_gaps, noted_gaps, sentences
 from trainers.checkpoints.base import DamagedError
 from trainers.checkpoints.places import checkpoints_at
 from trainers.checkpoints.store import UnreachableError
 
-UNCOUNTED = ("mask_shares", "environment")
-"""Tables of which neither ledger nor checkpoints say how many rows they should have."""
-
 
 class StudyTables:
-    """The open tables of a study."""
+    """The open tables of a study, which only grow; rows that are there already are not written again.
+
+    Args:
+        config: the study.
+        folder: the study's.
+        arms: the ledger of every arm, for the columns of what they search.
+    """
 
     def __init__(self, config: StudyConfig, folder: Path, arms: Mapping[str, ArmLedger]) -> None:
         self._config, self._folder, self._place = config, folder, folder / "tables"
-        self.trials = TableWriter(self._place, tables.trials_schema(parameter_types(arms)))
-        self.reports = TableWriter(self._place, tables.REPORTS)
-        self.class_iou = TableWriter(self._place, tables.CLASS_IOU)
-        self.mask_shares = TableWriter(self._place, tables.MASK_SHARES)
-        self.image_confusion = TableWriter(self._place, tables.IMAGE_CONFUSION)
-        self.environment = TableWriter(self._place, tables.ENVIRONMENT)
-        self._known_damage = {
-            table: len(table.damage) for table in vars(self).values() if isinstance(table, TableWriter)
-        }
-        self._refill = Refill(
-            {"reports": self.reports, "class_iou": self.class_iou}, self.record, config.objective_metric
-        )
+        self._trials = TableWriter(self._place, tables.trials_schema(parameter_types(arms)))
+        self._reports = TableWriter(self._place, tables.REPORTS)
+        self._class_iou = TableWriter(self._place, tables.CLASS_IOU)
+        self._mask_shares = TableWriter(self._place, tables.MASK_SHARES)
+        self._image_confusion = TableWriter(self._place, tables.IMAGE_CONFUSION)
+        self._environment = TableWriter(self._place, tables.ENVIRONMENT)
+        self._known_damage = {writer: len(writer.damage) for writer in self._writers()}
+        counted = {"reports": self._reports, "class_iou": self._class_iou}
+        self._refill = Refill(counted, self._record, config.objective_metric)
 
-    def record(
-        self, key: Mapping[str, Any], attempt: int | None, result: Mapping[str, Any], *, time: datetime | None = None
-    ) -> None:
-        """Write what a report says of an evaluation.
+    def _writers(self) -> list[TableWriter]:
+        return [table for table in vars(self).values() if isinstance(table, TableWriter)]
+
+    def add_start(self, row: Mapping[str, Any]) -> None:
+        """Write the row of the environment table for this start of the driver."""
+        self._environment.append([row])
+
+    def add_report(self, run: TrialRun, result: Mapping[str, Any]) -> None:
+        """Write an evaluation that a trial reported just now, with its classes and the pixels that masks kept."""
+        key = {"arm": run.arm, "trial": run.number, "iteration": int(result["iteration"])}
+        self._record(report_row(key, run.attempt, result, time=datetime.now(UTC)), result)
+
+    def _record(self, row: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+        key = {name: row[name] for name in ("arm", "trial", "iteration")}
+        self._reports.append([row])
+        self._class_iou.append(class_rows(key, result, self._config.class_names))
+        self._mask_shares.append(mask_rows(key, result))
+
+    def add_trial(self, row: Mapping[str, Any], checkpoint: str | None) -> str | None:
+        """Write a trial that ended, and what each image counted in its last and best evaluation.
 
         Args:
-            key: "arm", "trial" and "iteration".
-            attempt: of the trial, where it is known.
-            result: the report.
-            time: when it came, where that is known.
+            row: of the trials table, as `trial_row` builds it.
+            checkpoint: the trial's last, a folder or a URL; None where it has none.
+
+        Returns:
+            What kept the counts from being written, None where nothing did.
         """
-        self.reports.append([report_row(key, attempt, result, time=time)])
-        ious = {name.removeprefix(CLASS): value for name, value in result.items() if name.startswith(CLASS)}
-        self.class_iou.append(
-            [{**key, "class": name, "iou_percent": ious.get(name)} for name in self._config.class_names]
-        )
-        self.mask_shares.append(mask_rows(key, result))
+        self._trials.append([with_times(row)])
+        return self._add_counts(row, checkpoint) if checkpoint else None
 
     def complete(self, arms: Mapping[str, ArmLedger]) -> list[str]:
         """Write what the ledger knows and is not yet here; says what is lacking then, in sentences.
@@ -77,7 +90,7 @@ class StudyTables:
     def _note(self, rows: Sequence[Gap]) -> Gaps:
         """Write down which rows are lacking, and what was damaged of tables whose rows cannot be counted."""
         before = self._noted()
-        lost = [line for name in UNCOUNTED for line in self._writer(name).damage]
+        lost = [*self._mask_shares.damage, *self._environment.damage]  # nobody knows how many rows they had
         gaps = Gaps(tuple(rows), tuple(dict.fromkeys([*before.lost, *lost])))
         if gaps != before:
             note_gaps(self._place, gaps)
@@ -89,32 +102,28 @@ class StudyTables:
         except ValueError as fault:
             return Gaps(lost=(str(fault),))
 
-    def _writer(self, name: str) -> TableWriter:
-        writer: TableWriter = getattr(self, name)
-        return writer
-
     def _complete_arm(self, name: str, arm: ArmLedger) -> Iterator[Gap]:
         for trial in arm.ended():
             row = _row_of(trial)
             if row is not None:
-                self.trials.append([with_times(row)])
+                self._trials.append([with_times(row)])
                 yield from self._complete_counts(row)
-            elif not self.trials.contains((name, trial.number)):
+            elif not self._trials.contains((name, trial.number)):
                 yield Gap("trials", name, trial.number, ())
         for trial in arm.begun():
             place = trial_checkpoints(self._config, self._folder, name, trial.number)
             key = (name, trial.number)
-            yield from self._refill.trial(key, trial, place, all_tables=bool(self.mask_shares.damage))
+            yield from self._refill.trial(key, trial, place, all_tables=bool(self._mask_shares.damage))
 
     def _complete_counts(self, row: Mapping[str, Any]) -> Iterator[Gap]:
         """Write what each image counted, where the trial's last checkpoint is still there."""
-        if self.image_confusion.contains((row["arm"], row["trial"], "last", row["iterations"])):
+        if self._image_confusion.contains((row["arm"], row["trial"], "last", row["iterations"])):
             return
         kept = checkpoints_at(trial_checkpoints(self._config, self._folder, row["arm"], row["trial"]))
         wrong: str | None = "its last checkpoint is gone"
         try:
             if (last := kept.of(row["iterations"])) in kept.all():
-                wrong = self.keep_counts(row, last)
+                wrong = self._add_counts(row, last)
                 if wrong:
                     warnings.warn(f"{row['arm']} {row['trial']}: {wrong}", TableWarning, stacklevel=3)
         except UnreachableError as fault:
@@ -122,27 +131,20 @@ class StudyTables:
         if wrong and row["state"] != TrialState.FAIL.name:
             yield Gap("image_confusion", row["arm"], row["trial"], (row["iterations"],))
 
-    def keep_counts(self, key: Mapping[str, Any], checkpoint: str) -> str | None:
-        """Write what each image counted in a trial's last and best evaluation; says what kept it from that.
-
-        Args:
-            key: names the trial: "arm", "trial" and "iterations".
-            checkpoint: the trial's last, a folder or a URL.
-        """
+    def _add_counts(self, row: Mapping[str, Any], checkpoint: str) -> str | None:
         try:
-            rows = confusion_rows(key, checkpoint, self._config.class_names)
+            rows = confusion_rows(row, checkpoint, self._config.class_names)
         except (DamagedError, UnreachableError) as wrong:
             return f"{wrong}; the table image_confusion does not have this trial"
-        self.image_confusion.append(rows)
+        self._image_confusion.append(rows)
         return None
 
     def close(self) -> bool:
         """Seal and compact all tables; whether nothing of them was found damaged since they were opened."""
-        writers = [table for table in vars(self).values() if isinstance(table, TableWriter)]
-        for table in writers:
-            table.close()
+        for writer in self._writers():
+            writer.close()
         self._note(self._noted().rows)
-        return not any(table.damage[self._known_damage[table] :] for table in writers)
+        return all(len(writer.damage) == known for writer, known in self._known_damage.items())
 
 
 def finish(written: StudyTables, config: StudyConfig, folder: Path, arms: Mapping[str, ArmLedger]) -> list[str]:
@@ -162,9 +164,9 @@ def _row_of(trial: FrozenTrial) -> dict[str, Any] | None:
     row: dict[str, Any] = json.loads(trial.user_attrs.get("row", "{}"))
     if row.get("state") == trial.state.name:
         return row
-    if RUN not in trial.user_attrs:
+    run = noted_run(trial)
+    if run is None:
         return None
-    run = json.loads(trial.user_attrs[RUN])
     result = {"iteration": trial.last_step or 0}
     started = (trial.datetime_start or datetime.now()).astimezone(UTC)
     return trial_row(run, trial.state.name, result, trial.user_attrs.get("error"), started)
