@@ -101,14 +101,12 @@ def _settled(config: StudyConfig, folder: Path, view: View) -> bool:
     counts = status(config, folder)
     if any(arm["COMPLETE"] + arm["PRUNED"] < arm["budget"] for arm in counts.values()):
         return False
-    from study.execution.recording.study_tables import StudyTables
+    from study.execution.recording.study_tables import StudyTables, finish
 
     arms = open_arms(config, folder, with_teacher=TEACHER in counts)
     if not all(arm.finished for arm in arms.values()):
         return False
-    written = StudyTables(config, folder, arms)
-    written.complete(arms)
-    written.close()
+    view.warn(finish(StudyTables(config, folder, arms), config, folder, arms))
     _record_groups(config, folder, view)
     shutil.rmtree(folder / TUNE, ignore_errors=True)
     return True
@@ -126,7 +124,7 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
     from ray import tune
 
     from study.execution.recording.recorder import Recorder
-    from study.execution.recording.study_tables import StudyTables
+    from study.execution.recording.study_tables import StudyTables, finish
     from study.execution.scheduler import LedgerScheduler
     from study.execution.searcher import LedgerSearcher
     from study.execution.trial import run_trial
@@ -144,7 +142,7 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
         # the last driver died between the end of the training and the writing of the file
         teacher.trained(_teacher_checkpoint(config, folder, arms[TEACHER]))
     written = StudyTables(config, folder, arms)
-    written.complete(arms)
+    view.warn(written.complete(arms))
     written.add_start(environment())
     _record_groups(config, folder, view)
     recorder = Recorder(config, arms, written, view, on_teacher=teacher.trained, drain=drain)
@@ -179,8 +177,7 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
     finally:
         shutil.rmtree(folder / TUNE, ignore_errors=True)
         if drain.fault is None:
-            written.complete(arms)
-            written.close()
+            view.warn(finish(written, config, folder, arms))
     if drain.fault is not None:
         raise HaltedError(f"{drain.fault}; nothing is lost: free some space, then go on with: kdstudy resume {folder}")
     for arm in arms.values():

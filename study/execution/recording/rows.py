@@ -29,8 +29,10 @@ MASK = "mask/"
 METRIC_FOLDERS = ("train/", "val/", "best/", "time/", "memory/")
 
 
-def report_row(key: Mapping[str, Any], attempt: int, result: Mapping[str, Any]) -> dict[str, Any]:
-    """One row of the reports table."""
+def report_row(
+    key: Mapping[str, Any], attempt: int | None, result: Mapping[str, Any], *, time: datetime | None
+) -> dict[str, Any]:
+    """One row of the reports table; None for an attempt or a time that nobody knows."""
     others = {
         name: float(value)
         for name, value in result.items()
@@ -40,7 +42,7 @@ def report_row(key: Mapping[str, Any], attempt: int, result: Mapping[str, Any]) 
         and isinstance(value, int | float)
     }
     named = {column: result.get(name) for name, column in NAMED.items()}
-    return {**key, **named, "attempt": attempt, "time": datetime.now(UTC), "metrics": others}
+    return {**key, **named, "attempt": attempt, "time": time, "metrics": others}
 
 
 def class_rows(key: Mapping[str, Any], result: Mapping[str, Any], class_names: Sequence[str]) -> list[dict[str, Any]]:
