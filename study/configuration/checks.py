@@ -12,6 +12,7 @@ import torch
 
 from search_spaces.space import Space, SpaceError
 from study.configuration.config import TEACHER, ExecutionConfig, StudyConfig
+from study.configuration.identity import on_gpus
 from study.configuration.searches import search_faults
 from trainers import models
 from trainers.addresses import is_url
@@ -32,7 +33,7 @@ def faults(config: StudyConfig) -> Iterable[str]:
     yield from _check_checkpoints(config)
     wrong = list(_check_weightings(config))
     if wrong:
-        yield from wrong  # which arms need a teacher is not known then
+        yield from wrong  # every arm with one would repeat it with its networks
         return
     channels = None
     try:
@@ -47,9 +48,11 @@ def faults(config: StudyConfig) -> Iterable[str]:
 
 
 def _check_weightings(config: StudyConfig) -> Iterable[str]:
-    for name in config.arms:
+    for name, arm in config.arms.items():
         try:
-            config.needs_teacher(name)
+            module_of(arm.task).Weighting(
+                arm.task, num_classes=len(config.class_names), iterations=config.train.iterations
+            )
         except ValueError as error:
             yield f"arms.{name}.task: {error}"
 
@@ -229,14 +232,12 @@ def _check_networks(where: str, trial: TrialConfig, teacher_channels: Mapping[st
 
 def _check_batch(config: StudyConfig, where: str, train: TrainConfig) -> Iterable[str]:
     """Every worker has the same share of a batch, and enough of it to normalise by."""
-    share, rest = divmod(train.batch, train.workers)
-    given = f"batch={train.batch} and workers={train.workers}"
-    if rest:
-        yield f"{where}: train.batch must be a multiple of train.workers, but got {given}; change one of them"
-    # on GPUs batch normalisation is synchronised over the workers
-    normalised = train.batch if config.execution.gpus_per_worker else share
-    if normalised < 2 and not train.freeze_batch_norm:
+    if train.batch % train.workers:
         yield (
-            f"{where}: batch normalisation needs two images per worker, but got {given}; raise train.batch or set "
-            "train.freeze_batch_norm"
+            f"{where}: train.batch must be a multiple of train.workers, but got batch={train.batch} and "
+            f"workers={train.workers}; change one of them"
         )
+    try:
+        train.refuse_single_images(workers=train.workers, on_gpus=on_gpus(config))
+    except ValueError as error:
+        yield f"{where}: {error}"

@@ -8,7 +8,8 @@ search and stay one.
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from study.configuration.config import NAME_LENGTH, ArmConfig, StudyConfig
+from study.configuration.config import ArmConfig, StudyConfig
+from study.configuration.outline import NAME_LENGTH
 
 
 def search_name(arm: str, number: int) -> str:

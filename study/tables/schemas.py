@@ -59,13 +59,16 @@ REPORTS = _schema(
     "reports",
     "arm trial iteration",
     _fields(_TEXT, "arm"),
-    _fields(_INT, "trial iteration attempt"),
-    _fields(_TIME, "time"),
-    _fields(_REAL, "seconds"),
-    _fields(_REAL, "miou_percent pixel_accuracy_percent loss learning_rate step_ms", nullable=True),
+    _fields(_INT, "trial iteration"),
+    _fields(_INT, "attempt", nullable=True),
+    _fields(_TIME, "time", nullable=True),
+    _fields(_REAL, "seconds miou_percent pixel_accuracy_percent loss learning_rate step_ms", nullable=True),
     _fields(pa.map_(_TEXT, _REAL), "metrics", nullable=True),
 )
-"""One row per report; `seconds` is the trial's age, `metrics` every other scalar by name."""
+"""One row per report; `seconds` is the trial's age, `metrics` every other scalar by name.
+
+A row that was put back after a damage has no `time`, and where only the ledger knew of it the ledger's score alone.
+"""
 CLASS_IOU = _schema(
     "class_iou",
     "arm trial iteration",
