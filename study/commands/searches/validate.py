@@ -4,6 +4,8 @@ import argparse
 
 from study.commands.options import add_arms, add_study
 from study.configuration.loading import load
+from trainers.data.groups import image_groups
+from trainers.data.splits import judging_images
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -21,4 +23,6 @@ def execute(options: argparse.Namespace) -> int:
             print(f"  {name}: {arm.trials} replicates, seeds {config.seed} to {config.seed + arm.trials - 1}")
         else:
             print(f"  {name}: {arm.trials} trials, none stopped before iteration {config.grace(name)}")
+    groups = image_groups(judging_images(config.data, config.evaluate_on, holdout=config.holdout), config.groups)
+    print(f"  judged on {config.evaluate_on}: {len(groups)} images, groups of them: {len(set(groups.values()))}")
     return 0
