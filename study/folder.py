@@ -7,6 +7,7 @@ from pathlib import Path
 
 from study.configuration.config import StudyConfig
 from study.configuration.identity import differences
+from study.configuration.tuning import with_former_rules
 from trainers.addresses import joined
 from trainers.checkpoints.places import refuse_taken
 from trainers.config import ConfigError, canonical_json, parse, plain
@@ -75,7 +76,7 @@ def read_config(folder: Path) -> StudyConfig:
             f"DIR must be a study's folder, but {folder} holds no {CONFIG}; start one: kdstudy run STUDY --out {folder}"
         )
     try:
-        return parse(StudyConfig, json.loads(held.read_text()))
+        return parse(StudyConfig, with_former_rules(json.loads(held.read_text())))
     except (json.JSONDecodeError, ConfigError) as error:
         raise ValueError(f"{held} must be what kdstudy wrote there, but: {error}; restore it") from None
 

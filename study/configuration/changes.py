@@ -1,4 +1,4 @@
-"""What of a study may change once it has begun: how many trials its arms have, and where they run.
+"""What of a study may change once it has begun: how many trials its arms have, what they may spend, where they run.
 
 Anything else decides what a trial measures. Its change is refused by the name of its field, whether it comes from the
 command line or from an edited file, because trials from before and after it would not compare.
@@ -72,4 +72,4 @@ def _may_change(path: str, one: StudyConfig, other: StudyConfig) -> bool:
     if path == CHECKPOINTS:
         return False
     first, *below = path.split(".")
-    return first == "execution" or (first == "arms" and below[1:] == ["trials"])
+    return first in ("execution", "budget") or (first == "arms" and below[1:2] in (["trials"], ["budget"]))

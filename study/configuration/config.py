@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import StringConstraints
 
-from search_spaces.space import Int, Space, read_entries
+from search_spaces.space import Int, Parameter, Space, read_entries
+from study.configuration.tuning import EQUAL, NO_CAP, BudgetConfig, PruningConfig, SearchConfig
 from trainers.addresses import joined
 from trainers.config import (
     AugmentConfig,
@@ -45,15 +46,19 @@ class ArmConfig:
     trial each and none stopped early, so that trials of equal seeds in different arms are paired.
 
     Attributes:
-        trials: trials that end COMPLETE or PRUNED; failed ones are replaced, replicates by their like.
+        trials: trials that end COMPLETE or PRUNED; failed ones are replaced, replicates by their like. Beside a budget
+            by cost a cap, and may be left out.
         space: names or files of search spaces; their union is searched.
         task: weighting of the task loss.
         methods: distillation methods by name.
         fixed: values by path that this arm does not search but sets, e.g. `train/optimizer/lr: 0.1`.
         enqueue: settings to try right after the spaces' defaults, each a mapping from path to value.
+        budget: what the arm may spend, in place of the study's budget.
+        matched: an arm without methods may train as long as a whole trial of this other arm costs: its iterations are
+            fixed from both prices when the study begins.
     """
 
-    trials: Annotated[int, Ge(1)]
+    trials: Annotated[int, Ge(1)] = NO_CAP
     space: tuple[str, ...] = ()
     task: Annotated[Any, OneOf("trainers.difficulty", "weighting")] = field(
         default_factory=lambda: implementations("trainers.difficulty")["uniform"].Config()
@@ -61,6 +66,8 @@ class ArmConfig:
     methods: Annotated[Mapping[str, Any], SomeOf("trainers.methods")] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
     enqueue: tuple[Mapping[str, Any], ...] = ()
+    budget: BudgetConfig | None = None
+    matched: str | None = None
 
     @property
     def replicated(self) -> bool:
@@ -85,19 +92,6 @@ class TeacherConfig:
     model: Annotated[Any, OneOf("trainers.models", "architecture")] | None = None
     train: TrainConfig | None = None
     folder: str = field(default="runs/teachers", metadata={"location": True})
-
-
-@dataclass(frozen=True, kw_only=True)
-class PruningConfig:
-    """Early stopping by successive halving over iterations.
-
-    Attributes:
-        reduction_factor: one in so many trials goes on from each rung; 0 switches early stopping off.
-        grace_iterations: the first rung; raised to the longest TFE stage below 1 plus one evaluation.
-    """
-
-    reduction_factor: Literal[0, 2, 3, 4, 5] = 3
-    grace_iterations: Annotated[int, Ge(0)] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +173,13 @@ class StudyConfig:
         seed: of samplers and, through `data_seed` and `init_seed`, of every trial.
         storage: "journal" for a file in the study's folder, or an RDB URL that Optuna knows.
         objective: what Optuna maximises: the mIoU of the last evaluation, or of the best one (optimistic).
-        startup_trials: trials of an arm before TPE takes over from random sampling.
+        startup_trials: trials of an arm before its sampler learns from them: the spaces' defaults, then settings of
+            what all arms search that are the same in all of them.
+        search: the sampler.
+        pruning: early stopping.
+        budget: what each arm may spend; None where only the numbers of trials limit the arms.
+        price: of an iteration: its counted operations, or its seconds on a worker when the study begins.
+        tuning_rules: by which the arms are tuned; see `study.configuration.tuning`.
         spaces: what the files that the arms name said when the study began; filled in by `with_spaces`.
         replicates: which trials of another study its arms repeat; filled in by `study.commands.searches.replicate`.
     """
@@ -197,7 +197,11 @@ class StudyConfig:
     storage: str = "journal"
     objective: Literal["last", "best"] = "last"
     startup_trials: Annotated[int, Ge(1)] = 5
+    search: SearchConfig = field(default_factory=SearchConfig)
     pruning: PruningConfig = field(default_factory=PruningConfig)
+    budget: BudgetConfig | None = None
+    price: Literal["operations", "measured"] = "operations"
+    tuning_rules: Literal[1, 2] = EQUAL
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     spaces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     replicates: Mapping[Name, Replicated] = field(default_factory=dict)
@@ -296,11 +300,65 @@ class StudyConfig:
         return any(self.needs_teacher(arm) for arm in self.arms)
 
     def grace(self, arm: str) -> int:
-        """Iterations before which no trial of an arm is stopped: its longest TFE stage below 1 plus one evaluation."""
+        """Iterations before which no trial of an arm is stopped; of an arm of another length, the same share of it."""
+        if self.tuning_rules < EQUAL:
+            return self._own_grace(arm)
+        latest = max((self._own_grace(name) for name in self.searching), default=self.train.evaluate_every)
+        return max(1, round(latest * self.iterations_of(arm) / self.train.iterations))
+
+    def _own_grace(self, arm: str) -> int:
+        """The longest TFE stage below 1 of an arm plus one evaluation."""
         fractions = _tfe_fractions(self, arm)
         longest = max((f for f in fractions if f < 1), default=0.0)
         tfe = round(longest * self.train.iterations)
         return max(self.pruning.grace_iterations, tfe + self.train.evaluate_every)
+
+    @property
+    def searching(self) -> tuple[str, ...]:
+        """The arms that search."""
+        return tuple(name for name, arm in self.arms.items() if not arm.replicated)
+
+    def budget_of(self, arm: str) -> BudgetConfig | None:
+        """What an arm may spend; None where only the number of its trials limits it, as of seeds and the teacher."""
+        if arm == TEACHER or self.arms[arm].replicated:
+            return None
+        return self.arms[arm].budget or self.budget
+
+    def iterations_of(self, arm: str) -> int:
+        """Iterations of an arm's whole trial, where it does not search them."""
+        train = self.teacher.train if arm == TEACHER and self.teacher.train is not None else self.train
+        fixed = {} if arm == TEACHER else self.arms[arm].fixed
+        return int(fixed.get("train/iterations", train.iterations))
+
+    def shared_parameters(self, arm: str) -> dict[str, Parameter]:
+        """What an arm searches of that which trials of every arm have: all but its weighting and its methods."""
+        parameters = {} if self.arms[arm].replicated else self.space(arm).parameters
+        return {path: parameter for path, parameter in parameters.items() if not path.startswith(("task/", "methods/"))}
+
+    def common_parameters(self) -> dict[str, Parameter]:
+        """What all arms that search do search, of equal ranges and without conditions, by path."""
+        spaces = [self.shared_parameters(arm) for arm in self.searching]
+        first = spaces[0] if spaces else {}
+        return {
+            path: parameter
+            for path, parameter in sorted(first.items())
+            if not parameter.when and all(space.get(path) == parameter for space in spaces)
+        }
+
+    def tuning_warnings(self) -> list[str]:
+        """Why the arms are not tuned equally, one line each: what of the shared parameters only some of them search."""
+        spaces = {arm: self.shared_parameters(arm) for arm in self.searching}
+        paths = sorted({path for space in spaces.values() for path in space})
+        lines = []
+        for path in paths:
+            without = [arm for arm, space in spaces.items() if space.get(path) != next(
+                s[path] for s in spaces.values() if path in s)]
+            if without:
+                lines.append(
+                    f"arms must search the same shared parameters to be tuned equally, but {path} is not searched in one "
+                    f"range by all: {', '.join(without)} differ; give every arm the same space of it"
+                )
+        return lines
 
     def workers_of(self, arm: str) -> int:
         """Workers of an arm's trials."""
