@@ -136,7 +136,7 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
         teacher.trained(_teacher_checkpoint(config, folder, arms[TEACHER]))
     written = StudyTables(config, folder, arms)
     written.complete(arms)
-    written.environment.append([environment()])
+    written.add_start(environment())
     recorder = Recorder(config, arms, written, view, on_teacher=teacher.trained, drain=drain)
     tuner = tune.Tuner(
         tune.with_resources(run_trial, room.trial_resources),

@@ -15,8 +15,9 @@ from study.configuration.config import TEACHER, StudyConfig, prunable
 from study.execution.capacity import Room
 from study.execution.stopping import Drain
 from study.folder import trial_checkpoints, trial_folder
-from study.ledger.ledger import ArmLedger, Asked
-from trainers.config import TeacherFile, TrialConfig, content_hash, plain
+from study.ledger.ledger import ArmLedger
+from study.ledger.trial_run import Suggestion, TrialRun
+from trainers.config import TeacherFile, TrialConfig, content_hash
 
 
 class LedgerSearcher(Searcher):  # type: ignore[misc]
@@ -68,10 +69,11 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
             workers = self._config.workers_of(arm.arm)
             if not self._room.fits(workers):
                 return None
-            asked = arm.ask()
-            if asked:
+            if suggestion := arm.ask():
                 self._room.enter(trial_id, workers)
-                return self._run(asked)
+                run = self._run(suggestion)
+                arm.note(run)
+                return run.plain()
         waiting = [arm for arm in open_arms if arm not in ready and not self._teacher_lost()]
         # what runs may fail, and is replaced then
         return None if waiting or not self._room.empty else str(Searcher.FINISHED)
@@ -85,24 +87,19 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         """Whether the teacher's training failed for good."""
         return TEACHER in self._arms and self._arms[TEACHER].given_up
 
-    def _run(self, asked: Asked) -> dict[str, Any]:
-        trial = trial_config(self._config, asked, self._teacher())
-        run = {
-            "arm": asked.arm,
-            "number": asked.number,
-            "attempt": asked.attempt,
-            "retry_of": asked.retry_of,
-            "values": asked.values,
-            "trial": plain(trial),
-            "hash": content_hash(trial),
-            "budget": trial.train.iterations,
-            "prunable": asked.arm != TEACHER and prunable(trial),
-            "execution": plain(self._config.execution),
-            "folder": str(trial_folder(self._folder, asked.arm, asked.number)),
-            "checkpoints": trial_checkpoints(self._config, self._folder, asked.arm, asked.number),
-        }
-        self._arms[asked.arm].note(asked.number, run)
-        return run
+    def _run(self, suggestion: Suggestion) -> TrialRun:
+        trial = trial_config(self._config, suggestion, self._teacher())
+        arm, number = suggestion.arm, suggestion.number
+        return TrialRun(
+            **vars(suggestion),
+            trial=trial,
+            hash=content_hash(trial),
+            budget=trial.train.iterations,
+            prunable=arm != TEACHER and prunable(trial),
+            execution=self._config.execution,
+            folder=str(trial_folder(self._folder, arm, number)),
+            checkpoints=trial_checkpoints(self._config, self._folder, arm, number),
+        )
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Make room for the next; the recorder ends trials in the ledger."""
@@ -120,8 +117,8 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         return {"_metric": self._metric, "_mode": self._mode}
 
 
-def trial_config(config: StudyConfig, asked: Asked, teacher: TeacherFile | None) -> TrialConfig:
-    """The trial that the ledger asks for."""
-    if asked.arm == TEACHER:
+def trial_config(config: StudyConfig, suggestion: Suggestion, teacher: TeacherFile | None) -> TrialConfig:
+    """What the trial that the ledger suggests trains."""
+    if suggestion.arm == TEACHER:
         return config.teacher_trial()
-    return config.trial(asked.arm, asked.values, teacher)
+    return config.trial(suggestion.arm, suggestion.values, teacher)

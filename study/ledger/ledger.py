@@ -12,7 +12,6 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +26,7 @@ from study.configuration.config import REPLICATE, TEACHER, StudyConfig
 from study.configuration.identity import record, refuse_another
 from study.ledger.journal import BEGAN, JOURNAL, RUN, Backend, mend
 from study.ledger.rungs import Halving
+from study.ledger.trial_run import Suggestion, TrialRun
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -37,22 +37,6 @@ FRUITLESS = "fruitless"
 """User attribute of a trial: its starts since its last evaluation that were cut short, and that evaluation."""
 LOST_DRIVERS = 10
 """Drivers in a row that may die over a trial without a new evaluation, before it is taken for what kills them."""
-
-Values = dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """A trial that is to be run: its number, which attempt this is, and its searched values by path.
-
-    Where it repeats a failed trial, `retry_of` is the number of that.
-    """
-
-    arm: str
-    number: int
-    attempt: int
-    values: Values
-    retry_of: int | None = None
 
 
 class _Standing(NamedTuple):
@@ -159,12 +143,11 @@ class ArmLedger:
         """Share of the budget that has been started; arms are served in this order."""
         return self.count(*ENDED, TrialState.RUNNING) / self.budget
 
-    def ask(self) -> Asked | None:
+    def ask(self) -> Suggestion | None:
         """The next trial to run: one that a dead driver left, one to repeat, else a new one; None if there is none."""
         while self.orphans:
-            asked = self._adopt(self.orphans.pop(0))
-            if asked:
-                return asked
+            if suggestion := self._adopt(self.orphans.pop(0)):
+                return suggestion
         if retries := self._retries():
             return self._repeat(retries[0])
         if self.exhausted:
@@ -182,18 +165,17 @@ class ArmLedger:
         there = {_replicate(trial) for trial in trials if trial.state != TrialState.FAIL}
         return [number for number in range(self.budget) if number not in there]
 
-    def _adopt(self, orphan: FrozenTrial) -> Asked | None:
-        # one that died before it was started has no run noted
-        attempt = json.loads(orphan.user_attrs[RUN])["attempt"] + 1 if RUN in orphan.user_attrs else 1
+    def _adopt(self, orphan: FrozenTrial) -> Suggestion | None:
+        # a driver may have died before it noted the run
+        attempt = run.attempt + 1 if (run := noted_run(orphan)) else 1
         self.study.sampler = self._sampler(orphan.number)
         trial = optuna.Trial(self.study, orphan._trial_id)
-        if attempt > 1 and self._count_fruitless(trial, orphan) >= LOST_DRIVERS:
-            error = f"the study's driver died {LOST_DRIVERS} times in a row without a new evaluation of this trial"
+        if attempt > 1 and (error := given_up_error(self._count_fruitless(trial, orphan))):
             trial.set_user_attr("error", error)
             self.study.tell(trial, state=TrialState.FAIL)
             self._stands = None
             return None
-        if RUN not in orphan.user_attrs:
+        if run is None:
             self._draw_again(trial, orphan)
         self._adopted_at[orphan.number] = orphan.last_step
         return self._start(trial, attempt)
@@ -218,17 +200,17 @@ class ArmLedger:
         for number, trial in self._live.items():
             trial.set_user_attr(FRUITLESS, {"starts": -1, "step": self._frozen(number).last_step})
 
-    def _repeat(self, retry: FrozenTrial) -> Asked:
+    def _repeat(self, retry: FrozenTrial) -> Suggestion:
         self.study.sampler = self._sampler(retry.number)
         self.study._storage.set_trial_state_values(retry._trial_id, state=TrialState.RUNNING)
         return self._start(optuna.Trial(self.study, retry._trial_id), 1)
 
-    def _start(self, trial: optuna.Trial, attempt: int) -> Asked:
+    def _start(self, trial: optuna.Trial, attempt: int) -> Suggestion:
         self._stands = None
         values = self.space.suggest(trial) if self.space else {}
         self._live[trial.number] = trial
         repeated = trial.user_attrs.get(RETRY_OF)
-        return Asked(arm=self.arm, number=trial.number, attempt=attempt, values=values, retry_of=repeated)
+        return Suggestion(arm=self.arm, number=trial.number, attempt=attempt, values=values, retry_of=repeated)
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         """A sampler seeded by the number of the trial, so that a restart goes on as if there had been none.
@@ -274,9 +256,9 @@ class ArmLedger:
         self.study.tell(trial, value if state == TrialState.COMPLETE else None, state=state)
         self._stands = None
 
-    def note(self, number: int, run: Mapping[str, Any]) -> None:
+    def note(self, run: TrialRun) -> None:
         """Keep what a live trial runs with it, for a driver that finds it without this one."""
-        self._live[number].set_user_attr(RUN, json.dumps(run))
+        self._live[run.number].set_user_attr(RUN, json.dumps(run.plain()))
 
     def complete(self) -> list[FrozenTrial]:
         """The trials that used their whole budget."""
@@ -290,6 +272,19 @@ class ArmLedger:
     def distributions(self) -> dict[str, BaseDistribution]:
         """Of all searched parameters, by path."""
         return self.space.distributions() if self.space else {}
+
+
+def given_up_error(fruitless: int) -> str | None:
+    """Why a trial fails that so many drivers in a row died over without a new evaluation; None while they are few."""
+    if fruitless < LOST_DRIVERS:
+        return None
+    return f"the study's driver died {fruitless} times in a row without a new evaluation of this trial"
+
+
+def noted_run(trial: FrozenTrial) -> TrialRun | None:
+    """What a trial runs, as `note` kept it; None where the driver died before that, or the journal lost it."""
+    noted = trial.user_attrs.get(RUN)
+    return None if noted is None else TrialRun.parse(json.loads(noted))
 
 
 def _replicate(trial: FrozenTrial) -> int | None:

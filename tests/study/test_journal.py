@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from study.configuration.config import StudyConfig
 from study.ledger.journal import JOURNAL, mend, repair_journal
 from study.ledger.ledger import open_arms, states, study_names
-from tests.study.test_ledger import end, opened, start
+from tests.study.test_ledger import end, opened, run_of, start
 
 Reader = Callable[..., StudyConfig]
 
@@ -25,7 +25,7 @@ def study(config: Reader, tmp_path: Path) -> StudyConfig:
     for arm in open_arms(read, tmp_path, with_teacher=True).values():
         for value in (20.0, None):
             if asked := arm.ask():
-                arm.note(asked.number, {"arm": arm.arm, "number": asked.number, "attempt": asked.attempt})
+                arm.note(run_of(asked))
                 arm.report(asked.number, 6, 10.0)
                 if value:
                     end(arm, asked, value=value)

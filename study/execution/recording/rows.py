@@ -1,15 +1,16 @@
 """Rows of a study's tables, from what trials report."""
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from study import tables
 from study.execution.report_keys import PEAK
+from study.ledger.trial_run import TrialRun
 from trainers.checkpoints.reading import read_evaluations, read_metrics
-from trainers.config import TrialConfig, canonical_json, parse
+from trainers.config import canonical_json
 
 NAMED = {
     "val/miou_percent": "miou_percent",
@@ -40,6 +41,11 @@ def report_row(key: Mapping[str, Any], attempt: int, result: Mapping[str, Any]) 
     return {**key, **named, "attempt": attempt, "time": datetime.now(UTC), "metrics": others}
 
 
+def class_rows(key: Mapping[str, Any], result: Mapping[str, Any], class_names: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of the class_iou table, one a class; None for a class that neither occurs nor is predicted."""
+    return [{**key, "class": name, "iou_percent": result.get(CLASS + name)} for name in class_names]
+
+
 def mask_rows(key: Mapping[str, Any], result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Rows of the mask_shares table from `mask/MASK/kept_pixels/CLASS` and `mask/MASK/valid_pixels/CLASS`."""
     counted: dict[tuple[str, str], dict[str, float]] = {}
@@ -61,7 +67,7 @@ def mask_rows(key: Mapping[str, Any], result: Mapping[str, Any]) -> list[dict[st
 
 
 def trial_row(
-    run: Mapping[str, Any],
+    run: TrialRun,
     state: str,
     result: Mapping[str, Any],
     error: str | None,
@@ -69,18 +75,18 @@ def trial_row(
 ) -> dict[str, Any]:
     """One row of the trials table, in types that JSON has; times as ISO text."""
     seconds = float(result.get("time/trial_seconds", 0.0))
-    gpus = run["execution"]["gpus_per_worker"] * run["trial"]["train"]["workers"]
+    gpus = run.execution.gpus_per_worker * run.trial.train.workers
     return {
-        "arm": run["arm"],
-        "trial": run["number"],
+        "arm": run.arm,
+        "trial": run.number,
         "state": state,
-        "attempts": run["attempt"],
+        "attempts": run.attempt,
         "iterations": int(result.get("iteration", 0)),
-        "budget": run["budget"],
+        "budget": run.budget,
         "seconds": seconds,
         "gpu_seconds": seconds * gpus,
-        "config": canonical_json(parse(TrialConfig, run["trial"])),
-        "config_hash": run["hash"],
+        "config": canonical_json(run.trial),
+        "config_hash": run.hash,
         "started": started.isoformat(),
         "ended": datetime.now(UTC).isoformat(),
         "error": error,
@@ -89,8 +95,8 @@ def trial_row(
         "best_miou_percent": result.get("best/miou_percent"),
         "last_miou_percent": result.get("val/miou_percent"),
         "best_iteration": result.get("best/iteration"),
-        "retry_of": run.get("retry_of"),
-        **{tables.PARAMETER + path: value for path, value in run["values"].items()},
+        "retry_of": run.retry_of,
+        **{tables.PARAMETER + path: value for path, value in run.values.items()},
     }
 
 

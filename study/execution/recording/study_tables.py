@@ -13,10 +13,10 @@ from optuna.trial import FrozenTrial
 
 from study import tables
 from study.configuration.config import StudyConfig
-from study.execution.recording.rows import confusion_rows, trial_row, with_times
+from study.execution.recording.rows import class_rows, confusion_rows, mask_rows, report_row, trial_row, with_times
 from study.folder import trial_checkpoints
-from study.ledger.journal import RUN
-from study.ledger.ledger import ArmLedger
+from study.ledger.ledger import ArmLedger, noted_run
+from study.ledger.trial_run import TrialRun
 from study.tables import TableWarning, TableWriter
 from trainers.checkpoints.base import DamagedError
 from trainers.checkpoints.places import checkpoints_at
@@ -24,55 +24,79 @@ from trainers.checkpoints.store import UnreachableError
 
 
 class StudyTables:
-    """The open tables of a study."""
+    """The open tables of a study, which only grow; rows that are there already are not written again.
+
+    Args:
+        config: the study.
+        folder: the study's.
+        arms: the ledger of every arm, for the columns of what they search.
+    """
 
     def __init__(self, config: StudyConfig, folder: Path, arms: Mapping[str, ArmLedger]) -> None:
         self._config, self._folder, place = config, folder, folder / "tables"
-        self.trials = TableWriter(place, tables.trials_schema(parameter_types(arms)))
-        self.reports = TableWriter(place, tables.REPORTS)
-        self.class_iou = TableWriter(place, tables.CLASS_IOU)
-        self.mask_shares = TableWriter(place, tables.MASK_SHARES)
-        self.image_confusion = TableWriter(place, tables.IMAGE_CONFUSION)
-        self.environment = TableWriter(place, tables.ENVIRONMENT)
+        self._trials = TableWriter(place, tables.trials_schema(parameter_types(arms)))
+        self._reports = TableWriter(place, tables.REPORTS)
+        self._class_iou = TableWriter(place, tables.CLASS_IOU)
+        self._mask_shares = TableWriter(place, tables.MASK_SHARES)
+        self._image_confusion = TableWriter(place, tables.IMAGE_CONFUSION)
+        self._environment = TableWriter(place, tables.ENVIRONMENT)
+
+    def add_start(self, row: Mapping[str, Any]) -> None:
+        """Write the row of the environment table for this start of the driver."""
+        self._environment.append([row])
+
+    def add_report(self, run: TrialRun, result: Mapping[str, Any]) -> None:
+        """Write an evaluation that a trial reported, with its classes and the pixels that masks kept."""
+        key = {"arm": run.arm, "trial": run.number, "iteration": int(result["iteration"])}
+        self._reports.append([report_row(key, run.attempt, result)])
+        self._class_iou.append(class_rows(key, result, self._config.class_names))
+        self._mask_shares.append(mask_rows(key, result))
+
+    def add_trial(self, row: Mapping[str, Any], checkpoint: str | None) -> str | None:
+        """Write a trial that ended, and what each image counted in its last and best evaluation.
+
+        Args:
+            row: of the trials table, as `trial_row` builds it.
+            checkpoint: the trial's last, a folder or a URL; None where it has none.
+
+        Returns:
+            What kept the counts from being written, None where nothing did.
+        """
+        self._trials.append([with_times(row)])
+        return self._add_counts(row, checkpoint) if checkpoint else None
 
     def complete(self, arms: Mapping[str, ArmLedger]) -> None:
         """Write what of trials that ended in the ledger is not yet here."""
         for name, arm in arms.items():
             for trial in arm.ended():
                 row = _row_of(trial)
-                if row is None and not self.trials.contains((name, trial.number)):
+                if row is None and not self._trials.contains((name, trial.number)):
                     what = f"{name} {trial.number}: has no row, because the journal lost what it ran"
                     warnings.warn(what, TableWarning, stacklevel=2)
                 elif row is not None:
-                    self.trials.append([with_times(row)])
+                    self._trials.append([with_times(row)])
                     self._complete_counts(row)
 
     def _complete_counts(self, row: Mapping[str, Any]) -> None:
         """Write what each image counted, where the trial's last checkpoint is still there."""
-        if self.image_confusion.contains((row["arm"], row["trial"], "last", row["iterations"])):
+        if self._image_confusion.contains((row["arm"], row["trial"], "last", row["iterations"])):
             return
         kept = checkpoints_at(trial_checkpoints(self._config, self._folder, row["arm"], row["trial"]))
         wrong = None
         try:
             if (last := kept.of(row["iterations"])) in kept.all():
-                wrong = self.keep_counts(row, last)
+                wrong = self._add_counts(row, last)
         except UnreachableError as fault:
             wrong = str(fault)
         if wrong:
             warnings.warn(f"{row['arm']} {row['trial']}: {wrong}", TableWarning, stacklevel=3)
 
-    def keep_counts(self, key: Mapping[str, Any], checkpoint: str) -> str | None:
-        """Write what each image counted in a trial's last and best evaluation; says what kept it from that.
-
-        Args:
-            key: names the trial: "arm", "trial" and "iterations".
-            checkpoint: the trial's last, a folder or a URL.
-        """
+    def _add_counts(self, row: Mapping[str, Any], checkpoint: str) -> str | None:
         try:
-            rows = confusion_rows(key, checkpoint, self._config.class_names)
+            rows = confusion_rows(row, checkpoint, self._config.class_names)
         except (DamagedError, UnreachableError) as wrong:
             return f"{wrong}; the table image_confusion does not have this trial"
-        self.image_confusion.append(rows)
+        self._image_confusion.append(rows)
         return None
 
     def close(self) -> None:
@@ -90,9 +114,9 @@ def _row_of(trial: FrozenTrial) -> dict[str, Any] | None:
     row: dict[str, Any] = json.loads(trial.user_attrs.get("row", "{}"))
     if row.get("state") == trial.state.name:
         return row
-    if RUN not in trial.user_attrs:
+    run = noted_run(trial)
+    if run is None:
         return None
-    run = json.loads(trial.user_attrs[RUN])
     result = {"iteration": trial.last_step or 0}
     started = (trial.datetime_start or datetime.now()).astimezone(UTC)
     return trial_row(run, trial.state.name, result, trial.user_attrs.get("error"), started)
