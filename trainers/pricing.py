@@ -40,7 +40,7 @@ class CountedOperations(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.total = 0
+        self.total: int = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -72,12 +72,11 @@ def step_operations(trial: TrialConfig, teacher: object | None) -> float:
             for iteration in (0, trial.train.iterations - 1):
                 state.iteration = iteration
                 step(parts, state, images, labels)
-    return counted.total / 4 * trial.train.workers
+    total: int = counted.total
+    return total / 4 * trial.train.workers  # two steps, and two operations for each multiply-accumulate
 
 
-def step_seconds(
-    trials: Mapping[str, TrialConfig], teacher: object | None, device: torch.device
-) -> dict[str, float]:
+def step_seconds(trials: Mapping[str, TrialConfig], teacher: object | None, device: torch.device) -> dict[str, float]:
     """Seconds of one step of each trial on a device: medians over steps that the trials take in turns.
 
     Of a trial with several ranks, the step of one on its share of a batch; what the ranks wait for each other is not
@@ -88,9 +87,7 @@ def step_seconds(
         teacher: configuration of the teacher's network; None where no trial has one.
         device: where to measure.
     """
-    prepared = {
-        name: _prepared(trial, teacher if trial.teacher else None, device) for name, trial in trials.items()
-    }
+    prepared = {name: _prepared(trial, teacher if trial.teacher else None, device) for name, trial in trials.items()}
     times: dict[str, list[float]] = {name: [] for name in trials}
     before = torch.get_num_threads()
     for turn in range(WARM_UP + STEPS):

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import StringConstraints
 
-from search_spaces.space import Int, Parameter, Space, read_entries
+from search_spaces.parameters import Parameter
+from search_spaces.space import Int, Space, read_entries
 from study.configuration.tuning import EQUAL, NO_CAP, BudgetConfig, PruningConfig, SearchConfig
 from trainers.addresses import joined
 from trainers.config import (
@@ -345,20 +346,12 @@ class StudyConfig:
             if not parameter.when and all(space.get(path) == parameter for space in spaces)
         }
 
-    def tuning_warnings(self) -> list[str]:
-        """Why the arms are not tuned equally, one line each: what of the shared parameters only some of them search."""
+    def unequal_parameters(self) -> dict[str, list[str]]:
+        """Shared parameters that not all arms search in one range, each with the arms that search it, by path."""
         spaces = {arm: self.shared_parameters(arm) for arm in self.searching}
-        paths = sorted({path for space in spaces.values() for path in space})
-        lines = []
-        for path in paths:
-            without = [arm for arm, space in spaces.items() if space.get(path) != next(
-                s[path] for s in spaces.values() if path in s)]
-            if without:
-                lines.append(
-                    f"arms must search the same shared parameters to be tuned equally, but {path} is not searched in one "
-                    f"range by all: {', '.join(without)} differ; give every arm the same space of it"
-                )
-        return lines
+        common = self.common_parameters()
+        paths = sorted({path for space in spaces.values() for path in space} - common.keys())
+        return {path: [arm for arm, space in spaces.items() if path in space] for path in paths}
 
     def workers_of(self, arm: str) -> int:
         """Workers of an arm's trials."""

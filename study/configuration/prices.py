@@ -143,7 +143,7 @@ def _active(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _combinations(config: StudyConfig, arm: str, shaping: tuple[str, ...]) -> Iterable[dict[str, Any]]:
-    """Values at which an arm is priced from the start: the defaults, and all choices that shape, where these are few."""
+    """Values at which an arm is priced from the start: the defaults, and all shaping choices if these are few."""
     if not shaping:
         return [{}]
     space = config.space(arm)

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
 
-FORMER, EQUAL = 1, 2
+FORMER: Literal[1] = 1
+EQUAL: Literal[2] = 2
 """Rules of tuning. FORMER: those of studies that began before costs were priced; each arm has a first rung of its own,
 draws its first settings by itself and is served by its share of trials. EQUAL: as this module says."""
 
@@ -59,7 +60,7 @@ class PruningConfig:
     Attributes:
         kind: `halving` is asynchronous successive halving; `hyperband` runs several of it side by side, whose first
             rungs are ever later; `median` stops what is worse than the median of the others at the same iteration.
-        reduction_factor: one in so many trials goes on from each rung; 0 switches early stopping off, whatever the kind.
+        reduction_factor: one in so many trials goes on from each rung; 0 switches early stopping off.
         grace_iterations: the first rung at the earliest; raised to the earliest at which every trial that the study can
             draw may be judged, as its weighting declares.
     """

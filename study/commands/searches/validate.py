@@ -3,7 +3,9 @@
 import argparse
 
 from study.commands.options import add_arms, add_study
+from study.configuration.config import StudyConfig
 from study.configuration.loading import load
+from study.configuration.tuning import NO_CAP
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +20,29 @@ def execute(options: argparse.Namespace) -> int:
     print(f"{config.name}: well")
     for name, arm in config.arms.items():
         if arm.replicated:
-            print(f"  {name}: {arm.trials} replicates, seeds {config.seed} to {config.seed + arm.trials - 1}")
+            told = f"{arm.trials} replicates, seeds {config.seed} to {config.seed + arm.trials - 1}"
         else:
-            print(f"  {name}: {arm.trials} trials, none stopped before iteration {config.grace(name)}")
+            told = f"{_budget(config, name)}, none stopped before iteration {config.grace(name)}"
+        print(f"  {name}: {told}{_matched(config, name)}")
+    for path, arms in config.unequal_parameters().items():
+        print(
+            f"warning: arms are tuned equally where they search the same shared parameters, but {path} is searched "
+            f"by {', '.join(arms)} alone, or in other ranges; give every arm the same space of it"
+        )
     return 0
+
+
+def _budget(config: StudyConfig, arm: str) -> str:
+    budget, trials = config.budget_of(arm), config.arms[arm].trials
+    if budget is None:
+        return f"{trials} trials"
+    ((unit, amount),) = budget.given.items()
+    cap = "" if trials == NO_CAP else f", at most {trials} trials"
+    return f"{amount:g} {unit.replace('_', ' ')}{cap}"
+
+
+def _matched(config: StudyConfig, arm: str) -> str:
+    other = config.arms[arm].matched
+    return (
+        "" if other is None else f"; {config.iterations_of(arm)} iterations, which cost as much as a trial of {other}"
+    )

@@ -1,0 +1,212 @@
+"""Optuna's samplers as a ledger needs them: made anew for each trial, and the same draw for the same trial.
+
+A sampler is seeded by the study's seed, the arm and the trial's number, and keeps nothing between trials. So a driver
+that takes over a study draws what the former one would have drawn. Where one of Optuna's samplers would keep something
+elsewhere, or read all trials to learn what the search space already says, the class here says it instead.
+"""
+
+import hashlib
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, GPSampler, GridSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.search_space.group_decomposed import _SearchSpaceGroup
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from search_spaces.space import Space
+from study.configuration.config import StudyConfig
+from study.configuration.tuning import EQUAL
+
+WHOLE_GRID = 20
+"""Whole numbers of a range that all stand in a grid; of a wider one, as many as of a real number."""
+
+
+def sampler(config: StudyConfig, arm: str, number: int, space: Space | None) -> BaseSampler:
+    """The sampler of one trial of an arm.
+
+    Args:
+        config: the study.
+        arm: of it.
+        number: of the trial.
+        space: what the arm searches.
+    """
+    seed = seed_of(config, arm, number)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        if config.tuning_rules < EQUAL or space is None:
+            return TPESampler(**_tpe_options(seed, config.startup_trials))
+        return _chosen(config, arm, number, space, seed)
+
+
+def _chosen(config: StudyConfig, arm: str, number: int, space: Space, seed: int) -> BaseSampler:
+    match config.search.sampler:
+        case "random":
+            return RandomSampler(seed=seed)
+        case "gp":
+            return GPSampler(
+                seed=seed,
+                independent_sampler=RandomSampler(seed=seed),
+                n_startup_trials=config.startup_trials,
+                warn_independent_sampling=False,
+            )
+        case "qmc":
+            return NumberedSobol(number, space, seed_of(config, arm, "sobol"), RandomSampler(seed=seed))
+        case "grid":
+            return UnstoppingGrid(grid(space, config.search.points), seed=seed)
+        case _:
+            return SpaceTPE(groups(space), **_tpe_options(seed, config.startup_trials))
+
+
+def seed_of(config: StudyConfig, arm: str, what: object) -> int:
+    """A seed by the study's, the arm's name and something else."""
+    key = f"{config.seed}/{arm}/{what}"
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=4).digest(), "little")
+
+
+def _tpe_options(seed: int, startup_trials: int) -> dict[str, Any]:
+    return {
+        "seed": seed,
+        "multivariate": True,
+        "group": True,  # conditional parameters are modelled, not drawn independently
+        "constant_liar": True,
+        "n_startup_trials": startup_trials,
+    }
+
+
+class SpaceTPE(TPESampler):
+    """TPE whose groups of parameters are given: Optuna would read every trial at every draw to find them."""
+
+    def __init__(self, groups: Sequence[Mapping[str, BaseDistribution]], **options: Any) -> None:
+        super().__init__(**options)
+        self._groups = groups
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """All parameters that have more than one value; the groups are kept for the draw."""
+        found = _SearchSpaceGroup()
+        for group in self._groups:
+            found.add_distributions(dict(group))
+        self._search_space_group = found
+        every = {name: one for group in self._groups for name, one in sorted(group.items())}
+        return {name: one for name, one in every.items() if not one.single()}
+
+
+def groups(space: Space) -> list[dict[str, BaseDistribution]]:
+    """The parameters of a space that exist together: those of the same conditions, in the space's order."""
+    found: dict[frozenset[tuple[str, tuple[Any, ...]]], dict[str, BaseDistribution]] = {}
+    conditions: dict[str, frozenset[tuple[str, tuple[Any, ...]]]] = {}
+    for path, parameter in space.parameters.items():  # those that a condition names come first
+        own = frozenset((other, tuple(allowed)) for other, allowed in parameter.when.items())
+        conditions[path] = own.union(*(conditions[other] for other in parameter.when))
+        found.setdefault(conditions[path], {})[path] = parameter.distribution()
+    return list(found.values())
+
+
+class NumberedSobol(QMCSampler):
+    """A scrambled Sobol sequence whose point is the trial's number, where Optuna counts draws, also those of the dead.
+
+    Choices are drawn at random, as Optuna does.
+    """
+
+    def __init__(self, number: int, space: Space, seed: int, independent: BaseSampler) -> None:
+        super().__init__(
+            qmc_type="sobol",
+            scramble=True,
+            seed=seed,
+            independent_sampler=independent,
+            warn_asynchronous_seeding=False,
+            warn_independent_sampling=False,
+        )
+        self._number = number
+        self._space = {path: one for path, one in space.distributions().items() if _is_number(one)}
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """All numbers of the space, whichever the first trial had."""
+        return self._space
+
+    def _find_sample_id(self, study: optuna.Study, search_space: dict[str, BaseDistribution]) -> int:
+        return self._number
+
+
+def _is_number(distribution: BaseDistribution) -> bool:
+    return not isinstance(distribution, CategoricalDistribution) and not distribution.single()
+
+
+class UnstoppingGrid(GridSampler):
+    """Optuna's, without its call to end an `optimize` that is not there; the arm's budget ends with its grid."""
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """Nothing to do."""
+
+
+def grid(space: Space, points: int) -> dict[str, list[Any]]:
+    """The values of each parameter in a grid.
+
+    Args:
+        space: without conditions.
+        points: of a real number, and of a whole one with a wide range.
+    """
+    return {path: _grid_values(one, points) for path, one in space.distributions().items()}
+
+
+def grid_size(space: Space, points: int) -> int:
+    """Combinations in the grid of a space."""
+    return math.prod(len(values) for values in grid(space, points).values())
+
+
+def _grid_values(distribution: BaseDistribution, points: int) -> list[Any]:
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high, step = distribution.low, distribution.high, distribution.step
+    whole = isinstance(distribution, IntDistribution)
+    if step is not None and not distribution.log and (high - low) / step < WHOLE_GRID:
+        return [low + step * place for place in range(round((high - low) / step) + 1)]
+    shares = [place / (points - 1) for place in range(points)]
+    if distribution.log:
+        values = [low * (high / low) ** share for share in shares]
+    else:
+        values = [low + (high - low) * share for share in shares]
+    values[0], values[-1] = low, high  # without rounding
+    if step is not None and not distribution.log:
+        values = [low + step * round((value - low) / step) for value in values]
+    return sorted({round(value) for value in values}) if whole else values
+
+
+def startup_settings(config: StudyConfig) -> list[dict[str, Any]]:
+    """Values of what all arms search that every arm tries after its defaults: points of a Sobol sequence.
+
+    The same ones in all arms, so that no arm is luckier at its start. An arm's own parameters are drawn by its sampler.
+    """
+    common = config.common_parameters()
+    count = config.startup_trials - 1
+    if not common or not count or config.tuning_rules < EQUAL or config.search.sampler == "grid":
+        return []
+    distributions = {path: parameter.distribution() for path, parameter in common.items()}
+    seed = seed_of(config, "", "startup")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        points = QMCSampler(
+            qmc_type="sobol",
+            scramble=True,
+            seed=seed,
+            independent_sampler=RandomSampler(seed=seed),
+            warn_asynchronous_seeding=False,
+            warn_independent_sampling=False,
+        )
+        study = optuna.create_study(sampler=points)
+    defaults = {path: parameter.default for path, parameter in common.items()}
+    # Optuna takes the dimensions of its sequence from the first trial
+    study.add_trial(create_trial(params=defaults, distributions=distributions, value=0.0))
+    return [study.ask(distributions).params for _ in range(count)]
