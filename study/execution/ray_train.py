@@ -1,4 +1,10 @@
-"""One trial as a Ray Train run: all that reaches into Ray Train."""
+"""One trial as a Ray Train run: all that reaches behind Ray's public interface, which is why its version is pinned.
+
+That is the classes of Ray Train's controller and worker group, which are replaced by ones that leave less running; the
+identifier of a placement group, by which another process can give it back; and the file where Tune notes why a trial
+failed. What Ray documents stays where it is used, also where its name begins with an underscore (`ray.init` takes
+`_temp_dir`) or where it is a constant (`node:__internal_head__`, in capacity.py).
+"""
 
 import asyncio
 import contextlib
@@ -23,7 +29,7 @@ PLACEMENT_GROUPS = "placement_groups.txt"
 
 
 def report_again(place: str) -> None:
-    """Tell what the newest checkpoints say: one that died may not have told it, and who heard it drops it.
+    """Report the metrics of the newest checkpoints again: a trial that died may not have, and duplicates are dropped.
 
     A trial is at most two reports ahead of its driver, one on its way and one that waits, and as many are kept.
     """

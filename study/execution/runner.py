@@ -13,20 +13,20 @@ from study import tables
 from study.configuration.changes import Changes
 from study.configuration.config import TEACHER, StudyConfig
 from study.execution import session
-from study.execution.capacity import PLENTY, Room
+from study.execution.capacity import MAX_CONCURRENT, ClusterCapacity
 from study.execution.recording.environment import environment
 from study.execution.stopping import Drain, HaltedError
 from study.execution.teacher import StudyTeacher
 from study.execution.view import View
 from study.folder import read_config, rewrite_config
 from study.ledger.journal import repair_journal
-from study.ledger.ledger import ArmLedger, failed, open_arms, states, status, study_names
+from study.ledger.ledger import ArmLedger, failed, open_arms, status, study_names, trials_by_arm
 from study.ledger.lock import locked
 from trainers.checkpoints.places import checkpoints_at
 
 TUNE = "tune"
 """What Tune keeps of itself, which is never read back."""
-AS_IT_STANDS = Changes()
+NO_CHANGES = Changes()
 DONE = ("COMPLETE", "PRUNED")
 """States of trials that count in a budget."""
 
@@ -34,7 +34,9 @@ DONE = ("COMPLETE", "PRUNED")
 def given_up_arms(folder: Path) -> list[str]:
     """The arms of which so many trials failed that no more are started."""
     config = read_config(folder)
-    return [arm for arm, trials in states(config, folder).items() if len(failed(trials)) >= config.max_failed(arm)]
+    return [
+        arm for arm, trials in trials_by_arm(config, folder).items() if len(failed(trials)) >= config.max_failed(arm)
+    ]
 
 
 def has_ended_trials(folder: Path) -> bool:
@@ -50,7 +52,7 @@ def resume(
     address: str = "local",
     *,
     only_teacher: bool = False,
-    changes: Changes = AS_IT_STANDS,
+    changes: Changes = NO_CHANGES,
     time_limit_s: float | None = None,
 ) -> bool:
     """Start, or go on with, the study in `folder` until every arm's budget is used.
@@ -101,8 +103,8 @@ def _changed(changes: Changes, folder: Path) -> StudyConfig:
 def _retry_failed(config: StudyConfig, folder: Path, names: tuple[str, ...], view: View) -> None:
     arms = open_arms(config, folder, with_teacher=TEACHER in status(config, folder))
     again = {name: arm.retry_failed() for name, arm in arms.items() if name in (names or arms)}
-    told = ", ".join(f"{count} of {name}" for name, count in again.items() if count)
-    view.say(f"failed trials to run again: {told or 'none'}")
+    counts = ", ".join(f"{count} of {name}" for name, count in again.items() if count)
+    view.say(f"failed trials to run again: {counts or 'none'}")
 
 
 def _settled(config: StudyConfig, folder: Path) -> bool:
@@ -139,8 +141,8 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
 
     arms: dict[str, ArmLedger] = {}
     view = View(arms)
-    room = Room(config.execution, tell=view.room)
-    room.check(config.workers)
+    capacity = ClusterCapacity(config.execution, on_change=view.show_capacity)
+    capacity.check(config.workers)
     teacher = StudyTeacher(config, folder, view.say)
     if only_teacher and not teacher.must_train:
         return True
@@ -155,15 +157,15 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
     written.add_start(environment())
     recorder = Recorder(config, arms, written, view, on_teacher=teacher.trained, drain=drain)
     tuner = tune.Tuner(
-        tune.with_resources(run_trial, room.trial_resources),
+        tune.with_resources(run_trial, capacity.trial_resources),
         tune_config=tune.TuneConfig(
             search_alg=LedgerSearcher(
-                config, arms, teacher=lambda: teacher.ready(arms), room=room, folder=folder, drain=drain
+                config, arms, teacher=lambda: teacher.ready(arms), capacity=capacity, folder=folder, drain=drain
             ),
             scheduler=LedgerScheduler(arms, config.objective_metric, drain),
             num_samples=-1,
-            # the searcher knows how many the cluster has room for
-            max_concurrent_trials=PLENTY,
+            # the searcher knows how many fit on the cluster
+            max_concurrent_trials=MAX_CONCURRENT,
             # starting a process that has Ray and PyTorch costs more than a short trial
             reuse_actors=True,
             trial_dirname_creator=lambda trial: str(trial.trial_id),

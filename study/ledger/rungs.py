@@ -5,16 +5,12 @@ whether it stops; noted rungs it never judges again. So a driver that dies betwe
 trial whose last evaluation has to be judged as if for the first time.
 """
 
-import copy
-
 import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.trial import FrozenTrial
 
 from study.configuration.tuning import PruningConfig
-
-NOTED = "completed_rung_"
-"""What the pruner's notes begin with; the number of the rung follows."""
+from study.ledger.optuna_internals import hyperband_bracket, note_rung, rungs, without_rungs
 
 
 class EarlyStopping:
@@ -41,31 +37,29 @@ class EarlyStopping:
         reached = self._reached_at_last_step(study, trial) if anew else set()
         if not reached:
             return self._pruner.prune(study, trial)
-        # Hyperband chooses a trial's bracket by the name of its study
+        # judged in a copy of the study, in memory, where the pruner does not see its own notes of this evaluation;
+        # of the same name, by which Hyperband chooses a trial's bracket
         past = optuna.create_study(study_name=study.study_name, direction=study.direction)
         past.add_trials(
-            [_without(t, reached) if t.number == trial.number else t for t in study.get_trials(deepcopy=False)]
+            [without_rungs(t, reached) if t.number == trial.number else t for t in study.get_trials(deepcopy=False)]
         )
         stops = self._pruner.prune(past, past.get_trials(deepcopy=False)[trial.number])
-        for name, value in past.get_trials(deepcopy=False)[trial.number].system_attrs.items():
-            if name not in trial.system_attrs:  # the driver died between two rungs
-                study._storage.set_trial_system_attr(trial._trial_id, name, value)
+        for rung, score in rungs(past.get_trials(deepcopy=False)[trial.number]).items():
+            if rung not in rungs(trial):  # the driver died between two rungs
+                note_rung(study, trial, rung, score)
         return stops
 
-    def _reached_at_last_step(self, study: optuna.Study, trial: FrozenTrial) -> set[str]:
-        """The notes of the rungs that a trial reached at its last evaluation."""
-        *_, before, last = 0, 0, *sorted(trial.intermediate_values)
-        rungs = [int(name.removeprefix(NOTED)) for name in trial.system_attrs if name.startswith(NOTED)]
-        later = self._bracket(study, trial)
-        return {f"{NOTED}{rung}" for rung in rungs if before < self._grace * self._factor ** (later + rung) <= last}
+    def _reached_at_last_step(self, study: optuna.Study, trial: FrozenTrial) -> set[int]:
+        """The rungs that the pruner has noted and that a trial reached at its last evaluation.
 
-    def _bracket(self, study: optuna.Study, trial: FrozenTrial) -> int:
-        """How many rungs later than `grace` a trial's first rung is."""
-        if not isinstance(self._pruner, HyperbandPruner):
-            return 0
-        if not self._pruner._pruners:  # made at the first question
-            self._pruner._try_initialization(study)
-        return self._pruner._get_bracket_id(study, trial)
+        With a grace of 2 and a factor of 3 the rungs lie at 2, 6, 18, ... iterations: a trial that was evaluated at 4
+        and then at 8 reached rung 1, of 6 iterations, at its last evaluation, and rung 0 before. In the second bracket
+        of Hyperband rung 0 lies where rung 1 does in the first.
+        """
+        *_, before, last = 0, 0, *sorted(trial.intermediate_values)
+        noted = rungs(trial)
+        bracket = hyperband_bracket(self._pruner, study, trial) if isinstance(self._pruner, HyperbandPruner) else 0
+        return {rung for rung in noted if before < self._grace * self._factor ** (bracket + rung) <= last}
 
 
 def _pruner(pruning: PruningConfig, grace: int, iterations: int) -> BasePruner:
@@ -76,9 +70,3 @@ def _pruner(pruning: PruningConfig, grace: int, iterations: int) -> BasePruner:
     if pruning.kind == "hyperband":
         return HyperbandPruner(min_resource=grace, max_resource=iterations, reduction_factor=pruning.reduction_factor)
     return SuccessiveHalvingPruner(min_resource=grace, reduction_factor=pruning.reduction_factor)
-
-
-def _without(trial: FrozenTrial, names: set[str]) -> FrozenTrial:
-    past = copy.copy(trial)
-    past.system_attrs = {name: value for name, value in trial.system_attrs.items() if name not in names}
-    return past

@@ -8,7 +8,7 @@ elsewhere, or read all trials to learn what the search space already says, the c
 import hashlib
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import optuna
@@ -19,13 +19,13 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, GPSampler, GridSampler, QMCSampler, RandomSampler, TPESampler
-from optuna.search_space.group_decomposed import _SearchSpaceGroup
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.samplers import BaseSampler, GPSampler, GridSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces.space import Space
 from study.configuration.config import StudyConfig
 from study.configuration.tuning import EQUAL
+from study.ledger.optuna_internals import NumberedSobol, SpaceTPE
 
 WHOLE_GRID = 20
 """Whole numbers of a range that all stand in a grid; of a wider one, as many as of a real number."""
@@ -60,7 +60,9 @@ def _chosen(config: StudyConfig, arm: str, number: int, space: Space, seed: int)
                 warn_independent_sampling=False,
             )
         case "qmc":
-            return NumberedSobol(number, space, seed_of(config, arm, "sobol"), RandomSampler(seed=seed))
+            numbers = {path: one for path, one in space.distributions().items() if _is_number(one)}
+            sobol = seed_of(config, arm, "sobol")
+            return NumberedSobol(number, numbers, seed=sobol, independent=RandomSampler(seed=seed))
         case "grid":
             return UnstoppingGrid(grid(space, config.search.points), seed=seed)
         case _:
@@ -83,23 +85,6 @@ def _tpe_options(seed: int, startup_trials: int) -> dict[str, Any]:
     }
 
 
-class SpaceTPE(TPESampler):
-    """TPE whose groups of parameters are given: Optuna would read every trial at every draw to find them."""
-
-    def __init__(self, groups: Sequence[Mapping[str, BaseDistribution]], **options: Any) -> None:
-        super().__init__(**options)
-        self._groups = groups
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """All parameters that have more than one value; the groups are kept for the draw."""
-        found = _SearchSpaceGroup()
-        for group in self._groups:
-            found.add_distributions(dict(group))
-        self._search_space_group = found
-        every = {name: one for group in self._groups for name, one in sorted(group.items())}
-        return {name: one for name, one in every.items() if not one.single()}
-
-
 def groups(space: Space) -> list[dict[str, BaseDistribution]]:
     """The parameters of a space that exist together: those of the same conditions, in the space's order."""
     found: dict[frozenset[tuple[str, tuple[Any, ...]]], dict[str, BaseDistribution]] = {}
@@ -109,32 +94,6 @@ def groups(space: Space) -> list[dict[str, BaseDistribution]]:
         conditions[path] = own.union(*(conditions[other] for other in parameter.when))
         found.setdefault(conditions[path], {})[path] = parameter.distribution()
     return list(found.values())
-
-
-class NumberedSobol(QMCSampler):
-    """A scrambled Sobol sequence whose point is the trial's number, where Optuna counts draws, also those of the dead.
-
-    Choices are drawn at random, as Optuna does.
-    """
-
-    def __init__(self, number: int, space: Space, seed: int, independent: BaseSampler) -> None:
-        super().__init__(
-            qmc_type="sobol",
-            scramble=True,
-            seed=seed,
-            independent_sampler=independent,
-            warn_asynchronous_seeding=False,
-            warn_independent_sampling=False,
-        )
-        self._number = number
-        self._space = {path: one for path, one in space.distributions().items() if _is_number(one)}
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """All numbers of the space, whichever the first trial had."""
-        return self._space
-
-    def _find_sample_id(self, study: optuna.Study, search_space: dict[str, BaseDistribution]) -> int:
-        return self._number
 
 
 def _is_number(distribution: BaseDistribution) -> bool:
@@ -195,18 +154,12 @@ def startup_settings(config: StudyConfig) -> list[dict[str, Any]]:
         return []
     distributions = {path: parameter.distribution() for path, parameter in common.items()}
     seed = seed_of(config, "", "startup")
+    numbers = {path: one for path, one in distributions.items() if _is_number(one)}
+    study, settings = optuna.create_study(), []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        points = QMCSampler(
-            qmc_type="sobol",
-            scramble=True,
-            seed=seed,
-            independent_sampler=RandomSampler(seed=seed),
-            warn_asynchronous_seeding=False,
-            warn_independent_sampling=False,
-        )
-        study = optuna.create_study(sampler=points)
-    defaults = {path: parameter.default for path, parameter in common.items()}
-    # Optuna takes the dimensions of its sequence from the first trial
-    study.add_trial(create_trial(params=defaults, distributions=distributions, value=0.0))
-    return [study.ask(distributions).params for _ in range(count)]
+        for number in range(count):
+            choices = RandomSampler(seed=seed_of(config, "startup", number))
+            study.sampler = NumberedSobol(number, numbers, seed=seed, independent=choices)
+            settings.append(study.ask(distributions).params)
+    return settings

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from study import tables
 from study.configuration.config import StudyConfig
 from study.execution import stopping
-from study.execution.capacity import HEAD, Room
+from study.execution.capacity import HEAD, ClusterCapacity
 from study.execution.recording import recorder
 from study.execution.recording.recorder import Recorder
 from study.execution.recording.rows import confusion_rows, report_row, trial_row
@@ -69,9 +69,9 @@ class Driver:
         self.recorder = Recorder(
             config, self.arms, self.tables, View(self.arms), on_teacher=lambda _: None, drain=self.drain
         )
-        room = Room(config.execution, nodes=lambda: [{"CPU": 64, HEAD: 1}])
+        capacity = ClusterCapacity(config.execution, nodes=lambda: [{"CPU": 64, HEAD: 1}])
         self.searcher = LedgerSearcher(
-            config, self.arms, teacher=lambda: TEACHER, room=room, folder=folder, drain=self.drain
+            config, self.arms, teacher=lambda: TEACHER, capacity=capacity, folder=folder, drain=self.drain
         )
         self.asked = 0
 

@@ -12,7 +12,7 @@ from study.execution.submission import refuse_copies
 
 
 def drive(
-    folder: Path, address: str, changes: Changes = runner.AS_IT_STANDS, *, time_limit_s: float | None = None
+    folder: Path, address: str, changes: Changes = runner.NO_CHANGES, *, time_limit_s: float | None = None
 ) -> int:
     """Start, or go on with, a study, print its best configurations, and say how to go on; the exit code."""
     try:

@@ -13,7 +13,7 @@ from study.commands.stored.ended_trials import ended_trial
 from study.configuration.config import TEACHER, ExecutionConfig, StudyConfig
 from study.configuration.loading import load, read_yaml, with_settings
 from study.execution import session
-from study.execution.capacity import Room
+from study.execution.capacity import ClusterCapacity
 from study.execution.ray_train import train_arguments
 from study.execution.teacher import teacher_path
 from study.folder import read_config
@@ -131,7 +131,7 @@ def arm_trial(config: StudyConfig, arm: str) -> TrialConfig:
 
 def _with_ray(execution: ExecutionConfig, trial: TrialConfig, folder: Path) -> Mapping[str, Any]:
     with session.connected(execution, "local"):
-        Room(execution).check(trial.train.workers)
+        ClusterCapacity(execution).check(trial.train.workers)
         from ray.train.torch import TorchTrainer
 
         arguments = train_arguments(execution, trial, folder, place=str(folder))
