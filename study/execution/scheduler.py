@@ -38,7 +38,8 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
         repeated = iteration < arm.last_step(run.number)  # by a trial that goes on; it was judged before
         if repeated or iteration >= run.budget:
             return str(TrialScheduler.CONTINUE)
-        if arm.stop_reason(run.number, prunable=run.prunable):
+        # what may not be held against others still ends with the arm's budget
+        if arm.should_prune(run.number) if run.prunable else arm.stop_reason(run.number, prunable=False):
             return str(TrialScheduler.STOP)
         if self._drain.on:
             self._drain.left.add(trial.trial_id)

@@ -43,6 +43,4 @@ def _budget(config: StudyConfig, arm: str) -> str:
 
 def _matched(config: StudyConfig, arm: str) -> str:
     other = config.arms[arm].matched
-    return (
-        "" if other is None else f"; {config.iterations_of(arm)} iterations, which cost as much as a trial of {other}"
-    )
+    return "" if other is None else f"; {config.iterations_of(arm)} iterations, at the cost of a trial of {other}"
