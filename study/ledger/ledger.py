@@ -172,6 +172,12 @@ class ArmLedger:
         return min(1.0, max(trials, costs))
 
     @property
+    def weight(self) -> float:
+        """What the budget comes to beside those of other arms: in whole trials, whatever limits it."""
+        budget, prices = self.spending.budget, self.spending.prices
+        return self.budget if budget is None or prices is None else budget / prices.whole_trial
+
+    @property
     def spent(self) -> float:
         """What the trials that ended well have cost, in the unit of the arm's prices; 0 where it has none."""
         return self._summary().spent
