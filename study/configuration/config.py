@@ -6,18 +6,19 @@ teacher. Files are read in `study.configuration.loading`; what the types here ca
 `study.configuration.checks`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
-from pydantic import StringConstraints
 
 from search_spaces.parameters import Parameter
 from search_spaces.space import Int, Space, read_entries
-from study.configuration.tuning import EQUAL, NO_CAP, BudgetConfig, PruningConfig, SearchConfig
+from study.configuration.outline import ArmOutline, Name, StudyOutline
+from study.configuration.tuning import EQUAL, PruningConfig, SearchConfig
 from trainers.addresses import joined
 from trainers.config import (
+    LATER,
     AugmentConfig,
     EvaluationSplit,
     TeacherFile,
@@ -27,7 +28,7 @@ from trainers.config import (
     plain,
     replaced,
 )
-from trainers.registry import OneOf, SomeOf, implementations, module_of
+from trainers.registry import OneOf, SomeOf, implementation, module_of
 
 TEACHER = "teacher"
 """Name of the arm whose one trial trains the teacher; no arm of a file may have it."""
@@ -36,44 +37,32 @@ Placement = Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"]
 REPLICATE = "replicate"
 """The one parameter of a replicated arm: r of the replicate whose seeds are the study's plus r."""
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
-
 
 @dataclass(frozen=True, kw_only=True)
-class ArmConfig:
+class ArmConfig(ArmOutline):
     """One way to train, and what is searched in it.
 
     An arm without a space is replicated: it trains one setting with the seeds `seed`, `seed + 1`, ... of the study, one
     trial each and none stopped early, so that trials of equal seeds in different arms are paired.
 
     Attributes:
-        trials: trials that end COMPLETE or PRUNED; failed ones are replaced, replicates by their like. Beside a budget
-            by cost a cap, and may be left out.
-        space: names or files of search spaces; their union is searched.
         task: weighting of the task loss.
         methods: distillation methods by name.
         fixed: values by path that this arm does not search but sets, e.g. `train/optimizer/lr: 0.1`.
         enqueue: settings to try right after the spaces' defaults, each a mapping from path to value.
-        budget: what the arm may spend, in place of the study's budget.
         matched: an arm without methods may train as long as a whole trial of this other arm costs: its iterations are
             fixed from both prices when the study begins.
+        search_of: the arm that this one searches again; filled in by `study.configuration.searches`.
     """
 
-    trials: Annotated[int, Ge(1)] = NO_CAP
-    space: tuple[str, ...] = ()
     task: Annotated[Any, OneOf("trainers.difficulty", "weighting")] = field(
-        default_factory=lambda: implementations("trainers.difficulty")["uniform"].Config()
+        default_factory=lambda: implementation("trainers.difficulty", "uniform").Config()
     )
     methods: Annotated[Mapping[str, Any], SomeOf("trainers.methods")] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
     enqueue: tuple[Mapping[str, Any], ...] = ()
-    budget: BudgetConfig | None = None
     matched: str | None = None
-
-    @property
-    def replicated(self) -> bool:
-        """Whether the arm searches nothing and only repeats its setting with other seeds."""
-        return not self.space
+    search_of: str | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +141,9 @@ class Replicated:
         trial: the first trial there that had the setting.
         config_hash: of that trial.
         miou_percent: what the setting scored there, by that study's objective; the mean over its trials.
+        search_of: the arm of that study that `arm` searches again, where it is a further search.
+        chosen_by: the arms of that study that the setting was among the best of; several where they found the same one.
+            Empty in studies that began before arms were chosen from one by one.
     """
 
     study: str
@@ -160,32 +152,36 @@ class Replicated:
     trial: Annotated[int, Ge(0)]
     config_hash: str
     miou_percent: float
+    search_of: str | None = None
+    chosen_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyConfig:
-    """One study.
+class StudyConfig(StudyOutline):
+    """One study, whole.
 
     Attributes:
-        name: also names the study's folder and its Optuna studies.
         evaluate_on: the images that the search is judged by: the validation split, the test split, or the holdout. What
             a search has found by the holdout can be judged by the validation split, which it has not seen.
         holdout: share of the training images that no trial, and no teacher, is trained on.
         seed: of samplers and, through `data_seed` and `init_seed`, of every trial.
-        storage: "journal" for a file in the study's folder, or an RDB URL that Optuna knows.
         objective: what Optuna maximises: the mIoU of the last evaluation, or of the best one (optimistic).
         startup_trials: trials of an arm before its sampler learns from them: the spaces' defaults, then settings of
             what all arms search that are the same in all of them.
         search: the sampler.
         pruning: early stopping.
-        budget: what each arm may spend; None where only the numbers of trials limit the arms.
         price: of an iteration: its counted operations, or its seconds on a worker when the study begins.
-        tuning_rules: by which the arms are tuned; see `study.configuration.tuning`.
+        searches: how often each arm is searched, with other sampler seeds; each further search is an arm of its own,
+            called ARM-search2 and so on, which `study.configuration.searches` adds.
+        groups: a regular expression over the names of images that captures which of them belong together and are not
+            independent, such as the frames of one drive; None for the dataset's own groups.
+        equivalence_points: two methods count as no different where their mIoU differs by no more than so many points.
+        planned_seeds: how many seeds each arm of a replicated study is planned to have; filled in by
+            `study.commands.searches.replicate`, and kept when more are added later.
         spaces: what the files that the arms name said when the study began; filled in by `with_spaces`.
         replicates: which trials of another study its arms repeat; filled in by `study.commands.searches.replicate`.
     """
 
-    name: Name
     data: Annotated[Any, OneOf("trainers.data", "name")]
     augment: AugmentConfig
     student: Annotated[Any, OneOf("trainers.models", "architecture")]
@@ -195,14 +191,15 @@ class StudyConfig:
     evaluate_on: EvaluationSplit = "val"
     holdout: Annotated[float, Ge(0), Le(0.5)] = 0.0
     seed: Annotated[int, Ge(0)] = 0
-    storage: str = "journal"
     objective: Literal["last", "best"] = "last"
     startup_trials: Annotated[int, Ge(1)] = 5
     search: SearchConfig = field(default_factory=SearchConfig)
+    searches: Annotated[int, Ge(1)] = 1
+    groups: str | None = None
+    equivalence_points: Annotated[float, Gt(0)] = 1.0
+    planned_seeds: Annotated[int, Ge(1)] | None = None
     pruning: PruningConfig = field(default_factory=PruningConfig)
-    budget: BudgetConfig | None = None
     price: Literal["operations", "measured"] = "operations"
-    tuning_rules: Literal[1, 2] = EQUAL
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     spaces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     replicates: Mapping[Name, Replicated] = field(default_factory=dict)
@@ -270,11 +267,9 @@ class StudyConfig:
         return Space.load(*chosen.space, kept=self.spaces)
 
     def needs_teacher(self, arm: str) -> bool:
+        """Whether an arm's trials have a teacher, as every distillation method asks for."""
         chosen = self.arms[arm]
-        weighting = module_of(chosen.task).Weighting(
-            chosen.task, num_classes=len(self.class_names), iterations=self.train.iterations
-        )
-        return bool(chosen.methods) or bool(weighting.needs_teacher)
+        return bool(chosen.methods) or bool(chosen.task.needs_teacher)
 
     def max_failed(self, arm: str) -> int:
         """Failed trials after which no more of an arm are started: the teacher has one try."""
@@ -301,29 +296,34 @@ class StudyConfig:
         return any(self.needs_teacher(arm) for arm in self.arms)
 
     def grace(self, arm: str) -> int:
-        """Iterations before which no trial of an arm is stopped; of an arm of another length, the same share of it."""
+        """Iterations before which no trial of an arm is stopped; of an arm of another length, the same share of it.
+
+        No weighting that a trial of the study may have asks for later, and one evaluation follows. Searched options are
+        varied one at a time, the others at their defaults.
+        """
         if self.tuning_rules < EQUAL:
             return self._own_grace(arm)
         latest = max((self._own_grace(name) for name in self.searching), default=self.train.evaluate_every)
         return max(1, round(latest * self.iterations_of(arm) / self.train.iterations))
 
     def _own_grace(self, arm: str) -> int:
-        """The longest TFE stage below 1 of an arm plus one evaluation."""
-        fractions = _tfe_fractions(self, arm)
-        longest = max((f for f in fractions if f < 1), default=0.0)
-        tfe = round(longest * self.train.iterations)
-        return max(self.pruning.grace_iterations, tfe + self.train.evaluate_every)
+        """As late as the arm's own weightings ask for, in a trial of the study's length."""
+        stops = (task.earliest_stop(self.train.iterations) for task in self._weightings(arm))
+        latest = max((stop for stop in stops if stop is not None), default=0)
+        return max(self.pruning.grace_iterations, latest + self.train.evaluate_every)
+
+    def _weightings(self, arm: str) -> Iterator[Any]:
+        """The Configs of an arm's weighting, at the defaults of what is searched and at each value of its options."""
+        space, standard = self.space(arm), self.space(arm).defaults()
+        yield self.trial(arm, standard, None).task
+        for path in space.parameters:
+            if path.startswith("task/"):
+                yield from (self.trial(arm, {**standard, path: value}, None).task for value in space.values(path))
 
     @property
     def searching(self) -> tuple[str, ...]:
         """The arms that search."""
         return tuple(name for name, arm in self.arms.items() if not arm.replicated)
-
-    def budget_of(self, arm: str) -> BudgetConfig | None:
-        """What an arm may spend; None where only the number of its trials limits it, as of seeds and the teacher."""
-        if arm == TEACHER or self.arms[arm].replicated:
-            return None
-        return self.arms[arm].budget or self.budget
 
     def iterations_of(self, arm: str) -> int:
         """Iterations of an arm's whole trial, where it does not search them."""
@@ -371,15 +371,6 @@ class StudyConfig:
         return names
 
 
-def _tfe_fractions(config: StudyConfig, arm: str) -> tuple[float, ...]:
-    path = "task/tfe_fraction"
-    chosen = config.arms[arm]
-    space = config.space(arm)
-    if path in space.parameters:
-        return tuple(float(value) for value in space.values(path))
-    return (chosen.fixed.get(path, getattr(chosen.task, "tfe_fraction", 0.0)),)
-
-
 def prunable(trial: TrialConfig) -> bool:
-    """Whether a trial may be stopped early: one that stays in the TFE stage to its end may not."""
-    return float(getattr(trial.task, "tfe_fraction", 0.0)) < 1
+    """Whether a trial may be stopped early."""
+    return trial.task.earliest_stop(trial.train.iterations) is not None

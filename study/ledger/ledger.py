@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search_spaces.space import Space
 from study.configuration.config import REPLICATE, TEACHER, StudyConfig
 from study.configuration.identity import record, refuse_another
+from study.configuration.outline import StudyOutline
 from study.configuration.prices import ArmPrices, price_arms
 from study.configuration.tuning import EQUAL
 from study.ledger import optuna_internals
@@ -63,7 +64,7 @@ class _Summary(NamedTuple):
         return cls(counts, retries, len(failed(trials)), spending.spent(trials))
 
 
-def open_storage(config: StudyConfig, folder: Path) -> BaseStorage:
+def open_storage(config: StudyOutline, folder: Path) -> BaseStorage:
     """The storage of a study: its journal file, or the database that the configuration names."""
     if config.storage == "journal":
         return JournalStorage(Backend(folder / JOURNAL))
@@ -349,6 +350,10 @@ class ArmLedger:
         """All trials that are no longer waiting or running."""
         return self.study.get_trials(deepcopy=False, states=ENDED)
 
+    def begun(self) -> list[FrozenTrial]:
+        """All trials that run or have ended."""
+        return self.study.get_trials(deepcopy=False, states=(*ENDED, TrialState.RUNNING))
+
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
         """Of all searched parameters, by path."""
@@ -414,13 +419,12 @@ def open_arms(
     names = [*([TEACHER] if with_teacher else []), *config.arms]
     studies = {name: _open_study(config, name, storage) for name in names}
     _price(config, studies, price)
-    startup = startup_settings(config)
     arms = {}
     for name, study in studies.items():
         if name == TEACHER:
             arms[name] = ArmLedger(name, study, space=None, budget=1, config=config)
             continue
-        space, first = config.space(name), _first_settings(config, name, startup)
+        space, first = config.space(name), _first_settings(config, name)
         for values in first[len(study.get_trials(deepcopy=False)) :]:
             study.enqueue_trial(dict(values))
         arms[name] = ArmLedger(name, study, space=space, budget=_most_trials(config, name), config=config)
@@ -443,15 +447,13 @@ def _price(
             keep_prices(study, made[name])
 
 
-def _first_settings(
-    config: StudyConfig, arm: str, startup: Sequence[Mapping[str, Any]]
-) -> tuple[Mapping[str, Any], ...]:
+def _first_settings(config: StudyConfig, arm: str) -> tuple[Mapping[str, Any], ...]:
     """What an arm tries first, whatever its sampler; some values or all."""
     if config.arms[arm].replicated:
         return ()
     if config.tuning_rules == EQUAL and config.search.sampler == "grid":
         return config.arms[arm].enqueue
-    return (config.space(arm).defaults(), *config.arms[arm].enqueue, *startup)
+    return (config.space(arm).defaults(), *config.arms[arm].enqueue, *startup_settings(config, arm))
 
 
 def _most_trials(config: StudyConfig, arm: str) -> int:
@@ -476,17 +478,17 @@ def _open_study(config: StudyConfig, arm: str, storage: BaseStorage) -> optuna.S
     return study
 
 
-def study_names(config: StudyConfig) -> dict[str, str]:
+def study_names(config: StudyOutline) -> dict[str, str]:
     """The name of every arm's Optuna study, the teacher's among them, in the order in which they are created."""
     return {arm: f"{config.name}/{arm}" for arm in (TEACHER, *config.arms)}
 
 
-def trials_by_arm(config: StudyConfig, folder: Path) -> dict[str, list[FrozenTrial]]:
+def trials_by_arm(config: StudyOutline, folder: Path) -> dict[str, list[FrozenTrial]]:
     """All trials of every arm, the teacher's among them, for a reader beside the driver."""
     return {arm: trials for arm, (trials, _) in _read(config, folder).items()}
 
 
-def _read(config: StudyConfig, folder: Path) -> dict[str, tuple[list[FrozenTrial], dict[str, Any]]]:
+def _read(config: StudyOutline, folder: Path) -> dict[str, tuple[list[FrozenTrial], dict[str, Any]]]:
     """The trials of every arm, and the user attributes of its Optuna study."""
     names = study_names(config)
     with tempfile.TemporaryDirectory() as place:
@@ -499,12 +501,12 @@ def _read(config: StudyConfig, folder: Path) -> dict[str, tuple[list[FrozenTrial
         return {arm: (found.get(name, []), noted.get(name, {})) for arm, name in names.items()}
 
 
-def status(config: StudyConfig, folder: Path) -> dict[str, dict[str, int]]:
+def status(config: StudyOutline, folder: Path) -> dict[str, dict[str, int]]:
     """Trials by arm and state, beside the `budget` of each arm; of the teacher only where the study trains it."""
     return {arm: counts for arm, (counts, _) in standing(config, folder).items()}
 
 
-def standing(config: StudyConfig, folder: Path) -> dict[str, tuple[dict[str, int], Spent | None]]:
+def standing(config: StudyOutline, folder: Path) -> dict[str, tuple[dict[str, int], Spent | None]]:
     """As `status`, with what each arm has spent; None for it where the study has no prices."""
     counts = {}
     for arm, (trials, attributes) in _read(config, folder).items():

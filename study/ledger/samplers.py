@@ -143,23 +143,26 @@ def _grid_values(distribution: BaseDistribution, points: int) -> list[Any]:
     return sorted({round(value) for value in values}) if whole else values
 
 
-def startup_settings(config: StudyConfig) -> list[dict[str, Any]]:
-    """Values of what all arms search that every arm tries after its defaults: points of a Sobol sequence.
+def startup_settings(config: StudyConfig, arm: str) -> list[dict[str, Any]]:
+    """Values of what all arms search that an arm tries after its defaults: points of a Sobol sequence.
 
-    The same ones in all arms, so that no arm is luckier at its start. An arm's own parameters are drawn by its sampler.
+    The same ones in all arms, so that no arm is luckier at its start; others in further searches of the arms. An arm's
+    own parameters are drawn by its sampler.
     """
     common = config.common_parameters()
     count = config.startup_trials - 1
     if not common or not count or config.tuning_rules < EQUAL or config.search.sampler == "grid":
         return []
     distributions = {path: parameter.distribution() for path, parameter in common.items()}
-    seed = seed_of(config, "", "startup")
+    source = config.arms[arm].search_of
+    search = arm.removeprefix(source) if source else ""
+    seed = seed_of(config, "startup", search)
     numbers = {path: one for path, one in distributions.items() if _is_number(one)}
     study, settings = optuna.create_study(), []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         for number in range(count):
-            choices = RandomSampler(seed=seed_of(config, "startup", number))
+            choices = RandomSampler(seed=seed_of(config, f"startup{search}", number))
             study.sampler = NumberedSobol(number, numbers, seed=seed, independent=choices)
             settings.append(study.ask(distributions).params)
     return settings

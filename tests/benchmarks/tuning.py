@@ -1,10 +1,10 @@
-"""Which sampler and which early stopping find good settings for the least cost: searches of synthetic curves, no training.
+"""Which sampler and which early stopping find good settings for the least cost: searches of synthetic curves.
 
 Every strategy searches the same landscapes: a curve that rises to a quality which the settings decide, with a stage in
 which RDD's curve is behind, and noise. What counts is the regret: how much the true quality of the trial that a search
 would name its best is below that of the best setting there is, in points of mIoU, over what the search has spent, in
-whole trials of the plain student. Ours go through the ledger, with its common first rung and its common startup settings;
-plain Optuna asks and tells a study of its own. The defaults of `search` and `pruning` are what came out best.
+whole trials of the plain student. Ours go through the ledger, with its common first rung and startup settings; plain
+Optuna asks and tells a study of its own. Nothing is trained. The defaults of `search` and `pruning` are what came out best.
 
 And whether a method that does nothing is tuned as well as the baseline: `do_nothing` lets every arm search where the
 optimizer alone decides, at the prices of the real arms.
@@ -28,7 +28,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import TrialState
 
 from study.configuration.config import StudyConfig
-from study.configuration.tuning import BudgetConfig, PruningConfig, SearchConfig
+from study.configuration.tuning import PruningConfig, SearchConfig
 from study.ledger import ledger as ledgers
 from study.ledger.ledger import ArmLedger, open_arms
 from study.ledger.trial_run import Suggestion, TrialRun
@@ -50,7 +50,9 @@ Values = Mapping[str, Any]
 Quality = Callable[[Values], float]
 
 
-def study(seed: int, *, whole_trials: float = CHECKPOINTS[-1], arms: Sequence[str] = tuple(ARMS), **changes: Any) -> StudyConfig:
+def study(
+    seed: int, *, whole_trials: float = CHECKPOINTS[-1], arms: Sequence[str] = tuple(ARMS), **changes: Any
+) -> StudyConfig:
     """A study of these arms that nobody trains."""
     schedule = {"iterations": ITERATIONS, "batch": 4, "evaluate_every": EVERY}
     values = {
@@ -117,7 +119,7 @@ class Landscape:
         return 60 + (0.0 if arm == "baseline" else self.method)
 
     def curve(self, values: Values, seed: int, number: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """What a trial's evaluations say; a small learning rate rises sooner, and the TFE stage holds the curve back."""
+        """What a trial's evaluations say; a small learning rate rises sooner, and the TFE stage holds it back."""
         random = np.random.default_rng([seed, number, 11])
         share = np.arange(1, ITERATIONS // EVERY + 1) * EVERY / ITERATIONS
         slow = 0.12 * (1 + 0.6 * math.log10(values["train/optimizer/lr"] / 0.005))
@@ -233,7 +235,11 @@ def run_optuna(
     price: float,
 ) -> Search:
     """The same search by a study of Optuna's own, at a price of one iteration in iterations of the plain student."""
-    plain, space, found = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner), config.space(arm), Search()
+    plain, space, found = (
+        optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner),
+        config.space(arm),
+        Search(),
+    )
     plain.enqueue_trial(space.defaults())
     while found.spent < CHECKPOINTS[-1]:
         trial = plain.ask()
@@ -244,7 +250,9 @@ def run_optuna(
             if step * EVERY < ITERATIONS and trial.should_prune():
                 stopped = True
                 break
-        plain.tell(trial, None if stopped else float(value), state=TrialState.PRUNED if stopped else TrialState.COMPLETE)
+        plain.tell(
+            trial, None if stopped else float(value), state=TrialState.PRUNED if stopped else TrialState.COMPLETE
+        )
         found.ended(price * step * EVERY / ITERATIONS, not stopped, float(value), landscape.quality(values))
     return found
 

@@ -15,7 +15,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trials", type=int, metavar="N", help="raise the budget of every arm to so many trials")
     parser.add_argument("--retry-failed", action="store_true", help="run failed trials again, with the same values")
     add_arms(parser, "whose trials; may be given repeatedly")
-    what = "execution.*, budget.* or arms.ARM.trials"
+    what = "execution.*, searches, budget.*, arms.*.trials, arms.*.budget"
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="sets", help=what)
 
 
