@@ -4,7 +4,8 @@ Every strategy searches the same landscapes: a curve that rises to a quality whi
 which RDD's curve is behind, and noise. What counts is the regret: how much the true quality of the trial that a search
 would name its best is below that of the best setting there is, in points of mIoU, over what the search has spent, in
 whole trials of the plain student. Ours go through the ledger, with its common first rung and startup settings; plain
-Optuna asks and tells a study of its own. Nothing is trained. The defaults of `search` and `pruning` are what came out best.
+Optuna asks and tells a study of its own. Nothing is trained. The defaults of `search` and `pruning` are what came out
+best.
 
 And whether a method that does nothing is tuned as well as the baseline: `do_nothing` lets every arm search where the
 optimizer alone decides, at the prices of the real arms.
