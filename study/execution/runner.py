@@ -12,6 +12,7 @@ from pathlib import Path
 from study import tables
 from study.configuration.changes import Changes
 from study.configuration.config import TEACHER, StudyConfig
+from study.configuration.searches import named_arms
 from study.execution import session
 from study.execution.capacity import MAX_CONCURRENT, ClusterCapacity
 from study.execution.recording.environment import environment
@@ -72,8 +73,8 @@ def resume(folder: Path, address: str = "local", *, only_teacher: bool = False, 
         for line in repair_journal(folder, list(study_names(config).values())):
             view.say(f"warning: {line}")
         if changes.retry_failed:
-            _retry_failed(config, folder, changes.arms, view)
-        if _settled(config, folder):
+            _retry_failed(config, folder, named_arms(config, changes.arms), view)
+        if _settled(config, folder, view):
             return True
         # Ray takes the signals for itself as it starts
         with session.connected(config.execution, address), drain.listening():
@@ -95,21 +96,27 @@ def _retry_failed(config: StudyConfig, folder: Path, names: tuple[str, ...], vie
     view.say(f"failed trials to run again: {counts or 'none'}")
 
 
-def _settled(config: StudyConfig, folder: Path) -> bool:
+def _settled(config: StudyConfig, folder: Path, view: View) -> bool:
     """Whether the ledger has nothing left to do; then the tables are made to say the same, without any cluster."""
     counts = status(config, folder)
     if any(arm["COMPLETE"] + arm["PRUNED"] < arm["budget"] for arm in counts.values()):
         return False
-    from study.execution.recording.study_tables import StudyTables
+    from study.execution.recording.study_tables import StudyTables, finish
 
     arms = open_arms(config, folder, with_teacher=TEACHER in counts)
     if not all(arm.finished for arm in arms.values()):
         return False
-    written = StudyTables(config, folder, arms)
-    written.complete(arms)
-    written.close()
+    view.warn(finish(StudyTables(config, folder, arms), config, folder, arms))
+    _record_groups(config, folder, view)
     shutil.rmtree(folder / TUNE, ignore_errors=True)
     return True
+
+
+def _record_groups(config: StudyConfig, folder: Path, view: View) -> None:
+    from study.execution.recording.image_groups import record_groups
+
+    if wrong := record_groups(config, folder):
+        view.say(f"warning: {wrong}")
 
 
 def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) -> bool:
@@ -117,7 +124,7 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
     from ray import tune
 
     from study.execution.recording.recorder import Recorder
-    from study.execution.recording.study_tables import StudyTables
+    from study.execution.recording.study_tables import StudyTables, finish
     from study.execution.scheduler import LedgerScheduler
     from study.execution.searcher import LedgerSearcher
     from study.execution.trial import run_trial
@@ -135,8 +142,9 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
         # the last driver died between the end of the training and the writing of the file
         teacher.trained(_teacher_checkpoint(config, folder, arms[TEACHER]))
     written = StudyTables(config, folder, arms)
-    written.complete(arms)
+    view.warn(written.complete(arms))
     written.add_start(environment())
+    _record_groups(config, folder, view)
     recorder = Recorder(config, arms, written, view, on_teacher=teacher.trained, drain=drain)
     tuner = tune.Tuner(
         tune.with_resources(run_trial, capacity.trial_resources),
@@ -169,8 +177,7 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
     finally:
         shutil.rmtree(folder / TUNE, ignore_errors=True)
         if drain.fault is None:
-            written.complete(arms)
-            written.close()
+            view.warn(finish(written, config, folder, arms))
     if drain.fault is not None:
         raise HaltedError(f"{drain.fault}; nothing is lost: free some space, then go on with: kdstudy resume {folder}")
     for arm in arms.values():

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -40,6 +40,7 @@ class View:
         self._running: dict[tuple[str, int], _Running] = {}
         self._began, self._done_before = time.monotonic(), 0
         self._capacity_line = ""
+        self._warned: set[str] = set()
         self._live = Live(get_renderable=self._render, console=self.console, refresh_per_second=1)
 
     def __enter__(self) -> "View":
@@ -55,6 +56,13 @@ class View:
     def say(self, message: str) -> None:
         """A line that stays."""
         self.console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+    def warn(self, messages: Iterable[str]) -> None:
+        """Lines that stay, each once however often it is given."""
+        for message in messages:
+            if message not in self._warned:
+                self._warned.add(message)
+                self.say(f"warning: {message}")
 
     def started(self, arm: str, number: int) -> None:
         self._running[arm, number] = _Running()

@@ -290,6 +290,10 @@ class ArmLedger:
         """All trials that are no longer waiting or running."""
         return self.study.get_trials(deepcopy=False, states=ENDED)
 
+    def begun(self) -> list[FrozenTrial]:
+        """All trials that run or have ended."""
+        return self.study.get_trials(deepcopy=False, states=(*ENDED, TrialState.RUNNING))
+
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
         """Of all searched parameters, by path."""
