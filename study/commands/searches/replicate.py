@@ -18,8 +18,9 @@ from study.commands.searches.driving import drive
 from study.commands.searches.extension import additions, extended
 from study.commands.searches.selection import Choice, Selection, Setting, select
 from study.configuration.checks import faults
-from study.configuration.config import NAME_LENGTH, ArmConfig, Replicated, StudyConfig, TeacherConfig
+from study.configuration.config import ArmConfig, Replicated, StudyConfig, TeacherConfig
 from study.configuration.identity import differences
+from study.configuration.outline import NAME_LENGTH
 from study.folder import CONFIG, TEACHER_NOTE, create_study, read_config, rewrite_config
 from study.ledger.lock import locked
 from trainers.config import ConfigError, EvaluationSplit, TeacherFile, content_hash, parse, plain

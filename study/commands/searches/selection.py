@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import pyarrow.compute as pc
 
 from study import tables
-from study.configuration.config import NAME_LENGTH, StudyConfig
+from study.configuration.config import StudyConfig
+from study.configuration.outline import NAME_LENGTH
 from study.configuration.searches import named_arms
 from trainers.config import TrialConfig, content_hash, parse
 from trainers.registry import nearest
