@@ -204,7 +204,7 @@ def with_matched(config: StudyConfig) -> StudyConfig:
 
 def count_operations(trial: TrialConfig, teacher: object | None) -> float:
     """Multiply-accumulates of one step of a trial, counted once in this process for all trials with the same step."""
-    from trainers.pricing import step_operations  # imports the training loop
+    from trainers.costs.step import step_operations  # imports the training loop
 
     network = teacher if trial.teacher is not None else None
     key = canonical_json(identity(replace(trial, data_seed=0, init_seed=0, teacher=None)))

@@ -39,7 +39,7 @@ def _measure(trials: Mapping[str, Any], teacher: Any, on_gpu: bool) -> dict[str,
     """In a process of the cluster."""
     import torch
 
-    from trainers.pricing import step_seconds
+    from trainers.costs.step import step_seconds
 
     network = parse(TeacherConfig, {"model": teacher}).model
     read = {name: parse(TrialConfig, trial) for name, trial in trials.items()}
