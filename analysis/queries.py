@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from analysis.studies.runs import ranked
 from analysis.studies.study import TEACHER, Study, open_studies
+from analysis.tuning import spent_trials
 from study.tables import parameters_of
 
 LAST = "last_miou_percent"
@@ -33,7 +34,8 @@ def best(*folders: Path, top: int = 1) -> dict[str, Any]:
         "teacher": {"miou_percent": or None, "path", "class_iou_percent"} or None, "gaps": [sentence, ...], and the
         cost}], "top": [trial, ...], "arms": [{"folder", "arm", the cost, "best": [trial, ...]}]}. The gaps are what
         damage has left of a study's tables. The cost is that of all trials together: "states" {state: trials},
-        "trials", "seconds", "gpu_seconds". A trial has its parameters, its IoU of each class at the
+        "trials", "seconds", "gpu_seconds". An arm has "spent_trials" too: what its trials that did not fail cost at
+        their price, in whole trials of the plain student; None in a study without prices. A trial has its parameters, its IoU of each class at the
         evaluation it is ranked by, and "over_baseline_points", its mIoU less that of the best trial of the baseline in
         its study.
 
@@ -98,7 +100,8 @@ def _board(study: Study, ranked_by: str, top: int) -> tuple[dict[str, Any], list
             }
             for row in rows[name]
         ]
-        arms.append({"folder": folder, "arm": name, **_cost(by_arm[name]), "best": trials})
+        spent = spent_trials(by_arm[name])
+        arms.append({"folder": folder, "arm": name, **_cost(by_arm[name]), "spent_trials": spent, "best": trials})
     return summary, arms
 
 

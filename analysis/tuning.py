@@ -19,6 +19,8 @@ from analysis.studies.runs import finished
 from analysis.studies.study import Study
 from study.tables import parameters_of
 
+COUNTED = ["COMPLETE", "PRUNED"]
+"""States of trials that count in a budget; the failed ones were replaced."""
 UNEQUAL_PERCENT = 20.0
 """Spends that differ by more are not equal cost."""
 FEW = 5
@@ -94,7 +96,7 @@ def _searching(study: Study) -> list[str]:
 
 def _tuning(study: Study, arm: str) -> ArmTuning:
     rows = study.trials.filter(pc.field("arm") == arm)
-    counted = rows.filter(pc.field("state").isin(["COMPLETE", "PRUNED"]))
+    counted = rows.filter(pc.field("state").isin(COUNTED))
     states = Counter(rows["state"].to_pylist())
     best = next(iter(finished(study, arm).slice(0, 1).to_pylist()), None)
     entries = space_entries(study, arm)
@@ -103,7 +105,7 @@ def _tuning(study: Study, arm: str) -> ArmTuning:
         trials=counted.num_rows,
         complete=states["COMPLETE"],
         startup=min(counted.num_rows, int(study.config.get("startup_trials", 0))),
-        spent=_spent(counted),
+        spent=spent_trials(rows),
         seconds=pc.sum(rows["seconds"]).as_py() or 0.0,
         searched=tuple(sorted(entries)),
         at_defaults=_at_defaults(study, arm, entries),
@@ -120,8 +122,9 @@ def space_entries(study: Study, arm: str) -> dict[str, Mapping[str, Any]]:
     return {path: entry for name in names for path, entry in spaces.get(name, {}).items()}
 
 
-def _spent(counted: pa.Table) -> float | None:
-    costs = counted["cost_trials"]
+def spent_trials(trials: pa.Table) -> float | None:
+    """What the trials that did not fail cost, in whole trials of the plain student; None where there are no prices."""
+    costs = trials.filter(pc.field("state").isin(COUNTED))["cost_trials"]
     return None if costs.null_count else float(pc.sum(costs).as_py() or 0.0)
 
 
