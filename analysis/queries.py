@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from analysis.studies.runs import ranked
 from analysis.studies.study import TEACHER, Study, open_studies
+from analysis.tuning import spent_trials
 from study.tables import parameters_of
 
 LAST = "last_miou_percent"
@@ -33,11 +34,13 @@ def best(*folders: Path, top: int = 1) -> dict[str, Any]:
         {"dataset", "ranked_by": a column of `trials`, "studies": [{"folder", "name", "baseline": its arm or None,
         "teacher": {"miou_percent": or None, "path", "class_iou_percent"} or None, "gaps": [sentence, ...], "searches":
         [{"arm", "best_miou_percent": [score, ...], "sd_points"}], and the cost}], "top": [trial, ...], "arms":
-        [{"folder", "arm", "search_of": the arm that it searches again or None, the cost, "best": [trial, ...]}]}. The
-        gaps are what damage has left of a study's tables; the searches are the arms that were searched several times,
-        with what each search found best. The cost is that of all trials together: "states" {state: trials}, "trials",
-        "seconds", "gpu_seconds". A trial has its parameters, its IoU of each class at the evaluation it is ranked by,
-        and "over_baseline_points", its mIoU less that of the best trial of all searches of the baseline in its study.
+        [{"folder", "arm", "search_of": the arm that it searches again or None, the cost, "spent_trials", "best":
+        [trial, ...]}]}. The gaps are what damage has left of a study's tables; the searches are the arms that were
+        searched several times, with what each search found best. The cost is that of all trials together: "states"
+        {state: trials}, "trials", "seconds", "gpu_seconds"; "spent_trials" is what an arm's trials that did not fail
+        cost at their price, in whole trials of the plain student, None in a study without prices. A trial has its
+        parameters, its IoU of each class at the evaluation it is ranked by, and "over_baseline_points", its mIoU less
+        that of the best trial of all searches of the baseline in its study.
 
     Raises:
         ValueError: no trial has ended yet, several datasets, one study twice, or `top` is below 1.
@@ -103,7 +106,9 @@ def _board(study: Study, ranked_by: str, top: int) -> tuple[dict[str, Any], list
             for row in rows[name]
         ]
         search_of = first if (first := study.first_search(name)) != name else None
-        arms.append({"folder": folder, "arm": name, "search_of": search_of, **_cost(by_arm[name]), "best": trials})
+        spent = spent_trials(by_arm[name])
+        cost = {**_cost(by_arm[name]), "spent_trials": spent}
+        arms.append({"folder": folder, "arm": name, "search_of": search_of, **cost, "best": trials})
     return summary, arms
 
 
