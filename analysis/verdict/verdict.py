@@ -14,7 +14,7 @@ from analysis.comparison.wording import counted
 from analysis.studies.study import Evaluation, Study
 from analysis.verdict.arm_evidence import ArmVerdict, Rescored, arm_verdicts, replicates, rescored_trials
 from analysis.verdict.looks import Look
-from analysis.verdict.ranking import Standings, first_search, standings
+from analysis.verdict.ranking import Standings, standings
 from analysis.verdict.sentences import against, answer, flattery, rescored_on
 
 FEW = 5
@@ -179,7 +179,7 @@ def _search_variance(study: Study, arms: Sequence[ArmVerdict]) -> str:
     found: dict[str, list[float]] = {}
     for arm in arms:
         if arm.best and arm.best.miou_percent:
-            found.setdefault(first_search(study, arm.arm), []).append(arm.best.miou_percent.estimate)
+            found.setdefault(study.first_search(arm.arm), []).append(arm.best.miou_percent.estimate)
     several = {name: scores for name, scores in found.items() if len(scores) > 1}
     if not several:
         return "each arm was searched once, and another search would choose another setting; searches: N measures it"
