@@ -35,9 +35,9 @@ def best(*folders: Path, top: int = 1) -> dict[str, Any]:
         cost}], "top": [trial, ...], "arms": [{"folder", "arm", the cost, "best": [trial, ...]}]}. The gaps are what
         damage has left of a study's tables. The cost is that of all trials together: "states" {state: trials},
         "trials", "seconds", "gpu_seconds". An arm has "spent_trials" too: what its trials that did not fail cost at
-        their price, in whole trials of the plain student; None in a study without prices. A trial has its parameters, its IoU of each class at the
-        evaluation it is ranked by, and "over_baseline_points", its mIoU less that of the best trial of the baseline in
-        its study.
+        their price, in whole trials of the plain student; None in a study without prices. A trial has its parameters,
+        its IoU of each class at the evaluation it is ranked by, and "over_baseline_points", its mIoU less that of the
+        best trial of the baseline in its study.
 
     Raises:
         ValueError: no trial has ended yet, several datasets, one study twice, or `top` is below 1.
