@@ -71,6 +71,11 @@ class Study:
         )
         return "baseline" if "baseline" in arms else next(plain, None)
 
+    def first_search(self, arm: str) -> str:
+        """The arm that this one searches again with another sampler seed; the arm itself where it is the first."""
+        settings: Mapping[str, Any] = self.config.get("arms", {}).get(arm, {})
+        return settings.get("search_of") or arm
+
     @property
     def table_names(self) -> list[str]:
         """The tables that the study has so far."""
@@ -82,6 +87,11 @@ class Study:
         """{"miou_percent": or None, "path"}, or None where no arm needed one so far."""
         note = self.folder / "teacher.json"
         return json.loads(note.read_text()) if note.exists() else None
+
+    @cached_property
+    def gaps(self) -> tuple[str, ...]:
+        """What its tables lack because something was damaged or lost, in sentences."""
+        return tuple(tables.gaps(self.folder / "tables"))
 
     @cached_property
     def trials(self) -> pa.Table:

@@ -84,6 +84,7 @@ def verdict(study: Study) -> Verdict:
         rescored=rescored,
         answer=(*answer(judged, caveats), *_elsewhere(study, rescored), *flattery(arms)),
         missing=(
+            *study.gaps,
             *_missing_runs(study, searched, again, rescored),
             *_missing_looks(judged),
             *_missing_search(study, arms),

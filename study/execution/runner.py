@@ -12,6 +12,7 @@ from pathlib import Path
 from study import tables
 from study.configuration.changes import Changes
 from study.configuration.config import TEACHER, StudyConfig
+from study.configuration.searches import named_arms
 from study.execution import session
 from study.execution.capacity import MAX_CONCURRENT, ClusterCapacity
 from study.execution.recording.environment import environment
@@ -20,19 +21,23 @@ from study.execution.teacher import StudyTeacher
 from study.execution.view import View
 from study.folder import read_config, rewrite_config
 from study.ledger.journal import repair_journal
-from study.ledger.ledger import ArmLedger, failed, open_arms, states, status, study_names
+from study.ledger.ledger import ArmLedger, failed, open_arms, status, study_names, trials_by_arm
 from study.ledger.lock import locked
 from trainers.checkpoints.places import checkpoints_at
 
 TUNE = "tune"
 """What Tune keeps of itself, which is never read back."""
 NO_CHANGES = Changes()
+DONE = ("COMPLETE", "PRUNED")
+"""States of trials that count in a budget."""
 
 
 def given_up_arms(folder: Path) -> list[str]:
     """The arms of which so many trials failed that no more are started."""
     config = read_config(folder)
-    return [arm for arm, trials in states(config, folder).items() if len(failed(trials)) >= config.max_failed(arm)]
+    return [
+        arm for arm, trials in trials_by_arm(config, folder).items() if len(failed(trials)) >= config.max_failed(arm)
+    ]
 
 
 def has_ended_trials(folder: Path) -> bool:
@@ -43,7 +48,14 @@ def has_ended_trials(folder: Path) -> bool:
         return False
 
 
-def resume(folder: Path, address: str = "local", *, only_teacher: bool = False, changes: Changes = NO_CHANGES) -> bool:
+def resume(
+    folder: Path,
+    address: str = "local",
+    *,
+    only_teacher: bool = False,
+    changes: Changes = NO_CHANGES,
+    time_limit_s: float | None = None,
+) -> bool:
     """Start, or go on with, the study in `folder` until every arm's budget is used.
 
     Args:
@@ -51,6 +63,7 @@ def resume(folder: Path, address: str = "local", *, only_teacher: bool = False, 
         address: of the Ray cluster: "local", "auto" or host:port.
         only_teacher: train the teacher and nothing else.
         changes: of the study, made first.
+        time_limit_s: seconds after which it stops as if asked to, ready to go on; None for no limit.
 
     Returns:
         Whether it came to its end; False where it was interrupted or an arm was given up.
@@ -64,14 +77,16 @@ def resume(folder: Path, address: str = "local", *, only_teacher: bool = False, 
     folder = folder.absolute()
     read_config(folder)
     drain = Drain()
+    if time_limit_s is not None:
+        drain.limit(time_limit_s)
     with locked(folder), drain.listening():
         view = View({})
         config = _changed(changes, folder)
         for line in repair_journal(folder, list(study_names(config).values())):
             view.say(f"warning: {line}")
         if changes.retry_failed:
-            _retry_failed(config, folder, changes.arms, view)
-        if _settled(config, folder):
+            _retry_failed(config, folder, named_arms(config, changes.arms), view)
+        if _settled(config, folder, view):
             return True
         # Ray takes the signals for itself as it starts
         with session.connected(config.execution, address), drain.listening():
@@ -89,33 +104,44 @@ def _changed(changes: Changes, folder: Path) -> StudyConfig:
 def _retry_failed(config: StudyConfig, folder: Path, names: tuple[str, ...], view: View) -> None:
     arms = open_arms(config, folder, with_teacher=TEACHER in status(config, folder))
     again = {name: arm.retry_failed() for name, arm in arms.items() if name in (names or arms)}
-    told = ", ".join(f"{count} of {name}" for name, count in again.items() if count)
-    view.say(f"failed trials to run again: {told or 'none'}")
+    counts = ", ".join(f"{count} of {name}" for name, count in again.items() if count)
+    view.say(f"failed trials to run again: {counts or 'none'}")
 
 
-def _settled(config: StudyConfig, folder: Path) -> bool:
+def _settled(config: StudyConfig, folder: Path, view: View) -> bool:
     """Whether the ledger has nothing left to do; then the tables are made to say the same, without any cluster."""
     counts = status(config, folder)
-    if any(arm["COMPLETE"] + arm["PRUNED"] < arm["budget"] for arm in counts.values()):
-        return False
-    from study.execution.recording.study_tables import StudyTables
+    # an arm may have spent its budget before it had all its trials
+    by_cost = {name for name in config.arms if config.budget_of(name) is not None}
+    for name, arm in counts.items():
+        ended = sum(arm[state] for state in DONE)
+        if not ended or (ended < arm["budget"] and name not in by_cost):
+            return False
+    from study.execution.recording.study_tables import StudyTables, finish
 
     arms = open_arms(config, folder, with_teacher=TEACHER in counts)
     if not all(arm.finished for arm in arms.values()):
         return False
-    written = StudyTables(config, folder, arms)
-    written.complete(arms)
-    written.close()
+    view.warn(finish(StudyTables(config, folder, arms), config, folder, arms))
+    _record_groups(config, folder, view)
     shutil.rmtree(folder / TUNE, ignore_errors=True)
     return True
+
+
+def _record_groups(config: StudyConfig, folder: Path, view: View) -> None:
+    from study.execution.recording.image_groups import record_groups
+
+    if wrong := record_groups(config, folder):
+        view.say(f"warning: {wrong}")
 
 
 def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) -> bool:
     # imported here because they import Ray, which must read its settings first
     from ray import tune
 
+    from study.execution.pricing import prices
     from study.execution.recording.recorder import Recorder
-    from study.execution.recording.study_tables import StudyTables
+    from study.execution.recording.study_tables import StudyTables, finish
     from study.execution.scheduler import LedgerScheduler
     from study.execution.searcher import LedgerSearcher
     from study.execution.trial import run_trial
@@ -127,14 +153,16 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
     teacher = StudyTeacher(config, folder, view.say)
     if only_teacher and not teacher.must_train:
         return True
-    opened = open_arms(config, folder, with_teacher=teacher.must_train)
+    price = None if only_teacher else lambda: prices(config, view.say)
+    opened = open_arms(config, folder, with_teacher=teacher.must_train, price=price)
     arms.update({name: arm for name, arm in opened.items() if name == TEACHER or not only_teacher})
     if teacher.must_train and arms[TEACHER].finished:
         # the last driver died between the end of the training and the writing of the file
         teacher.trained(_teacher_checkpoint(config, folder, arms[TEACHER]))
     written = StudyTables(config, folder, arms)
-    written.complete(arms)
+    view.warn(written.complete(arms))
     written.add_start(environment())
+    _record_groups(config, folder, view)
     recorder = Recorder(config, arms, written, view, on_teacher=teacher.trained, drain=drain)
     tuner = tune.Tuner(
         tune.with_resources(run_trial, capacity.trial_resources),
@@ -167,8 +195,7 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
     finally:
         shutil.rmtree(folder / TUNE, ignore_errors=True)
         if drain.fault is None:
-            written.complete(arms)
-            written.close()
+            view.warn(finish(written, config, folder, arms))
     if drain.fault is not None:
         raise HaltedError(f"{drain.fault}; nothing is lost: free some space, then go on with: kdstudy resume {folder}")
     for arm in arms.values():

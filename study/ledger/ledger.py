@@ -6,18 +6,15 @@ trial with the same values, and the failed one stays what it was. Rungs of early
 the process that holds the study's lock writes; others open it to read. This module knows no Ray.
 """
 
-import hashlib
 import json
 import tempfile
-import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -25,9 +22,13 @@ from search_spaces.space import Space
 from study.configuration.config import REPLICATE, TEACHER, StudyConfig
 from study.configuration.identity import record, refuse_another
 from study.configuration.outline import StudyOutline
+from study.configuration.prices import ArmPrices, price_arms
+from study.configuration.tuning import EQUAL
 from study.ledger import optuna_internals
-from study.ledger.journal import BEGAN, JOURNAL, RUN, Backend, mend
-from study.ledger.rungs import Halving
+from study.ledger.journal import BEGAN, JOURNAL, RUN, Backend, repair
+from study.ledger.rungs import EarlyStopping
+from study.ledger.samplers import grid_size, sampler, startup_settings
+from study.ledger.spending import Spending, Spent, keep_prices, read_prices
 from study.ledger.trial_run import Suggestion, TrialRun
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -35,24 +36,32 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 RETRY_OF = "retry_of"
 """User attribute of a trial that repeats a failed one: the number of that."""
-FRUITLESS = "fruitless"
-"""User attribute of a trial: its starts since its last evaluation that were cut short, and that evaluation."""
+FUTILE_STARTS = "fruitless"
+"""User attribute of a trial: its starts in a row that came to no new evaluation, and the last one before them."""
+STOPPED_BY = "stopped_by"
+"""User attribute of a trial: why it was stopped before its end."""
+StopReason = Literal["budget", "pruning"]
 LOST_DRIVERS = 10
 """Drivers in a row that may die over a trial without a new evaluation, before it is taken for what kills them."""
 
 
-class _Standing(NamedTuple):
-    """Trials by state, those that wait to be run again, and how many failed for good."""
+class _Summary(NamedTuple):
+    """Of an arm's trials: how many are in each state, which wait to be run again, how many failed and are not.
+
+    And what those have cost that ended well.
+    """
 
     counts: Counter[TrialState]
     retries: list[FrozenTrial]
     failed: int
+    spent: float
 
     @classmethod
-    def of(cls, trials: Sequence[FrozenTrial]) -> "_Standing":
-        waiting = (trial for trial in trials if trial.state == TrialState.WAITING)
+    def of(cls, trials: Sequence[FrozenTrial], spending: Spending) -> "_Summary":
+        waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
         retries = [trial for trial in waiting if RETRY_OF in trial.user_attrs]
-        return cls(Counter(trial.state for trial in trials), retries, len(failed(trials)))
+        counts = Counter(trial.state for trial in trials)
+        return cls(counts, retries, len(failed(trials)), spending.spent(trials))
 
 
 def open_storage(config: StudyOutline, folder: Path) -> BaseStorage:
@@ -66,9 +75,14 @@ class ArmLedger:
     """The trials of one arm.
 
     Args:
+        arm: its name.
         study: the arm's Optuna study.
         space: what is searched; None for the teacher's arm.
         budget: trials that shall end COMPLETE or PRUNED.
+        config: the study.
+
+    Attributes:
+        orphans: trials that a dead driver left RUNNING and that are not handed out again yet.
     """
 
     def __init__(
@@ -84,66 +98,103 @@ class ArmLedger:
         self.max_failed = config.max_failed(arm)
         self._config = config
         self._replicated = arm != TEACHER and config.arms[arm].replicated
-        self._live: dict[int, optuna.Trial] = {}
-        self._stands: _Standing | None = None
-        self._adopted_at: dict[int, int | None] = {}
-        self._halving = (
-            None if arm == TEACHER or self._replicated else Halving(config.grace(arm), config.pruning.reduction_factor)
+        self._live: dict[int, optuna.Trial] = {}  # those that this driver runs, by number
+        self._cached_summary: _Summary | None = None
+        self._adopted_at: dict[int, int | None] = {}  # the evaluation at which the last driver left an orphan
+        self.spending = Spending(config, arm, study)
+        self._stopping = (
+            None
+            if arm == TEACHER or self._replicated
+            else EarlyStopping(config.pruning, grace=config.grace(arm), iterations=config.iterations_of(arm))
         )
         self.orphans = self._running()
 
     def _running(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
-    def _standing(self) -> _Standing:
-        """How the trials stand; counted anew only after one began or ended, because it is asked at every report."""
-        if self._stands is None:
-            self._stands = _Standing.of(self.study.get_trials(deepcopy=False))
-        return self._stands
+    def _summary(self) -> _Summary:
+        """The counts of the trials; made anew only after one began or ended, because every report needs them."""
+        if self._cached_summary is None:
+            self._cached_summary = _Summary.of(self.study.get_trials(deepcopy=False), self.spending)
+        return self._cached_summary
 
     def count(self, *states: TrialState) -> int:
         """Trials in any of these states."""
-        counts = self._standing().counts
+        counts = self._summary().counts
         return sum(counts[state] for state in states)
 
     @property
     def given_up(self) -> bool:
         """Whether so many trials failed that no more are started; one that is run again does not count."""
-        return self._standing().failed >= self.max_failed
+        return self._summary().failed >= self.max_failed
 
     def _retries(self) -> list[FrozenTrial]:
-        return self._standing().retries
+        return self._summary().retries
 
     def retry_failed(self) -> int:
         """Have every failed trial run again, also beyond the budget; says how many there are."""
         again = failed(self.study.get_trials(deepcopy=False))
-        if self._replicated:
+        if self._replicated:  # each replicate once, however often it failed, and none that has ended well since
             missing = self._missing()
             last = {trial.params[REPLICATE]: trial for trial in again}
             again = [trial for number, trial in last.items() if number in missing]
         for trial in again:
             self.study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
-        self._stands = None
+        self._cached_summary = None
         return len(again)
 
     @property
     def exhausted(self) -> bool:
-        """Whether no trial is left to start."""
+        """Whether no trial is left to start, unless one that runs fails."""
         if self.orphans or self._retries():
             return False
         started = self.count(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-        return started >= self.budget or self.given_up
+        return started >= self.budget or self.given_up or self.spending.uses_up(self._committed())
 
     @property
     def finished(self) -> bool:
         """Whether the budget is used and nothing runs any more."""
-        used = self.count(TrialState.COMPLETE, TrialState.PRUNED) >= self.budget
+        used = self.count(TrialState.COMPLETE, TrialState.PRUNED) >= self.budget or self.spending.uses_up(self.spent)
         return used and not self.count(TrialState.RUNNING) and not self._retries()
 
     @property
     def started_share(self) -> float:
         """Share of the budget that has been started; arms are served in this order."""
-        return self.count(*ENDED, TrialState.RUNNING) / self.budget
+        if self.spending.budget is None:
+            return self.count(*ENDED, TrialState.RUNNING) / self.budget
+        running = (self.spending.cost(trial, self.spending.whole(trial)) or 0.0 for trial in self._running())
+        return (self.spent + sum(running)) / self.spending.budget
+
+    @property
+    def used_share(self) -> float:
+        """Share of the budget that trials which ended have used."""
+        trials = self.count(TrialState.COMPLETE, TrialState.PRUNED) / self.budget
+        costs = self.spent / self.spending.budget if self.spending.budget else 0.0
+        return min(1.0, max(trials, costs))
+
+    @property
+    def weight(self) -> float:
+        """What the budget comes to beside those of other arms: in whole trials, whatever limits it."""
+        budget, prices = self.spending.budget, self.spending.prices
+        return self.budget if budget is None or prices is None else budget / prices.whole_trial
+
+    @property
+    def spent(self) -> float:
+        """What the trials that ended well have cost, in the unit of the arm's prices; 0 where it has none."""
+        return self._summary().spent
+
+    def _committed(self, without: int | None = None) -> float:
+        """What is spent, and what running trials, but one, will spend before they can be stopped."""
+        if self.spending.budget is None:
+            return 0.0
+        running = (trial for trial in self._running() if trial.number != without)
+        return self.spent + sum(map(self.spending.to_next_evaluation, running))
+
+    def costs(self, number: int, iterations: int) -> dict[str, float | None]:
+        """What a live trial has cost at an iteration: `cost`, and `cost_trials` in whole plain trials."""
+        cost = self.spending.cost(self._frozen(number), iterations)
+        prices = self.spending.prices
+        return {"cost": cost, "cost_trials": None if cost is None or prices is None else cost / prices.whole_trial}
 
     def ask(self) -> Suggestion | None:
         """The next trial to run: one that a dead driver left, one to repeat, else a new one; None if there is none."""
@@ -156,6 +207,7 @@ class ArmLedger:
             return None
         if self._replicated and (missing := self._missing()):
             self.study.enqueue_trial({REPLICATE: missing[0]})
+        # `study.ask` takes the first trial that waits, or makes a new one; the sampler needs its number before
         waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         number = waiting[0].number if waiting else len(self.study.get_trials(deepcopy=False))
         self.study.sampler = self._sampler(number)
@@ -172,10 +224,10 @@ class ArmLedger:
         attempt = run.attempt + 1 if (run := noted_run(orphan)) else 1
         self.study.sampler = self._sampler(orphan.number)
         trial = optuna_internals.reopen(self.study, orphan)
-        if attempt > 1 and (error := given_up_error(self._count_fruitless(trial, orphan))):
+        if attempt > 1 and (error := given_up_error(self._count_futile_starts(trial, orphan))):
             trial.set_user_attr("error", error)
             self.study.tell(trial, state=TrialState.FAIL)
-            self._stands = None
+            self._cached_summary = None
             return None
         if run is None:
             self._draw_again(trial, orphan)
@@ -200,45 +252,38 @@ class ArmLedger:
             if name not in enqueued and not distribution.single() and name not in trial.relative_params:
                 self.study.sampler.sample_independent(self.study, orphan, name, distribution)
 
-    def _count_fruitless(self, trial: optuna.Trial, orphan: FrozenTrial) -> int:
-        """Starts of a trial since its last evaluation, or since it was last stopped on purpose."""
-        before = orphan.user_attrs.get(FRUITLESS, {"starts": 0, "step": None})
+    def _count_futile_starts(self, trial: optuna.Trial, orphan: FrozenTrial) -> int:
+        """Count the starts of a trial since its last evaluation, or since it was last stopped on purpose.
+
+        For example, a trial evaluated at iterations 2 and 4 that drivers then died over three times has been counted at
+        step 4 three times: 1, 2, 3. Had it come to 6 between them, the next count would be 1 again.
+        """
+        before = orphan.user_attrs.get(FUTILE_STARTS, {"starts": 0, "step": None})
         starts = before["starts"] + 1 if before["step"] == orphan.last_step else 1
-        trial.set_user_attr(FRUITLESS, {"starts": starts, "step": orphan.last_step})
+        trial.set_user_attr(FUTILE_STARTS, {"starts": starts, "step": orphan.last_step})
         return starts
 
     def leave(self) -> None:
         """Leave what runs to the next driver, without this start being counted against it."""
         for number, trial in self._live.items():
-            trial.set_user_attr(FRUITLESS, {"starts": -1, "step": self._frozen(number).last_step})
+            # the next start counts it up to 0, and one that dies to 1
+            trial.set_user_attr(FUTILE_STARTS, {"starts": -1, "step": self._frozen(number).last_step})
 
     def _repeat(self, retry: FrozenTrial) -> Suggestion:
         self.study.sampler = self._sampler(retry.number)
         return self._start(optuna_internals.begin_enqueued(self.study, retry), 1)
 
     def _start(self, trial: optuna.Trial, attempt: int) -> Suggestion:
-        self._stands = None
+        self._cached_summary = None
         values = self.space.suggest(trial) if self.space else {}
+        self.spending.price(values)
         self._live[trial.number] = trial
         repeated = trial.user_attrs.get(RETRY_OF)
         return Suggestion(arm=self.arm, number=trial.number, attempt=attempt, values=values, retry_of=repeated)
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        """A sampler seeded by the number of the trial, so that a restart goes on as if there had been none.
-
-        Replicates are not sampled: each is enqueued before it is asked for.
-        """
-        key = f"{self._config.seed}/{self.arm}/{number}"
-        seed = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=4).digest(), "little")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            return optuna.samplers.TPESampler(
-                seed=seed,
-                multivariate=True,
-                group=True,  # conditional parameters are modelled, not drawn independently
-                constant_liar=True,
-                n_startup_trials=self._config.startup_trials,
-            )
+        """That of a trial by its number. Replicates are not sampled: each is enqueued before it is asked for."""
+        return sampler(self._config, self.arm, number, None if self._replicated else self.space)
 
     def report(self, number: int, iteration: int, value: float) -> None:
         """Record an evaluation; one that is already recorded stays as it is."""
@@ -251,11 +296,37 @@ class ArmLedger:
         return self._frozen(number).last_step or 0
 
     def should_prune(self, number: int) -> bool:
-        """Whether successive halving stops the trial at its last evaluation."""
-        if self._halving is None:
-            return False
+        """Whether the trial stops at its last evaluation, whatever for."""
+        return self.stop_reason(number) is not None
+
+    def stop_reason(self, number: int, *, prunable: bool = True) -> StopReason | None:
+        """Why the trial stops at its last evaluation; None where it goes on. The reason is kept with the trial.
+
+        Args:
+            number: of a live trial.
+            prunable: whether it may be held against others.
+        """
+        reason = self._stop_reason(number, prunable)
+        if reason is not None and STOPPED_BY not in self._frozen(number).user_attrs:
+            self._live[number].set_user_attr(STOPPED_BY, reason)
+        return reason
+
+    def _stop_reason(self, number: int, prunable: bool) -> StopReason | None:
         trial = self._frozen(number)
-        return self._halving.stops(self.study, trial, anew=self._adopted_at.get(number) == trial.last_step)
+        # a failed trial that is run again is run beyond the budget
+        if RETRY_OF not in trial.user_attrs and self.spending.budget is not None:
+            cost = self.spending.cost(trial, trial.last_step or 0) or 0.0
+            if self.spending.uses_up(self._committed(without=number) + cost):
+                return "budget"
+        if not prunable or self._stopping is None:
+            return None
+        anew = self._adopted_at.get(number) == trial.last_step
+        return "pruning" if self._stopping.stops(self.study, trial, anew=anew) else None
+
+    def stopped_by(self, number: int) -> str | None:
+        """Why a live trial was stopped; None where it was not."""
+        reason: str | None = self._frozen(number).user_attrs.get(STOPPED_BY)
+        return reason
 
     def _frozen(self, number: int) -> FrozenTrial:
         return optuna_internals.as_stored(self.study, self._live[number])
@@ -265,7 +336,7 @@ class ArmLedger:
         trial = self._live.pop(number)
         trial.set_user_attr("row", json.dumps(row))
         self.study.tell(trial, value if state == TrialState.COMPLETE else None, state=state)
-        self._stands = None
+        self._cached_summary = None
 
     def note(self, run: TrialRun) -> None:
         """Keep what a live trial runs with it, for a driver that finds it without this one."""
@@ -279,17 +350,21 @@ class ArmLedger:
         """All trials that are no longer waiting or running."""
         return self.study.get_trials(deepcopy=False, states=ENDED)
 
+    def begun(self) -> list[FrozenTrial]:
+        """All trials that run or have ended."""
+        return self.study.get_trials(deepcopy=False, states=(*ENDED, TrialState.RUNNING))
+
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
         """Of all searched parameters, by path."""
         return self.space.distributions() if self.space else {}
 
 
-def given_up_error(fruitless: int) -> str | None:
+def given_up_error(futile_starts: int) -> str | None:
     """Why a trial fails that so many drivers in a row died over without a new evaluation; None while they are few."""
-    if fruitless < LOST_DRIVERS:
+    if futile_starts < LOST_DRIVERS:
         return None
-    return f"the study's driver died {fruitless} times in a row without a new evaluation of this trial"
+    return f"the study's driver died {futile_starts} times in a row without a new evaluation of this trial"
 
 
 def noted_run(trial: FrozenTrial) -> TrialRun | None:
@@ -304,7 +379,12 @@ def _replicate(trial: FrozenTrial) -> int | None:
 
 
 def failed(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The failed ones among an arm's trials that were not run again; of a replicate, all go with its last one."""
+    """The failed ones among an arm's trials that were not run again.
+
+    A failed replicate is replaced by its like without being asked for, so one replicate may have failed several times
+    when its last failure is run again: then none of them counts. For example, trials 1, 2 and 3 are replicate 1 and
+    failed, and trial 4 repeats trial 3: nothing is failed. If 4 fails too, it alone is.
+    """
     repeated = {trial.user_attrs.get(RETRY_OF) for trial in trials}
     last = {_replicate(trial): trial.number for trial in trials if trial.number in repeated}
     return [
@@ -316,39 +396,72 @@ def failed(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     ]
 
 
-def open_arms(config: StudyConfig, folder: Path, *, with_teacher: bool) -> dict[str, ArmLedger]:
-    """Open, or create, the ledger of every arm; defaults of new arms are enqueued as their first trials.
+def open_arms(
+    config: StudyConfig,
+    folder: Path,
+    *,
+    with_teacher: bool,
+    price: Callable[[], Mapping[str, ArmPrices]] | None = None,
+) -> dict[str, ArmLedger]:
+    """Open, or create, the ledger of every arm; the first settings of new arms are enqueued.
+
+    These are the defaults of its space, what the arm enqueues, and the startup settings that all arms share.
 
     Args:
         with_teacher: whether the study trains its teacher itself, as an arm with one trial.
+        price: makes the prices of a study whose ledger has none; None for counting operations, and only where a budget
+            needs it.
 
     Raises:
         ConfigError: the ledger's trials belong to a study whose numbers would not compare with this one's.
     """
     storage = open_storage(config, folder)
+    names = [*([TEACHER] if with_teacher else []), *config.arms]
+    studies = {name: _open_study(config, name, storage) for name in names}
+    _price(config, studies, price)
     arms = {}
-    if with_teacher:
-        arms[TEACHER] = ArmLedger(
-            TEACHER,
-            _open_study(config, TEACHER, storage),
-            space=None,
-            budget=1,
-            config=config,
-        )
-    for name, arm in config.arms.items():
-        space = config.space(name)
-        study = _open_study(config, name, storage)
-        first = () if arm.replicated else (space.defaults(), *arm.enqueue)
+    for name, study in studies.items():
+        if name == TEACHER:
+            arms[name] = ArmLedger(name, study, space=None, budget=1, config=config)
+            continue
+        space, first = config.space(name), _first_settings(config, name)
         for values in first[len(study.get_trials(deepcopy=False)) :]:
             study.enqueue_trial(dict(values))
-        arms[name] = ArmLedger(
-            name,
-            study,
-            space=space,
-            budget=arm.trials,
-            config=config,
-        )
+        arms[name] = ArmLedger(name, study, space=space, budget=_most_trials(config, name), config=config)
     return arms
+
+
+def _price(
+    config: StudyConfig,
+    studies: Mapping[str, optuna.Study],
+    price: Callable[[], Mapping[str, ArmPrices]] | None,
+) -> None:
+    """Write the prices of the arms to a ledger that does not have all of them, which is one without any trial."""
+    if config.tuning_rules < EQUAL or all(read_prices(study.user_attrs) for study in studies.values()):
+        return
+    if price is None and not any(config.budget_of(arm) for arm in config.arms):
+        return
+    made = price() if price else price_arms(config)
+    for name, study in studies.items():
+        if name in made:
+            keep_prices(study, made[name])
+
+
+def _first_settings(config: StudyConfig, arm: str) -> tuple[Mapping[str, Any], ...]:
+    """What an arm tries first, whatever its sampler; some values or all."""
+    if config.arms[arm].replicated:
+        return ()
+    if config.tuning_rules == EQUAL and config.search.sampler == "grid":
+        return config.arms[arm].enqueue
+    return (config.space(arm).defaults(), *config.arms[arm].enqueue, *startup_settings(config, arm))
+
+
+def _most_trials(config: StudyConfig, arm: str) -> int:
+    """Trials of an arm at most: a grid ends when each of its combinations was tried."""
+    chosen = config.arms[arm]
+    if chosen.replicated or config.search.sampler != "grid":
+        return chosen.trials
+    return min(chosen.trials, grid_size(config.space(arm), config.search.points) + len(chosen.enqueue))
 
 
 def _open_study(config: StudyConfig, arm: str, storage: BaseStorage) -> optuna.Study:
@@ -370,25 +483,38 @@ def study_names(config: StudyOutline) -> dict[str, str]:
     return {arm: f"{config.name}/{arm}" for arm in (TEACHER, *config.arms)}
 
 
-def states(config: StudyOutline, folder: Path) -> dict[str, list[FrozenTrial]]:
+def trials_by_arm(config: StudyOutline, folder: Path) -> dict[str, list[FrozenTrial]]:
     """All trials of every arm, the teacher's among them, for a reader beside the driver."""
+    return {arm: trials for arm, (trials, _) in _read(config, folder).items()}
+
+
+def _read(config: StudyOutline, folder: Path) -> dict[str, tuple[list[FrozenTrial], dict[str, Any]]]:
+    """The trials of every arm, and the user attributes of its Optuna study."""
     names = study_names(config)
     with tempfile.TemporaryDirectory() as place:
         if config.storage == "journal" and (folder / JOURNAL).exists():
             content = (folder / JOURNAL).read_bytes()
-            (Path(place) / JOURNAL).write_bytes(mend(content, list(names.values())).content)
+            (Path(place) / JOURNAL).write_bytes(repair(content, list(names.values())).content)
             folder = Path(place)
-        found = optuna_internals.trials_by_study(open_storage(config, folder))
-        return {arm: found.get(name, []) for arm, name in names.items()}
+        storage = open_storage(config, folder)
+        found, noted = optuna_internals.trials_by_study(storage), optuna_internals.attributes_by_study(storage)
+        return {arm: (found.get(name, []), noted.get(name, {})) for arm, name in names.items()}
 
 
 def status(config: StudyOutline, folder: Path) -> dict[str, dict[str, int]]:
     """Trials by arm and state, beside the `budget` of each arm; of the teacher only where the study trains it."""
+    return {arm: counts for arm, (counts, _) in standing(config, folder).items()}
+
+
+def standing(config: StudyOutline, folder: Path) -> dict[str, tuple[dict[str, int], Spent | None]]:
+    """As `status`, with what each arm has spent; None for it where the study has no prices."""
     counts = {}
-    for arm, trials in states(config, folder).items():
+    for arm, (trials, attributes) in _read(config, folder).items():
         if arm == TEACHER and not trials:
             continue
         found = Counter(trial.state.name for trial in trials)
         budget = 1 if arm == TEACHER else config.arms[arm].trials
-        counts[arm] = {"budget": budget, **{state.name: found[state.name] for state in TrialState}}
+        prices = read_prices(attributes)
+        spent = Spent.of(trials, prices, config.budget_of(arm)) if prices else None
+        counts[arm] = {"budget": budget, **{state.name: found[state.name] for state in TrialState}}, spent
     return counts

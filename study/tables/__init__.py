@@ -2,6 +2,7 @@
 
 from study.tables.files import SCHEMA_VERSION as SCHEMA_VERSION
 from study.tables.files import TableWarning as TableWarning
+from study.tables.gaps import gaps as gaps
 from study.tables.reader import read as read
 from study.tables.schemas import CLASS_IOU as CLASS_IOU
 from study.tables.schemas import ENVIRONMENT as ENVIRONMENT

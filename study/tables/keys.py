@@ -33,6 +33,10 @@ class Keys:
         at = bisect_left(numbers, number)
         return at < len(numbers) and numbers[at] == number
 
+    def numbers(self, first: Key) -> Sequence[int]:
+        """The last parts, whole numbers in order, of the keys that begin with `first`."""
+        return self._numbers.get(first, array("q"))
+
     def add(self, key: Key) -> None:
         """Add one key."""
         first, number = self._split(key)

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from study import tables
 from study.execution.report_keys import PEAK
 from study.ledger.trial_run import TrialRun
@@ -27,8 +29,10 @@ MASK = "mask/"
 METRIC_FOLDERS = ("train/", "val/", "best/", "time/", "memory/")
 
 
-def report_row(key: Mapping[str, Any], attempt: int, result: Mapping[str, Any]) -> dict[str, Any]:
-    """One row of the reports table."""
+def report_row(
+    key: Mapping[str, Any], attempt: int | None, result: Mapping[str, Any], *, time: datetime | None
+) -> dict[str, Any]:
+    """One row of the reports table; None for an attempt or a time that nobody knows."""
     others = {
         name: float(value)
         for name, value in result.items()
@@ -38,7 +42,7 @@ def report_row(key: Mapping[str, Any], attempt: int, result: Mapping[str, Any]) 
         and isinstance(value, int | float)
     }
     named = {column: result.get(name) for name, column in NAMED.items()}
-    return {**key, **named, "attempt": attempt, "time": datetime.now(UTC), "metrics": others}
+    return {**key, **named, "attempt": attempt, "time": time, "metrics": others}
 
 
 def class_rows(key: Mapping[str, Any], result: Mapping[str, Any], class_names: Sequence[str]) -> list[dict[str, Any]]:
@@ -73,7 +77,7 @@ def trial_row(
     error: str | None,
     started: datetime,
 ) -> dict[str, Any]:
-    """One row of the trials table, in types that JSON has; times as ISO text."""
+    """One row of the trials table, in types that JSON has; times as ISO text. The ledger knows its costs."""
     seconds = float(result.get("time/trial_seconds", 0.0))
     gpus = run.execution.gpus_per_worker * run.trial.train.workers
     return {
@@ -96,6 +100,9 @@ def trial_row(
         "last_miou_percent": result.get("val/miou_percent"),
         "best_iteration": result.get("best/iteration"),
         "retry_of": run.retry_of,
+        "cost": None,
+        "cost_trials": None,
+        "stopped_by": None,
         **{tables.PARAMETER + path: value for path, value in run.values.items()},
     }
 
@@ -112,18 +119,35 @@ def confusion_rows(
     """Rows of the image_confusion table of a trial's last and best evaluation, from its last checkpoint."""
     names, evaluations = read_evaluations(checkpoint)
     iterations = {"last": key["iterations"], "best": int(read_metrics(checkpoint)["best/iteration"])}
+    of_trial = {"arm": key["arm"], "trial": key["trial"]}
+    return [
+        row
+        for evaluation, counts in evaluations.items()
+        for row in count_rows(
+            {**of_trial, "evaluation": evaluation, "iteration": iterations[evaluation]}, counts, names, class_names
+        )
+    ]
+
+
+def count_rows(
+    key: Mapping[str, Any], counts: Tensor, names: Sequence[str], class_names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """One row per image and class that occurs there.
+
+    Args:
+        key: the columns that all rows share.
+        counts: int64 [images, classes, 3]: true positives, false positives, false negatives.
+        names: of the images.
+        class_names: of the classes.
+    """
     return [
         {
-            "arm": key["arm"],
-            "trial": key["trial"],
-            "evaluation": evaluation,
-            "iteration": iterations[evaluation],
+            **key,
             "image": names[image],
             "class": class_names[number],
             "true_positives": counts[image, number, 0].item(),
             "false_positives": counts[image, number, 1].item(),
             "false_negatives": counts[image, number, 2].item(),
         }
-        for evaluation, counts in evaluations.items()
         for image, number in counts.sum(2).nonzero().tolist()
     ]

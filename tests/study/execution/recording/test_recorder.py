@@ -99,7 +99,7 @@ def driver(config: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> D
 
 
 def test_a_report_has_its_columns_and_every_other_scalar() -> None:
-    row = report_row({"arm": "kd", "trial": 3, "iteration": 2}, 1, report())
+    row = report_row({"arm": "kd", "trial": 3, "iteration": 2}, 1, report(), time=START)
     assert dict(row["metrics"]) == {
         "train/term/kd/pixel": 0.25, "best/miou_percent": 21.0, "best/iteration": 1.0, "memory/peak_mib": 100.0,
     }  # fmt: skip
