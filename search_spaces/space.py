@@ -6,7 +6,7 @@ nothing: the parameters are sorted by dependency, then by path, so that equal sp
 under one seed. Whether a path names a leaf of the configuration is not known here.
 """
 
-import re
+import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import optuna
-import yaml
 from optuna.distributions import BaseDistribution
 
 from search_spaces.parameters import Categorical as Categorical
@@ -22,42 +21,27 @@ from search_spaces.parameters import Float as Float
 from search_spaces.parameters import Int as Int
 from search_spaces.parameters import Parameter, Value, nearest, read_parameter
 from search_spaces.parameters import SpaceError as SpaceError
+from search_spaces.strict_yaml import read_yaml
 
 FOLDER = Path(__file__).parent
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that also reads 1e-3 as a number, and notes the keys that stand twice."""
-
-    def __init__(self, stream: str) -> None:
-        super().__init__(stream)
-        self.faults: list[str] = []
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            name = str(key.value)
-            if name in seen:
-                line = key.start_mark.line + 1
-                self.faults.append(f"{name}: stands twice, again in line {line}; keep one")
-            seen.add(name)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
-
-
 def _file(name: str) -> Path:
-    is_path = Path(name).name != name or Path(name).suffix
-    path = Path(name) if is_path else FOLDER / f"{name}.yaml"
+    if Path(name).name != name or Path(name).suffix:
+        return _own_file(Path(name))
+    path = FOLDER / f"{name}.yaml"
     if not path.is_file():
-        hint = nearest(Path(name).stem, (beside.stem for beside in FOLDER.glob("*.yaml")))
+        hint = nearest(name, (beside.stem for beside in FOLDER.glob("*.yaml")))
         raise SpaceError([f"{name}: must be a search space or a path to one, but is none; {hint}"])
     return path
+
+
+def _own_file(path: Path) -> Path:
+    if path.is_file():
+        return path
+    near = difflib.get_close_matches(path.name, (beside.name for beside in path.parent.glob("*.y*ml")), n=1)
+    hint = f"did you mean {str(path.with_name(near[0]))!r}?" if near else "write it, or correct the path"
+    raise SpaceError([f"{path}: must be a search space's file, but there is no such file; {hint}"])
 
 
 def read_entries(name: str) -> dict[Any, Any]:
@@ -66,13 +50,14 @@ def read_entries(name: str) -> dict[Any, Any]:
     Raises:
         SpaceError: there is no such file, or it is no mapping.
     """
-    loader = _Loader(_file(name).read_text())
     try:
-        entries = loader.get_single_data()
-    except yaml.YAMLError as error:
-        raise SpaceError([f"{name}: must be YAML, but: {' '.join(str(error).split())}"]) from None
-    if loader.faults:
-        raise SpaceError(loader.faults)
+        entries, repeated = read_yaml(_file(name))
+    except SpaceError:
+        raise
+    except ValueError as error:
+        raise SpaceError([str(error)]) from None
+    if repeated:
+        raise SpaceError(repeated)
     if not isinstance(entries, dict) or not entries:
         got = "nothing" if entries is None else repr(entries)
         raise SpaceError([f"{name}: must map paths to parameters, but has {got}"])
@@ -176,13 +161,29 @@ class Space:
                 values[path] = parameter.suggest(trial, path)
         return values
 
-    def defaults(self) -> dict[str, Value]:
-        """The defaults of the parameters that exist at the defaults."""
-        values: dict[str, Value] = {}
+    def defaults(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The defaults of the parameters that exist at the defaults.
+
+        Args:
+            given: values by path that stand in the place of defaults, whether the space has them or not; those whose
+                parameter does not exist at the others are left out.
+        """
+        given = given or {}
+        values: dict[str, Any] = {path: value for path, value in given.items() if path not in self.parameters}
         for path, parameter in self.parameters.items():
             if _exists(parameter, values):
-                values[path] = parameter.read(parameter.default)
+                values[path] = given[path] if path in given else parameter.read(parameter.default)
         return values
+
+    def setting(self, chosen: Mapping[str, Value]) -> dict[str, Value]:
+        """The defaults with some parameters at chosen values, and others at values where these exist."""
+        given, open_paths = dict(chosen), list(chosen)
+        while open_paths:
+            for other, allowed in self.parameters[open_paths.pop()].when.items():
+                if given.get(other, self.parameters[other].default) not in allowed:
+                    given[other] = allowed[0]
+                open_paths.append(other)
+        return self.defaults(given)
 
     def values(self, path: str) -> tuple[Value, ...]:
         """All choices of a categorical parameter, (low, high) of another."""
