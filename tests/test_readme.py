@@ -9,8 +9,9 @@ import yaml
 from study.__main__ import main
 from study.commands import COMMANDS
 from study.configuration.loading import load, presets
+from tests.conftest import ROOT
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+README = (ROOT / "README.md").read_text()
 STREETS = "data={name: streets, size: [48, 64]}"
 
 

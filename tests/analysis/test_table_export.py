@@ -19,8 +19,9 @@ from analysis.queries import best
 from study.__main__ import main
 from study.tables import ENVIRONMENT, REPORTS, TableWriter, read
 from tests.analysis.test_queries import CONFIG, trial, write_study
+from tests.conftest import ROOT
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+README = (ROOT / "README.md").read_text()
 (QUERY,) = re.findall(r"```sql\n(.*?)```", README, re.DOTALL)
 NOON = datetime(2025, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 READERS: dict[str, Callable[[Path], pa.Table]] = {"parquet": pq.read_table, "arrow": pyarrow.feather.read_table}

@@ -18,9 +18,9 @@ from study.execution.report_keys import ERROR, FINAL
 from study.execution.trial import run_trial
 from study.folder import create_study, trial_checkpoints
 from tests.stores import KEY, Bucket, changed, s3_bucket
+from tests.study.commands.trials.test_export import trained_study
 from tests.study.conftest import tiny, write_study
-from tests.study.test_export import trained_study
-from tests.study.test_recorder import Driver
+from tests.study.execution.recording.test_recorder import Driver
 from tests.trainers.stops import reproducible
 from trainers.checkpoints import store
 from trainers.checkpoints.places import checkpoints_at

@@ -23,7 +23,7 @@ from study.execution import runner
 from study.execution.recording import recorder
 from study.folder import create_study
 from tests.study.conftest import tiny, write_study, write_teacher
-from tests.study.test_recorder import Driver
+from tests.study.execution.recording.test_recorder import Driver
 from trainers.checkpoints.folder import FolderCheckpoints
 from trainers.checkpoints.reading import read_student
 from trainers.config import TeacherFile, TrialConfig, parse

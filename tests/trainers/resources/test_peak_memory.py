@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.conftest import ROOT
 from tests.trainers import small
 from trainers import worker
 from trainers.context import LocalContext
@@ -53,6 +54,6 @@ def test_the_peak_of_a_killed_process_is_known(tmp_path: Path) -> None:
         pass
     own = read_noted_peak(tmp_path)
     assert own is not None and own > 50
-    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False, cwd=Path(__file__).parents[2])
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False, cwd=ROOT)
     assert float((tmp_path / "peak_mib-1").read_text()) > 300
     assert read_noted_peak(tmp_path) == max(own, float((tmp_path / "peak_mib-1").read_text()))

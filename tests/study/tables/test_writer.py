@@ -18,8 +18,8 @@ from study.tables import CLASS_IOU, REPORTS, TableWarning, TableWriter, read, tr
 from study.tables import files as table_files
 from study.tables import reading as table_reading
 from study.tables import writer as table_writer
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).parents[2]
 NOON = datetime(2024, 5, 17, 12, 0, 0, 250_000, tzinfo=UTC)
 
 
@@ -435,7 +435,7 @@ import itertools, sys
 from pathlib import Path
 from study import tables
 from study.tables import writer
-from tests.study.test_tables import classes, report
+from tests.study.tables.test_writer import classes, report
 
 writer.LIVE_BYTES = 64 << 10
 folder = Path(sys.argv[1])

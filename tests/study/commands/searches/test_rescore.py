@@ -15,8 +15,8 @@ from study.configuration.loading import load
 from study.execution.recording import recorder
 from study.folder import read_config
 from study.ledger.lock import locked
+from tests.study.commands.trials.test_export import trained_study
 from tests.study.conftest import tiny, write_study, write_teacher
-from tests.study.test_export import trained_study
 from trainers.config import TeacherFile
 from trainers.data.splits import judging_images
 from trainers.teachers import teacher

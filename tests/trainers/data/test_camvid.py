@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.conftest import SHARED
-from tests.trainers.test_streets import CAMVID_PERCENT
+from tests.trainers.data.test_streets import CAMVID_PERCENT
 from tests.trainers.trees import camvid_tree, values
 from trainers.data import IGNORE
 from trainers.data.camvid import VOID, Config, Dataset

@@ -13,8 +13,8 @@ import pytest
 
 from study.ledger import lock
 from study.ledger.lock import STALE_S, locked
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).parents[2]
 HOLD = """
 import sys
 from pathlib import Path

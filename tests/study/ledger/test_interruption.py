@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from study.configuration.config import StudyConfig
 from study.ledger.journal import JOURNAL, RUN, repair_journal
 from study.ledger.ledger import ArmLedger, Asked
-from tests.study.test_ledger import Reader, end, opened
+from tests.study.ledger.test_ledger import Reader, end, opened
 
 ARM = "kd"
 EVERY, END = 2, 12

@@ -18,7 +18,7 @@ from study.execution import runner
 from study.execution.recording import recorder
 from study.folder import create_study, read_config
 from study.ledger.ledger import status
-from tests.study.test_recorder import Driver
+from tests.study.execution.recording.test_recorder import Driver
 from trainers.config import ConfigError, canonical_json
 from trainers.data import streets
 

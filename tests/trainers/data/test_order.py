@@ -2,14 +2,12 @@ import os
 import subprocess
 import sys
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conftest import ROOT
 from trainers.data.order import CountedBatches, generator
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def batches(**changes: Any) -> list[list[tuple[int, int]]]:

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from study.configuration.config import StudyConfig
 from study.ledger.journal import JOURNAL, mend, repair_journal
 from study.ledger.ledger import open_arms, states, study_names
-from tests.study.test_ledger import end, opened, start
+from tests.study.ledger.test_ledger import end, opened, start
 
 Reader = Callable[..., StudyConfig]
 

@@ -1,17 +1,16 @@
 import hashlib
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+from tests.conftest import ROOT
 from trainers.data import IGNORE, Split
 from trainers.data.streets import Config, Dataset
 
-ROOT = Path(__file__).resolve().parents[2]
 CLASSES = len(Dataset.class_names)
 POLE = Dataset.class_names.index("pole")
 

@@ -12,7 +12,7 @@ import pytest
 from study import tables
 from study.tables import CLASS_IOU, REPORTS, TableWarning, TableWriter, read
 from study.tables import parts as table_parts
-from tests.study.test_tables import NOON, abandon, names, report
+from tests.study.tables.test_writer import NOON, abandon, names, report
 
 SECOND = pc.field("trial") == 1
 

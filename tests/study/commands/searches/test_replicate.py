@@ -12,7 +12,7 @@ from study.commands.searches.replicate import SEED_OFFSET, prepare, replicates
 from study.configuration.config import StudyConfig
 from study.execution.recording import recorder
 from study.folder import create_study, read_config
-from tests.study.test_recorder import Driver
+from tests.study.execution.recording.test_recorder import Driver
 from trainers.config import TeacherFile, content_hash, plain
 from trainers.teachers import teacher as teachers
 
