@@ -7,7 +7,7 @@ under one seed. Whether a path names a leaf of the configuration is not known he
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -109,6 +109,14 @@ class Space:
         Raises:
             SpaceError: with every fault of every file.
         """
+        space, faults = cls.readable(*names, kept=kept)
+        if faults:
+            raise SpaceError(faults)
+        return space
+
+    @classmethod
+    def readable(cls, *names: str, kept: Mapping[str, Mapping[str, Any]] | None = None) -> tuple[Self, list[str]]:
+        """As `load`, but what can be read of the union, beside every fault."""
         faults: list[str] = []
         union: dict[str, Any] = {}
         owner: dict[str, str] = {}
@@ -122,27 +130,44 @@ class Space:
             faults += [f"{path}: stands in {owner[path]} and in {name}; keep one" for path in twice]
             union.update(entries)
             owner |= dict.fromkeys(entries, name)
-        return cls.parse(union, faults)
+        space, found = cls._parsed(union)
+        return space, [*faults, *found]
 
     @classmethod
-    def parse(cls, entries: Mapping[str, Any], faults: Iterable[str] = ()) -> Self:
-        """A space from plain values, as YAML has them; `faults` are known ones to raise as well.
+    def parse(cls, entries: Mapping[str, Any]) -> Self:
+        """A space from plain values, as YAML has them.
 
         Raises:
             SpaceError: with every fault and its path.
         """
-        faults = list(faults)
+        space, faults = cls._parsed(entries)
+        if faults:
+            raise SpaceError(faults)
+        return space
+
+    @classmethod
+    def _parsed(cls, entries: Mapping[str, Any]) -> tuple[Self, list[str]]:
+        faults: list[str] = []
         found: dict[str, Parameter] = {}
         for path, entry in entries.items():
             try:
                 found[path] = read_parameter(path, entry)
             except SpaceError as error:
                 faults += error.faults
-        for path, parameter in found.items():
-            faults += _when_faults(path, parameter, found, entries)
-        if faults:
-            raise SpaceError(faults)
-        return cls(_by_dependency(found))
+        wrong = {path: _when_faults(path, parameter, found, entries) for path, parameter in found.items()}
+        faults += [fault for lines in wrong.values() for fault in lines]
+        sound = cls({path: parameter for path, parameter in found.items() if not wrong[path]})
+        try:
+            return cls(_by_dependency(sound.only(sound.parameters).parameters)), faults
+        except SpaceError as error:
+            return cls({}), [*faults, *error.faults]
+
+    def only(self, paths: Collection[str]) -> Self:
+        """The parameters at these paths, without those whose conditions name others."""
+        kept = {path: parameter for path, parameter in self.parameters.items() if path in paths}
+        while lost := [path for path, parameter in kept.items() if not kept.keys() >= parameter.when.keys()]:
+            kept = {path: parameter for path, parameter in kept.items() if path not in lost}
+        return type(self)(kept)
 
     def _parameter(self, path: str) -> Parameter:
         if path not in self.parameters:

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import yaml
 
-
 MERGE = "tag:yaml.org,2002:merge"
 
 

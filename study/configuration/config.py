@@ -16,6 +16,7 @@ from pydantic import StringConstraints
 from search_spaces.space import Int, Space, read_entries
 from trainers.addresses import joined
 from trainers.config import (
+    LATER,
     AugmentConfig,
     EvaluationSplit,
     TeacherFile,
@@ -33,6 +34,9 @@ TEACHER = "teacher"
 Placement = Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"]
 REPLICATE = "replicate"
 """The one parameter of a replicated arm: r of the replicate whose seeds are the study's plus r."""
+
+SCHEDULE = "schedule"
+"""In `compares`: iterations and batch together."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
 
@@ -179,6 +183,8 @@ class StudyConfig:
         seed: of samplers and, through `data_seed` and `init_seed`, of every trial.
         storage: "journal" for a file in the study's folder, or an RDB URL that Optuna knows.
         objective: what Optuna maximises: the mIoU of the last evaluation, or of the best one (optimistic).
+        compares: what its arms may fix or search though all trials of a study have it alike otherwise: paths of a trial,
+            such as `train/iterations` or `augment`, or `schedule`; every ranking says so.
         startup_trials: trials of an arm before TPE takes over from random sampling.
         spaces: what the files that the arms name said when the study began; filled in by `with_spaces`.
         replicates: which trials of another study its arms repeat; filled in by `study.commands.searches.replicate`.
@@ -191,6 +197,7 @@ class StudyConfig:
     train: TrainConfig
     arms: Annotated[Mapping[Name, ArmConfig], MinLen(1)]
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    compares: tuple[str, ...] = field(default=(), metadata=LATER)
     evaluate_on: EvaluationSplit = "val"
     holdout: Annotated[float, Ge(0), Le(0.5)] = 0.0
     seed: Annotated[int, Ge(0)] = 0
@@ -303,16 +310,30 @@ class StudyConfig:
         return max(self.pruning.grace_iterations, tfe + self.train.evaluate_every)
 
     def workers_of(self, arm: str) -> int:
-        """Workers of an arm's trials."""
+        """Workers of an arm's largest trial."""
         if arm == TEACHER and self.teacher.train is not None:
             return self.teacher.train.workers
-        return int(self.arms[arm].fixed.get("train/workers", self.train.workers))
+        path, space = "train/workers", self.space(arm)
+        if path in space.parameters:
+            return max(int(count) for count in space.values(path))
+        return int(self.arms[arm].fixed.get(path, self.train.workers))
 
     @property
     def workers(self) -> int:
         """Workers of the largest trial."""
         taught = self.any_needs_teacher and self.teacher.file is None and self.teacher.train is not None
         return max(self.workers_of(arm) for arm in (*self.arms, *([TEACHER] if taught else [])))
+
+    @property
+    def compared(self) -> tuple[tuple[str, ...], ...]:
+        """The paths of a trial, with slashes, that each entry of `compares` stands for."""
+        schedule = ("train/iterations", "train/batch")
+        return tuple(schedule if name == SCHEDULE else (name,) for name in self.compares)
+
+    @property
+    def compared_paths(self) -> tuple[str, ...]:
+        """All of them."""
+        return tuple(path for paths in self.compared for path in paths)
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -40,5 +40,5 @@ def test_what_yaml_lets_stand_is_read(text: str, expected: object) -> None:
 @pytest.mark.parametrize("content", [b"a: [1", b"a: 1\n---\nb: 2\n", b"\xff\xfe", b"? [1]\n: 2\n"])
 def test_what_is_no_yaml_is_refused_by_its_path(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_bytes(content)
-    with pytest.raises(ValueError, match="bad.yaml must be readable YAML, but: "):
+    with pytest.raises(ValueError, match=r"bad\.yaml must be readable YAML, but: "):
         read_yaml(tmp_path / "bad.yaml")
