@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
-from pydantic import StringConstraints
 
 from search_spaces.space import Int, Space, read_entries
+from study.configuration.outline import ArmOutline, Name, StudyOutline
 from trainers.addresses import joined
 from trainers.config import (
     LATER,
@@ -26,7 +26,7 @@ from trainers.config import (
     plain,
     replaced,
 )
-from trainers.registry import OneOf, SomeOf, implementations, module_of
+from trainers.registry import OneOf, SomeOf, implementation, module_of
 
 TEACHER = "teacher"
 """Name of the arm whose one trial trains the teacher; no arm of a file may have it."""
@@ -38,18 +38,14 @@ REPLICATE = "replicate"
 SCHEDULE = "schedule"
 """In `compares`: iterations and batch together."""
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
-
-
 @dataclass(frozen=True, kw_only=True)
-class ArmConfig:
+class ArmConfig(ArmOutline):
     """One way to train, and what is searched in it.
 
     An arm without a space is replicated: it trains one setting with the seeds `seed`, `seed + 1`, ... of the study, one
     trial each and none stopped early, so that trials of equal seeds in different arms are paired.
 
     Attributes:
-        trials: trials that end COMPLETE or PRUNED; failed ones are replaced, replicates by their like.
         space: names or files of search spaces; their union is searched.
         task: weighting of the task loss.
         methods: distillation methods by name.
@@ -57,10 +53,9 @@ class ArmConfig:
         enqueue: settings to try right after the spaces' defaults, each a mapping from path to value.
     """
 
-    trials: Annotated[int, Ge(1)]
     space: tuple[str, ...] = ()
     task: Annotated[Any, OneOf("trainers.difficulty", "weighting")] = field(
-        default_factory=lambda: implementations("trainers.difficulty")["uniform"].Config()
+        default_factory=lambda: implementation("trainers.difficulty", "uniform").Config()
     )
     methods: Annotated[Mapping[str, Any], SomeOf("trainers.methods")] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
@@ -172,16 +167,14 @@ class Replicated:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyConfig:
-    """One study.
+class StudyConfig(StudyOutline):
+    """One study, whole.
 
     Attributes:
-        name: also names the study's folder and its Optuna studies.
         evaluate_on: the images that the search is judged by: the validation split, the test split, or the holdout. What
             a search has found by the holdout can be judged by the validation split, which it has not seen.
         holdout: share of the training images that no trial, and no teacher, is trained on.
         seed: of samplers and, through `data_seed` and `init_seed`, of every trial.
-        storage: "journal" for a file in the study's folder, or an RDB URL that Optuna knows.
         objective: what Optuna maximises: the mIoU of the last evaluation, or of the best one (optimistic).
         compares: what its arms may fix or search though all trials of a study have it alike otherwise: paths of a trial,
             such as `train/iterations` or `augment`, or `schedule`; every ranking says so.
@@ -190,7 +183,6 @@ class StudyConfig:
         replicates: which trials of another study its arms repeat; filled in by `study.commands.searches.replicate`.
     """
 
-    name: Name
     data: Annotated[Any, OneOf("trainers.data", "name")]
     augment: AugmentConfig
     student: Annotated[Any, OneOf("trainers.models", "architecture")]
@@ -201,7 +193,6 @@ class StudyConfig:
     evaluate_on: EvaluationSplit = "val"
     holdout: Annotated[float, Ge(0), Le(0.5)] = 0.0
     seed: Annotated[int, Ge(0)] = 0
-    storage: str = "journal"
     objective: Literal["last", "best"] = "last"
     startup_trials: Annotated[int, Ge(1)] = 5
     pruning: PruningConfig = field(default_factory=PruningConfig)

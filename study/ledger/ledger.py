@@ -25,6 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search_spaces.space import Space
 from study.configuration.config import REPLICATE, TEACHER, StudyConfig
 from study.configuration.identity import record, refuse_another
+from study.configuration.outline import StudyOutline
 from study.ledger.journal import BEGAN, JOURNAL, RUN, Backend, mend
 from study.ledger.rungs import Halving
 
@@ -69,7 +70,7 @@ class _Standing(NamedTuple):
         return cls(Counter(trial.state for trial in trials), retries, len(failed(trials)))
 
 
-def open_storage(config: StudyConfig, folder: Path) -> BaseStorage:
+def open_storage(config: StudyOutline, folder: Path) -> BaseStorage:
     """The storage of a study: its journal file, or the database that the configuration names."""
     if config.storage == "journal":
         return JournalStorage(Backend(folder / JOURNAL))
@@ -360,12 +361,12 @@ def _open_study(config: StudyConfig, arm: str, storage: BaseStorage) -> optuna.S
     return study
 
 
-def study_names(config: StudyConfig) -> dict[str, str]:
+def study_names(config: StudyOutline) -> dict[str, str]:
     """The name of every arm's Optuna study, the teacher's among them, in the order in which they are created."""
     return {arm: f"{config.name}/{arm}" for arm in (TEACHER, *config.arms)}
 
 
-def states(config: StudyConfig, folder: Path) -> dict[str, list[FrozenTrial]]:
+def states(config: StudyOutline, folder: Path) -> dict[str, list[FrozenTrial]]:
     """All trials of every arm, the teacher's among them, for a reader beside the driver."""
     names = study_names(config)
     with tempfile.TemporaryDirectory() as place:
@@ -381,7 +382,7 @@ def states(config: StudyConfig, folder: Path) -> dict[str, list[FrozenTrial]]:
         }
 
 
-def status(config: StudyConfig, folder: Path) -> dict[str, dict[str, int]]:
+def status(config: StudyOutline, folder: Path) -> dict[str, dict[str, int]]:
     """Trials by arm and state, beside the `budget` of each arm; of the teacher only where the study trains it."""
     counts = {}
     for arm, trials in states(config, folder).items():
