@@ -19,8 +19,9 @@ from optuna.distributions import BaseDistribution
 from search_spaces.parameters import Categorical as Categorical
 from search_spaces.parameters import Float as Float
 from search_spaces.parameters import Int as Int
-from search_spaces.parameters import Parameter, Value, nearest, read_parameter
+from search_spaces.parameters import Parameter, nearest, read_parameter
 from search_spaces.parameters import SpaceError as SpaceError
+from search_spaces.parameters import Value as Value
 from search_spaces.strict_yaml import read_yaml
 
 FOLDER = Path(__file__).parent

@@ -6,10 +6,10 @@ command line or from an edited file, because trials from before and after it wou
 
 from dataclasses import dataclass
 
-from study.configuration.checks import faults
+from study.configuration.checks import examine
 from study.configuration.config import TEACHER, StudyConfig
 from study.configuration.identity import CHECKPOINTS, differences, on_gpus, refusal
-from study.configuration.loading import with_settings
+from study.configuration.settings import with_settings
 from trainers.config import ConfigError, parse, plain
 from trainers.registry import nearest
 
@@ -42,7 +42,9 @@ class Changes:
         fixed = [path for path in differences(plain(config), plain(changed)) if not _may_change(path, config, changed)]
         found = [refusal(path, config, changed) for path in fixed]
         if not found and changed.execution != config.execution:
-            found = list(dict.fromkeys(faults(changed)))
+            # what the study has begun with stays its own
+            began = examine(config).faults
+            found = [fault for fault in examine(changed).faults if fault not in began]
         if found:
             raise ConfigError(found)
         return changed

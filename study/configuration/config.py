@@ -38,6 +38,7 @@ REPLICATE = "replicate"
 SCHEDULE = "schedule"
 """In `compares`: iterations and batch together."""
 
+
 @dataclass(frozen=True, kw_only=True)
 class ArmConfig(ArmOutline):
     """One way to train, and what is searched in it.
@@ -176,8 +177,8 @@ class StudyConfig(StudyOutline):
         holdout: share of the training images that no trial, and no teacher, is trained on.
         seed: of samplers and, through `data_seed` and `init_seed`, of every trial.
         objective: what Optuna maximises: the mIoU of the last evaluation, or of the best one (optimistic).
-        compares: what its arms may fix or search though all trials of a study have it alike otherwise: paths of a trial,
-            such as `train/iterations` or `augment`, or `schedule`; every ranking says so.
+        compares: what its arms may fix or search though all trials of a study have it alike otherwise: paths of a
+            trial, such as `train/iterations` or `augment`, or `schedule`; every ranking says so.
         startup_trials: trials of an arm before TPE takes over from random sampling.
         spaces: what the files that the arms name said when the study began; filled in by `with_spaces`.
         replicates: which trials of another study its arms repeat; filled in by `study.commands.searches.replicate`.

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from study import tables
 from study.commands.options import add_cluster, add_folder, add_out
 from study.commands.searches.driving import drive
-from study.configuration.checks import faults
+from study.configuration.checks import examine
 from study.configuration.config import TEACHER, ArmConfig, Replicated, StudyConfig, TeacherConfig
 from study.configuration.identity import differences
 from study.folder import CONFIG, TEACHER_NOTE, create_study, read_config
@@ -243,7 +243,7 @@ def prepare(
         ValueError: as `replicates`; or the folder holds something else than is asked for.
     """
     study = replicates(folder, top=top, seeds=seeds, split=split)
-    if wrong := list(dict.fromkeys(faults(study))):
+    if wrong := examine(study).faults:
         raise ConfigError(wrong)
     place = (out or folder / "replicate").absolute()
     if not (place / CONFIG).exists():

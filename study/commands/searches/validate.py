@@ -1,9 +1,11 @@
-"""`kdstudy validate`: every fault of a study at once; nothing is started."""
+"""`kdstudy validate`: every fault and every warning of a study at once; nothing is started.
+
+Faults make the exit code 2, warnings alone do not."""
 
 import argparse
 
+from study.commands.checked import checked_study
 from study.commands.options import add_arms, add_study
-from study.configuration.loading import load
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -14,8 +16,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Run it."""
-    config = load(options.study, options.sets, options.arms)
-    print(f"{config.name}: well")
+    config, found = checked_study(options.study, options.sets, options.arms)
+    print(f"{config.name}: {'no faults, but warnings' if found.warnings else 'well'}")
     for name, arm in config.arms.items():
         if arm.replicated:
             print(f"  {name}: {arm.trials} replicates, seeds {config.seed} to {config.seed + arm.trials - 1}")

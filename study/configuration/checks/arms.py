@@ -102,7 +102,9 @@ def _unknown_paths(config: StudyConfig, arm: ArmConfig, paths: list[str], leaves
         if needed := unknown and _needed(arm, unknown, name):
             yield f"space {name} needs {needed}, but the arm has none; add that to the arm, or leave the space out"
         else:
-            yield from (f"{path} is nothing that this arm's trials have; {_remedy(arm, path, leaves)}" for path in unknown)
+            yield from (
+                f"{path} is nothing that this arm's trials have; {_remedy(arm, path, leaves)}" for path in unknown
+            )
 
 
 def _remedy(arm: ArmConfig, path: str, leaves: list[str]) -> str:
@@ -161,9 +163,7 @@ def check_replicates(config: StudyConfig, name: str) -> Iterable[Finding]:
     if not arm.replicated:
         return
     if arm.enqueue:
-        yield fault(
-            f"arms.{name}.enqueue: is for arms that search, but this one has no space; add one, or use fixed"
-        )
+        yield fault(f"arms.{name}.enqueue: is for arms that search, but this one has no space; add one, or use fixed")
     for path in ("data_seed", "init_seed"):
         if path in arm.fixed:
             yield fault(

@@ -107,7 +107,9 @@ def check_compares(config: StudyConfig, spaces: Mapping[str, Space]) -> Iterable
     known = sorted({SCHEDULE, *DECIDES, *_comparable_leaves(config)})
     for name, paths in zip(config.compares, config.compared, strict=True):
         if not any(_below(path, one) or _below(one, path) for path in paths for one in DECIDES):
-            yield fault(f"compares: must name what all arms have alike otherwise, but got {name!r}; {nearest(name, known)}")
+            yield fault(
+                f"compares: must name what all arms have alike otherwise, but got {name!r}; {nearest(name, known)}"
+            )
         elif any(_judges(config, path) for path in paths):
             yield fault(f"compares: scores on different images do not compare, but got {name!r}; make it two studies")
         elif not any(_below(path, *paths) for path in _own_paths(config, spaces)):

@@ -6,14 +6,14 @@ class should have been met.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from study.configuration.checks.findings import Finding, fault, warning
 from study.configuration.config import StudyConfig
 from trainers.config import AugmentConfig
-from trainers.data import IGNORE, SegmentationDataset
+from trainers.data import Array, SegmentationDataset
 from trainers.data.files import FileDataset
 from trainers.data.splits import judging_images, training_images
 from trainers.registry import module_of
@@ -46,65 +46,82 @@ class Sample:
     findings: tuple[Finding, ...] = ()
 
 
-def check_splits(config: StudyConfig) -> Iterable[Finding]:
-    """Both splits can be opened, and those that the study trains and judges on."""
-    # a teacher is always held against the validation split
-    for split in ("train", "val"):
-        try:
-            module_of(config.data).Dataset(config.data, split)
-        except ValueError as error:
-            yield fault(f"data: {error}")
-            return
+class Splits(NamedTuple):
+    """The images of a study; None for what cannot be opened.
+
+    Attributes:
+        train: the dataset's training split.
+        val: its validation split, against which a teacher is always held.
+        trained: what trials are trained on.
+        judged: what they are judged on.
+        findings: why something cannot be opened.
+    """
+
+    train: SegmentationDataset | None = None
+    val: SegmentationDataset | None = None
+    trained: SegmentationDataset | None = None
+    judged: SegmentationDataset | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+def open_splits(config: StudyConfig) -> Splits:
+    """Open the images that a study trains and judges on."""
+    dataset = module_of(config.data).Dataset
     try:
-        training_images(config.data, holdout=config.holdout)
-        judging_images(config.data, config.evaluate_on, holdout=config.holdout)
+        train, val = dataset(config.data, "train"), dataset(config.data, "val")
     except ValueError as error:
-        yield fault(f"evaluate_on: {error}")
-
-
-def sampled(config: Any) -> Sample | None:
-    """Look at some images of a dataset's configuration; None where it cannot be opened."""
-    dataset = module_of(config).Dataset
+        return Splits(findings=(fault(f"data: {error}"),))
     try:
-        train, val = dataset(config, "train"), dataset(config, "val")
-    except ValueError:
-        return None
+        trained = training_images(config.data, holdout=config.holdout)
+        return Splits(train, val, trained, judging_images(config.data, config.evaluate_on, holdout=config.holdout))
+    except ValueError as error:
+        return Splits(train, val, findings=(fault(f"evaluate_on: {error}"),))
+
+
+def read_sample(train: SegmentationDataset, val: SegmentationDataset) -> Sample:
+    """Read some images of both splits, and training labels until every class was met."""
+    every = frozenset(range(len(train.class_names)))
     if not isinstance(train, FileDataset):
-        return Sample(sizes=[train.load(0)[1].shape], classes=frozenset(range(len(train.class_names))), labels=0, whole=True)
-    return _read(train, val)
-
-
-def _read(train: FileDataset, val: FileDataset) -> Sample:
-    sizes: list[tuple[int, int]] = []
-    classes: set[int] = set()
-    findings: list[Finding] = []
+        return Sample(sizes=[_size(train.load(0)[1])], classes=every, labels=0, whole=True)  # drawn as they shall be
+    read = _Reader()
     for data in (train, val):
-        for index in spread(len(data), IMAGES):
+        read.some(data, spread(len(data), IMAGES))
+    for index in spread(len(train), LABELS):
+        if read.findings or read.classes >= every:
+            break
+        read.some(train, [index])
+    return Sample(
+        sizes=read.sizes,
+        classes=frozenset(read.classes & every),
+        labels=len(read.labels),
+        whole=len(spread(len(train), LABELS)) == len(train),
+        findings=tuple(read.findings),
+    )
+
+
+class _Reader:
+    """What was read so far."""
+
+    def __init__(self) -> None:
+        self.sizes: list[tuple[int, int]] = []
+        self.classes: set[int] = set()
+        self.labels: set[tuple[int, int]] = set()
+        self.findings: list[Finding] = []
+
+    def some(self, data: SegmentationDataset, indices: Iterable[int]) -> None:
+        for index in indices:
             try:
                 label = data.load(index)[1]
             except ValueError as error:
-                findings.append(fault(f"data: {error}"))
+                self.findings.append(fault(f"data: {error}"))
                 continue
-            sizes.append((label.shape[0], label.shape[1]))
-            classes.update(np.unique(label).tolist())
-    indices = spread(len(train), LABELS)
-    read = 0
-    for index in indices if not findings else ():
-        if len(classes - {IGNORE}) == len(train.class_names):
-            break
-        try:
-            classes.update(np.unique(train.load(index)[1]).tolist())
-        except ValueError as error:
-            findings.append(fault(f"data: {error}"))
-            break
-        read += 1
-    return Sample(
-        sizes=sizes,
-        classes=frozenset(classes - {IGNORE}),
-        labels=max(read, len(sizes)),
-        whole=read == len(train),
-        findings=tuple(findings),
-    )
+            self.sizes.append(_size(label))
+            self.classes.update(np.unique(label).tolist())
+            self.labels.add((id(data), index))
+
+
+def _size(label: Array) -> tuple[int, int]:
+    return label.shape[0], label.shape[1]
 
 
 def spread(length: int, count: int) -> list[int]:
@@ -128,23 +145,21 @@ def check_sample(sample: Sample, data: Any) -> Iterable[Finding]:
     elif sample.whole:
         lost = ", ".join(name for index, name in enumerate(names) if index not in sample.classes)
         yield warning(
-            f"data: the training labels should hold every class of {data.name}, but hold no {lost}; their IoU will be 0 "
-            "wherever they are judged"
+            f"data: the training labels should hold every class of {data.name}, but hold no {lost}; their IoU will be "
+            "0 wherever they are judged"
         )
 
 
-def check_apart(config: StudyConfig) -> Iterable[Finding]:
+def check_apart(splits: Splits) -> Iterable[Finding]:
     """No image judges that was trained on."""
-    train, judged = training_images(config.data, holdout=config.holdout), judging_images(
-        config.data, config.evaluate_on, holdout=config.holdout
-    )
+    train, judged = splits.trained, splits.judged
     if not (isinstance(train, FileDataset) and isinstance(judged, FileDataset)):
         return
     seen = {pair.image for pair in train.pairs}
     if both := [pair.image for pair in judged.pairs if pair.image in seen]:
         yield warning(
             f"data: images that judge should not be trained on, but {len(both)} of {len(judged)} are, {both[0]} the "
-            f"first; take them out of the list of one of the two splits"
+            "first; take them out of the list of one of the two splits"
         )
 
 

@@ -65,7 +65,7 @@ def _teacher(subject: Subject) -> Iterable[Finding]:
 
 
 def _teacher_folder(subject: Subject) -> Iterable[Finding]:
-    return teacher.check_teacher_folder(subject.config) if subject.trains_teacher else ()
+    return teacher.check_teacher_folder(subject.config.teacher) if subject.trains_teacher else ()
 
 
 def _sample(subject: Subject) -> Iterable[Finding]:
@@ -78,9 +78,9 @@ def _machine(subject: Subject) -> Iterable[Finding]:
 
 
 STUDY_CHECKS = (
-    StudyCheck(lambda subject: data.check_splits(subject.config), ("data", "evaluate_on", "holdout")),
+    StudyCheck(lambda subject: subject.splits.findings, ("data", "evaluate_on", "holdout")),
     StudyCheck(_sample, ("data",)),
-    StudyCheck(lambda subject: data.check_apart(subject.config), ("data", "evaluate_on", "holdout")),
+    StudyCheck(lambda subject: data.check_apart(subject.splits), ("data", "evaluate_on", "holdout")),
     StudyCheck(lambda subject: storage.check_storage(subject.config.storage), ("storage",)),
     StudyCheck(lambda subject: storage.check_checkpoints(subject.config.execution.checkpoints), ("execution",)),
     StudyCheck(lambda subject: machine.check_execution(subject.config.execution), ("execution",)),
@@ -94,7 +94,8 @@ STUDY_CHECKS = (
 
 
 def _images(subject: Subject, case: Case) -> Iterable[Finding]:
-    return schedule.check_images(case.trial.train, subject.images) if subject.images else ()
+    images = subject.splits.trained
+    return schedule.check_images(case.trial.train, len(images)) if images else ()
 
 
 def _crop(subject: Subject, case: Case) -> Iterable[Finding]:

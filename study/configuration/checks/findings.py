@@ -33,8 +33,10 @@ class Findings:
     faults: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
-    def add(self, found: Iterable[Finding]) -> None:
+    def add(self, found: "Iterable[Finding] | Findings") -> None:
         """Keep what is new of this."""
+        if isinstance(found, Findings):
+            found = [*map(fault, found.faults), *map(warning, found.warnings)]
         for finding in found:
             lines = self.faults if finding.is_fault else self.warnings
             if finding.text not in lines:

@@ -70,6 +70,6 @@ def check_precision(train: TrainConfig, execution: ExecutionConfig) -> Iterable[
     able = [feature for feature, there in torch.cpu.get_capabilities().items() if there and feature.endswith(name)]
     if not able:
         yield warning(
-            f"train.precision: this machine's CPU does not compute in {train.precision}, and PyTorch would stand in for "
-            "it, ten times slower than float32 and more; set train.precision to float32, or give workers GPUs"
+            f"train.precision: this machine's CPU does not compute in {train.precision}, and PyTorch would stand in "
+            "for it, ten times slower than float32 and more; set train.precision to float32, or give workers GPUs"
         )

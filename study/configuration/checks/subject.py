@@ -16,13 +16,12 @@ import torch
 
 from search_spaces.space import Float, Space, Value
 from study.configuration.checks.arms import Reading, examined_values, read_arm
-from study.configuration.checks.data import Sample, sampled
+from study.configuration.checks.data import Sample, Splits, open_splits, read_sample
 from study.configuration.checks.findings import Finding
-from study.configuration.checks.networks import UNBUILDABLE, check_networks
+from study.configuration.checks.networks import UNBUILDABLE, Networks
 from study.configuration.config import TEACHER, StudyConfig
 from trainers import models
-from trainers.config import ConfigError, TeacherFile, TrialConfig, canonical_json
-from trainers.data.splits import training_images
+from trainers.config import ConfigError, TeacherFile, TrialConfig
 from trainers.teachers.teacher import read_card
 
 STAND_IN = TeacherFile(path="teacher")
@@ -61,7 +60,7 @@ class Subject:
         self.given, self._broken = given, tuple(broken)
         sound = {name: replace(given.arms[name], fixed=reading.fixed) for name, reading in self.readings.items()}
         self.config = replace(given, arms={**given.arms, **sound})
-        self._built: dict[str, list[Finding]] = {}
+        self._networks = Networks()
 
     def reads(self, *paths: str) -> bool:
         """Whether nothing at, below or above these paths, with dots, is broken."""
@@ -100,17 +99,15 @@ class Subject:
         return self.distils and teacher.file is None and teacher.model is not None and teacher.train is not None
 
     @cached_property
-    def sample(self) -> Sample | None:
-        """Some images of the dataset; None where it cannot be opened."""
-        return sampled(self.config.data)
+    def splits(self) -> Splits:
+        """The images of the study, as far as they can be opened."""
+        return open_splits(self.config)
 
     @cached_property
-    def images(self) -> int | None:
-        """Images that are trained on; None where they cannot be opened."""
-        try:
-            return len(training_images(self.config.data, holdout=self.config.holdout))
-        except ValueError:
-            return None
+    def sample(self) -> Sample | None:
+        """Some of them; None where they cannot be opened."""
+        train, val = self.splits.train, self.splits.val
+        return read_sample(train, val) if train and val else None
 
     @cached_property
     def teacher_channels(self) -> Mapping[str, int] | None:
@@ -147,15 +144,11 @@ class Subject:
         yield Case(where, arm, chosen, trial)
 
     def network_findings(self, case: Case) -> list[Finding]:
-        """What is wrong with the networks of a case; equal ones are built once."""
+        """What is wrong with the networks of a case."""
         taught = case.arm != TEACHER and self.needs_teacher(case.arm)
         if (taught and self.teacher_channels is None) or not self._shapes(case):
             return []  # the teacher's own fault says what is wrong, or the arm's defaults are built alike
-        trial = case.trial
-        key = canonical_json([trial.student, trial.task, trial.methods, trial.augment.crop, taught])
-        if key not in self._built:
-            self._built[key] = list(check_networks(trial, self.teacher_channels if taught else None))
-        return self._built[key]
+        return self._networks.check(case.trial, self.teacher_channels if taught else None)
 
     def _shapes(self, case: Case) -> bool:
         """Whether its values shape a network: a real number shapes none but the student, and the schedule none."""

@@ -37,8 +37,7 @@ def check_teacher_folder(teacher: TeacherConfig) -> Iterable[Finding]:
     """A teacher that is trained can be kept: nothing is trained first, and lost then."""
     if why := unwritable(Path(teacher.folder)):
         yield fault(
-            f"teacher.folder must be a folder that can be written, but {why}; name another: "
-            "--set teacher.folder=FOLDER"
+            f"teacher.folder must be a folder that can be written, but {why}; name another: --set teacher.folder=FOLDER"
         )
 
 
