@@ -84,6 +84,11 @@ class Study:
         return json.loads(note.read_text()) if note.exists() else None
 
     @cached_property
+    def gaps(self) -> tuple[str, ...]:
+        """What its tables lack because something was damaged or lost, in sentences."""
+        return tuple(tables.gaps(self.folder / "tables"))
+
+    @cached_property
     def trials(self) -> pa.Table:
         """Every ended trial but the teacher's, in the columns of `tables.trials_schema`."""
         return self.ended.filter(pc.field("arm") != TEACHER)

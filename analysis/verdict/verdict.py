@@ -67,7 +67,11 @@ def verdict(study: Study) -> Verdict:
         arms=arms,
         lead=judged.lead,
         answer=(*_answer(judged), *_rescored_on(rescored), *_flattery(arms)),
-        missing=(*_missing_runs(study, searched, again, rescored), *_missing_search(study, arms, searched.baseline)),
+        missing=(
+            *study.gaps,
+            *_missing_runs(study, searched, again, rescored),
+            *_missing_search(study, arms, searched.baseline),
+        ),
     )
 
 

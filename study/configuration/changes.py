@@ -1,4 +1,4 @@
-"""What of a study may change once it has begun: how many trials its arms have, and where they run.
+"""What of a study may change once it has begun: how many trials and searches its arms have, and where they run.
 
 Anything else decides what a trial measures. Its change is refused by the name of its field, whether it comes from the
 command line or from an edited file, because trials from before and after it would not compare.
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from study.configuration.checks import examine
 from study.configuration.config import TEACHER, StudyConfig
 from study.configuration.identity import CHECKPOINTS, differences, on_gpus, refusal
+from study.configuration.searches import named_arms, search_faults, with_searches
 from study.configuration.settings import with_settings
 from trainers.config import ConfigError, parse, plain
 from trainers.registry import nearest
@@ -37,11 +38,12 @@ class Changes:
             ConfigError: with every field that has to stay, every unknown arm, and every fault that a change makes.
         """
         self._check(config)
-        budgets = [f"arms.{arm}.trials={self.trials}" for arm in self.arms or config.arms if self.trials is not None]
-        changed = parse(StudyConfig, with_settings(plain(config), [*self.sets, *budgets]))
+        named = named_arms(config, self.arms) or config.arms
+        budgets = [f"arms.{arm}.trials={self.trials}" for arm in named if self.trials is not None]
+        changed = with_searches(parse(StudyConfig, with_settings(plain(config), [*self.sets, *budgets])))
         fixed = [path for path in differences(plain(config), plain(changed)) if not _may_change(path, config, changed)]
-        found = [refusal(path, config, changed) for path in fixed]
-        if not found and changed.execution != config.execution:
+        found = [refusal(path, config, changed) for path in fixed] or list(search_faults(changed))
+        if not found and (changed.execution, changed.searches) != (config.execution, config.searches):
             # what the study has begun with stays its own
             began = examine(config).faults
             found = [fault for fault in examine(changed).faults if fault not in began]
@@ -52,7 +54,7 @@ class Changes:
     def _check(self, config: StudyConfig) -> None:
         if self.arms and self.trials is None and not self.retry_failed:
             raise ConfigError(["--arm must say whose --trials or --retry-failed is meant, but got neither; add one"])
-        known = (*config.arms, TEACHER)
+        known, named = (*config.arms, TEACHER), named_arms(config, self.arms) or config.arms
         wrong = [
             f"--arm must be an arm of the study, but got {arm!r}; {nearest(arm, known)}"
             for arm in self.arms
@@ -62,7 +64,7 @@ class Changes:
             f"--trials must be at least the budget that an arm has, but got {self.trials} and {name} has {arm.trials}; "
             "name the arms to raise: --arm ARM"
             for name, arm in config.arms.items()
-            if self.trials is not None and name in (self.arms or config.arms) and self.trials < arm.trials
+            if self.trials is not None and name in named and self.trials < arm.trials
         ]
         if wrong:
             raise ConfigError(wrong)
@@ -73,5 +75,9 @@ def _may_change(path: str, one: StudyConfig, other: StudyConfig) -> bool:
         return on_gpus(one) == on_gpus(other)
     if path == CHECKPOINTS:
         return False
+    if path == "searches":
+        return one.searches < other.searches
     first, *below = path.split(".")
+    if first == "arms" and len(below) == 1:  # one of the two has no such arm
+        return below[0] not in one.arms and other.arms[below[0]].search_of in one.arms
     return first == "execution" or (first == "arms" and below[1:] == ["trials"])

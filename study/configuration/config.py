@@ -6,7 +6,7 @@ teacher. Files are read in `study.configuration.loading`; what the types here ca
 `study.configuration.checks`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
@@ -52,6 +52,7 @@ class ArmConfig(ArmOutline):
         methods: distillation methods by name.
         fixed: values by path that this arm does not search but sets, e.g. `train/optimizer/lr: 0.1`.
         enqueue: settings to try right after the spaces' defaults, each a mapping from path to value.
+        search_of: the arm that this one searches again; filled in by `study.configuration.searches`.
     """
 
     space: tuple[str, ...] = ()
@@ -61,6 +62,7 @@ class ArmConfig(ArmOutline):
     methods: Annotated[Mapping[str, Any], SomeOf("trainers.methods")] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
     enqueue: tuple[Mapping[str, Any], ...] = ()
+    search_of: str | None = field(default=None, metadata=LATER)
 
     @property
     def replicated(self) -> bool:
@@ -93,7 +95,7 @@ class PruningConfig:
 
     Attributes:
         reduction_factor: one in so many trials goes on from each rung; 0 switches early stopping off.
-        grace_iterations: the first rung; raised to the longest TFE stage below 1 plus one evaluation.
+        grace_iterations: the first rung; raised to what the arm's weighting asks for plus one evaluation.
     """
 
     reduction_factor: Literal[0, 2, 3, 4, 5] = 3
@@ -157,6 +159,9 @@ class Replicated:
         trial: the first trial there that had the setting.
         config_hash: of that trial.
         miou_percent: what the setting scored there, by that study's objective; the mean over its trials.
+        search_of: the arm of that study that `arm` searches again, where it is a further search.
+        chosen_by: the arms of that study that the setting was among the best of; several where they found the same one.
+            Empty in studies that began before arms were chosen from one by one.
     """
 
     study: str
@@ -165,6 +170,8 @@ class Replicated:
     trial: Annotated[int, Ge(0)]
     config_hash: str
     miou_percent: float
+    search_of: str | None = None
+    chosen_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +187,13 @@ class StudyConfig(StudyOutline):
         compares: what its arms may fix or search though all trials of a study have it alike otherwise: paths of a
             trial, such as `train/iterations` or `augment`, or `schedule`; every ranking says so.
         startup_trials: trials of an arm before TPE takes over from random sampling.
+        searches: how often each arm is searched, with other sampler seeds; each further search is an arm of its own,
+            called ARM-search2 and so on, which `study.configuration.searches` adds.
+        groups: a regular expression over the names of images that captures which of them belong together and are not
+            independent, such as the frames of one drive; None for the dataset's own groups.
+        equivalence_points: two methods count as no different where their mIoU differs by no more than so many points.
+        planned_seeds: how many seeds each arm of a replicated study is planned to have; filled in by
+            `study.commands.searches.replicate`, and kept when more are added later.
         spaces: what the files that the arms name said when the study began; filled in by `with_spaces`.
         replicates: which trials of another study its arms repeat; filled in by `study.commands.searches.replicate`.
     """
@@ -196,6 +210,10 @@ class StudyConfig(StudyOutline):
     seed: Annotated[int, Ge(0)] = 0
     objective: Literal["last", "best"] = "last"
     startup_trials: Annotated[int, Ge(1)] = 5
+    searches: Annotated[int, Ge(1)] = 1
+    groups: str | None = None
+    equivalence_points: Annotated[float, Gt(0)] = 1.0
+    planned_seeds: Annotated[int, Ge(1)] | None = None
     pruning: PruningConfig = field(default_factory=PruningConfig)
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     spaces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -264,11 +282,9 @@ class StudyConfig(StudyOutline):
         return Space.load(*chosen.space, kept=self.spaces)
 
     def needs_teacher(self, arm: str) -> bool:
+        """Whether an arm's trials have a teacher, as every distillation method asks for."""
         chosen = self.arms[arm]
-        weighting = module_of(chosen.task).Weighting(
-            chosen.task, num_classes=len(self.class_names), iterations=self.train.iterations
-        )
-        return bool(chosen.methods) or bool(weighting.needs_teacher)
+        return bool(chosen.methods) or bool(chosen.task.needs_teacher)
 
     def max_failed(self, arm: str) -> int:
         """Failed trials after which no more of an arm are started: the teacher has one try."""
@@ -295,11 +311,22 @@ class StudyConfig(StudyOutline):
         return any(self.needs_teacher(arm) for arm in self.arms)
 
     def grace(self, arm: str) -> int:
-        """Iterations before which no trial of an arm is stopped: its longest TFE stage below 1 plus one evaluation."""
-        fractions = _tfe_fractions(self, arm)
-        longest = max((f for f in fractions if f < 1), default=0.0)
-        tfe = round(longest * self.train.iterations)
-        return max(self.pruning.grace_iterations, tfe + self.train.evaluate_every)
+        """Iterations before which no trial of an arm is stopped.
+
+        No weighting that the arm may have asks for later, and one evaluation follows. Searched options are varied one
+        at a time, the others at their defaults.
+        """
+        stops = (task.earliest_stop(self.train.iterations) for task in self._weightings(arm))
+        latest = max((stop for stop in stops if stop is not None), default=0)
+        return max(self.pruning.grace_iterations, latest + self.train.evaluate_every)
+
+    def _weightings(self, arm: str) -> Iterator[Any]:
+        """The Configs of an arm's weighting, at the defaults of what is searched and at each value of its options."""
+        space, standard = self.space(arm), self.space(arm).defaults()
+        yield self.trial(arm, standard, None).task
+        for path in space.parameters:
+            if path.startswith("task/"):
+                yield from (self.trial(arm, {**standard, path: value}, None).task for value in space.values(path))
 
     def workers_of(self, arm: str) -> int:
         """Workers of an arm's largest trial."""
@@ -333,15 +360,6 @@ class StudyConfig(StudyOutline):
         return names
 
 
-def _tfe_fractions(config: StudyConfig, arm: str) -> tuple[float, ...]:
-    path = "task/tfe_fraction"
-    chosen = config.arms[arm]
-    space = config.space(arm)
-    if path in space.parameters:
-        return tuple(float(value) for value in space.values(path))
-    return (chosen.fixed.get(path, getattr(chosen.task, "tfe_fraction", 0.0)),)
-
-
 def prunable(trial: TrialConfig) -> bool:
-    """Whether a trial may be stopped early: one that stays in the TFE stage to its end may not."""
-    return float(getattr(trial.task, "tfe_fraction", 0.0)) < 1
+    """Whether a trial may be stopped early."""
+    return trial.task.earliest_stop(trial.train.iterations) is not None

@@ -8,6 +8,7 @@ from search_spaces.strict_yaml import read_yaml
 from study.configuration.checks import Findings, examine
 from study.configuration.config import StudyConfig
 from study.configuration.partial import read_partially
+from study.configuration.searches import with_searches
 from study.configuration.settings import settings_faults, with_readable_settings
 from trainers.config import ConfigError, absolute
 from trainers.registry import nearest
@@ -51,7 +52,7 @@ def load_examined(
     found = Findings([*repeated, *settings_faults(values, sets), *unknown, *unread])
     if config is None:
         return None, found
-    config = absolute(config)
+    config = with_searches(absolute(config))
     found.add(examine(config, broken))
     return config, found
 

@@ -1,8 +1,8 @@
-"""Room: how many trials the cluster can hold, asked again as nodes come and go.
+"""Cluster capacity: how many trials the cluster can hold, asked again as nodes come and go.
 
 Tune takes one limit for a whole study, so it gets a high one, and the searcher holds trials back by what is known here.
-Trials that a lost node has left without a place wait for one; nothing of them holds what another's workers wait for,
-because the process of a Ray Train trial takes a resource of its own and no CPU.
+Trials that lost their node wait for another; nothing of them holds what another's workers wait for, because the process
+of a Ray Train trial takes a resource of its own and no CPU.
 """
 
 import time
@@ -17,44 +17,45 @@ DRIVER = "trial_driver"
 HEAD = "node:__internal_head__"
 HEAD_SHARE = 0.001
 """What such a process takes of the head node, on a cluster that has no resource for it."""
-PLENTY = 10_000
-LOOK_SECONDS = 2.0
+MAX_CONCURRENT = 10_000
+"""Trials at a time that Tune and a cluster of our own allow: more than any has workers for."""
+REFRESH_SECONDS = 2.0
 
 Node = Mapping[str, float]
 
 
-def alive() -> list[Node]:
-    """What each node that is up has in all, by Ray's names."""
+def alive_nodes() -> list[Node]:
+    """The resources that each node which is up has in all, by Ray's names."""
     import ray
 
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-class Room:
-    """The places of a cluster, and which trials take them.
+class ClusterCapacity:
+    """How many trials a cluster can run at a time, and which it runs.
 
     Args:
         execution: what a worker needs.
-        nodes: gives what each node has.
-        tell: told, in a line, when the number of places changes.
-        clock: seconds; nodes are looked at every LOOK_SECONDS of it.
+        nodes: gives the resources of each node.
+        on_change: called with a line for people when the number of trials that fit changes.
+        clock: seconds; nodes are looked at every REFRESH_SECONDS of it.
     """
 
     def __init__(
         self,
         execution: ExecutionConfig,
         *,
-        nodes: Callable[[], Sequence[Node]] = alive,
-        tell: Callable[[str], None] = lambda _: None,
+        nodes: Callable[[], Sequence[Node]] = alive_nodes,
+        on_change: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._execution, self._ask, self._tell, self._clock = execution, nodes, tell, clock
+        self._execution, self._list_nodes, self._on_change, self._clock = execution, nodes, on_change, clock
         self._nodes = list(nodes())
-        self._looked = clock()
-        self._capacities: dict[int, int] = {}
-        self._trials: dict[str, int] = {}
-        self._sizes: Counter[int] = Counter()
-        self._told: str | None = None
+        self._refreshed = clock()
+        self._max_trials: dict[int, int] = {}
+        self._running: dict[str, int] = {}
+        self._running_by_workers: Counter[int] = Counter()
+        self._last_summary: str | None = None
         self._driver = DRIVER if any(DRIVER in node for node in self._nodes) else HEAD
 
     @property
@@ -64,15 +65,15 @@ class Room:
             return self._execution.node_resources
         return {self._driver: 1.0 if self._driver == DRIVER else HEAD_SHARE}
 
-    def capacity(self, workers: int) -> int:
+    def max_trials(self, workers: int) -> int:
         """How many trials of so many workers the cluster can hold, were there no others."""
-        if workers not in self._capacities:
-            self._capacities[workers] = self._within_nodes(workers)
-        return self._capacities[workers]
+        if workers not in self._max_trials:
+            self._max_trials[workers] = self._within_nodes(workers)
+        return self._max_trials[workers]
 
     def _within_nodes(self, workers: int) -> int:
-        places = [places_of(node, self._execution) for node in self._nodes]
-        trials = trials_within(places, workers, self._execution.placement)
+        per_node = [workers_on(node, self._execution) for node in self._nodes]
+        trials = trials_that_fit(per_node, workers, self._execution.placement)
         if self._execution.engine == "inline":
             return trials
         ((name, share),) = self.trial_resources.items()
@@ -80,49 +81,51 @@ class Room:
 
     def fits(self, workers: int) -> bool:
         """Whether one more trial of so many workers fits beside those that run."""
-        self._look(workers)
-        if len(self._trials) >= (self._execution.concurrent or PLENTY) or not self.capacity(workers):
+        self._refresh(workers)
+        if len(self._running) >= (self._execution.concurrent or MAX_CONCURRENT) or not self.max_trials(workers):
             return False
-        # trials of other sizes take other shares of the cluster
-        shares = (Fraction(count, max(self.capacity(size), 1)) for size, count in self._sizes.items())
-        return sum(shares, Fraction(1, self.capacity(workers))) <= 1
+        # trials of other sizes take other shares of the cluster: where 4 of 2 workers fit, or 8 of one, two of the
+        # first kind leave space for 4 of the second. Fractions, because shares such as 1/3 must add up to 1
+        by_workers = self._running_by_workers.items()
+        shares = (Fraction(count, max(self.max_trials(size), 1)) for size, count in by_workers)
+        return sum(shares, Fraction(1, self.max_trials(workers))) <= 1
 
-    def enter(self, trial_id: str, workers: int) -> None:
+    def trial_started(self, trial_id: str, workers: int) -> None:
         """A trial of so many workers begins."""
-        self._trials[trial_id] = workers
-        self._sizes[workers] += 1
+        self._running[trial_id] = workers
+        self._running_by_workers[workers] += 1
 
-    def leave(self, trial_id: str) -> None:
-        """A trial has ended."""
-        if trial_id in self._trials:
-            self._sizes[self._trials.pop(trial_id)] -= 1
+    def trial_ended(self, trial_id: str) -> None:
+        """A trial has ended, one that never began perhaps."""
+        if trial_id in self._running:
+            self._running_by_workers[self._running.pop(trial_id)] -= 1
 
     @property
-    def empty(self) -> bool:
+    def idle(self) -> bool:
         """Whether no trial runs."""
-        return not self._trials
+        return not self._running
 
-    def _look(self, workers: int) -> None:
+    def _refresh(self, workers: int) -> None:
         """See which nodes are up, if that was long ago; say what has changed for trials of so many workers."""
-        if self._clock() - self._looked < LOOK_SECONDS:
+        if self._clock() - self._refreshed < REFRESH_SECONDS:
             return
-        before = self._told or self._line(workers)
-        self._nodes, self._looked = list(self._ask()), self._clock()
-        self._capacities.clear()
-        self._told = self._line(workers)
-        if self._told != before:
-            self._tell(self._told)
+        before = self._last_summary or self._summary(workers)
+        self._nodes, self._refreshed = list(self._list_nodes()), self._clock()
+        self._max_trials.clear()
+        self._last_summary = self._summary(workers)
+        if self._last_summary != before:
+            self._on_change(self._last_summary)
 
-    def _line(self, workers: int) -> str:
-        capacity = self.capacity(workers)
-        waiting = sum(max(count - self.capacity(size), 0) for size, count in self._sizes.items())
-        wait = f"; waiting for room: {waiting} of {len(self._trials)} that have begun" if waiting else ""
-        alone = "; waiting for room" if not capacity and self.empty else ""
-        return f"cluster: {_number(len(self._nodes), 'node')}, room for {_number(capacity, 'trial')}{wait}{alone}"
+    def _summary(self, workers: int) -> str:
+        fitting = self.max_trials(workers)
+        waiting = sum(max(count - self.max_trials(size), 0) for size, count in self._running_by_workers.items())
+        wait = f"; waiting for room: {waiting} of {len(self._running)} that have begun" if waiting else ""
+        alone = "; waiting for room" if not fitting and self.idle else ""
+        return f"cluster: {_number(len(self._nodes), 'node')}, room for {_number(fitting, 'trial')}{wait}{alone}"
 
     def check(self, workers: int) -> None:
         """Raise ValueError where not one trial of so many workers fits on the cluster."""
-        if self.capacity(workers):
+        if self.max_trials(workers):
             return
         execution = self._execution
         self._check_accelerator()
@@ -148,27 +151,31 @@ def _number(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def places_of(node: Node, execution: ExecutionConfig) -> int:
+def workers_on(node: Node, execution: ExecutionConfig) -> int:
     """Workers that a node can hold."""
     if any(node.get(name, 0) < share for name, share in execution.node_resources.items()):
         return 0
-    places = _times(node["CPU"], execution.cpus_per_worker)
+    by_cpus = _times(node["CPU"], execution.cpus_per_worker)
     gpus = execution.gpus_per_worker
     if 0 < gpus < 1:  # a share lies on one GPU
-        return min(places, int(node["GPU"]) * _times(1, gpus))
-    return min(places, _times(node["GPU"], gpus)) if gpus else places
+        return min(by_cpus, int(node["GPU"]) * _times(1, gpus))
+    return min(by_cpus, _times(node["GPU"], gpus)) if gpus else by_cpus
 
 
 def _times(whole: float, share: float) -> int:
+    """How often a share fits: 0.2 fits three times into 0.6, although 0.6 / 0.2 is 2.9999999999999996."""
     return int(whole / share + 1e-6)
 
 
-def trials_within(places: Sequence[int], workers: int, placement: Placement) -> int:
-    """Trials of so many workers within nodes of so many places each."""
+def trials_that_fit(per_node: Sequence[int], workers: int, placement: Placement) -> int:
+    """Trials of so many workers that fit on nodes which hold `per_node` workers each."""
     if placement == "STRICT_PACK":
-        return sum(there // workers for there in places)
-    trials = sum(places) // workers
-    if placement == "STRICT_SPREAD":  # of one node each trial takes one place at most
-        while (fewer := sum(min(there, trials) for there in places) // workers) < trials:
+        return sum(held // workers for held in per_node)
+    trials = sum(per_node) // workers
+    if placement == "STRICT_SPREAD":
+        # A node holds at most one worker of each trial, so of n trials it can use min(held, n) workers: n is lowered
+        # until the nodes have enough for all n. Nodes of 9, 1 and 1 and trials of 2 workers: 11 // 2 = 5 trials could
+        # use 5 + 1 + 1 = 7 workers, enough for 3; 3 could use 3 + 1 + 1 = 5, enough for 2; 2 could use 4, and fit.
+        while (fewer := sum(min(held, trials) for held in per_node) // workers) < trials:
             trials = fewer
     return trials

@@ -1,20 +1,27 @@
-"""One trial as a Ray Train run: all that reaches into Ray Train."""
+"""One trial as a Ray Train run: all that reaches behind Ray's public interface, which is why its version is pinned.
+
+That is the classes of Ray Train's controller and worker group, which are replaced by ones that leave less running; the
+identifier of a placement group, by which another process can give it back; and the file where Tune notes why a trial
+failed. What Ray documents stays where it is used, also where its name begins with an underscore (`ray.init` takes
+`_temp_dir`) or where it is a constant (`node:__internal_head__`, in capacity.py).
+"""
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from study.configuration.config import ExecutionConfig
-from study.execution.recording.failures import reason
+from study.execution.recording.failures import Failure, reason
 from study.execution.report_keys import ERROR, PEAK
+from study.ledger.trial_run import TrialRun
 from trainers.checkpoints.base import KEEP
 from trainers.checkpoints.manifest import METRICS
 from trainers.checkpoints.places import checkpoints_at
 from trainers.checkpoints.reading import read_metrics
-from trainers.config import TrialConfig, parse, plain
+from trainers.config import TrialConfig, plain
 from trainers.resources.peak_memory import read_noted_peak
 from trainers.worker import CHECKPOINT, train_rank
 
@@ -22,7 +29,7 @@ PLACEMENT_GROUPS = "placement_groups.txt"
 
 
 def report_again(place: str) -> None:
-    """Tell what the newest checkpoints say: one that died may not have told it, and who heard it drops it.
+    """Report the metrics of the newest checkpoints again: a trial that died may not have, and duplicates are dropped.
 
     A trial is at most two reports ahead of its driver, one on its way and one that waits, and as many are kept.
     """
@@ -33,23 +40,19 @@ def report_again(place: str) -> None:
         tune.report({**read_metrics(checkpoint), CHECKPOINT: checkpoint})
 
 
-def run_train(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def run_train(run: TrialRun) -> dict[str, Any]:
     """Train a trial on Ray Train workers; the last report, or how it failed."""
     import ray.train
 
+    folder = Path(run.folder)
     release(folder)
-    arguments = train_arguments(
-        parse(ExecutionConfig, config["execution"]),
-        parse(TrialConfig, config["trial"]),
-        folder,
-        place=config["checkpoints"],
-        callbacks=[_forward_reports(config["checkpoints"])],
-    )
+    forward = _forward_reports(run.checkpoints)
+    arguments = train_arguments(run.execution, run.trial, folder, place=run.checkpoints, callbacks=[forward])
     try:
         result = _trainer_class(folder)(**arguments).fit()
     except ray.train.WorkerGroupError as error:  # Ray Train has tried it as often as is allowed
         starts, peak = arguments["run_config"].failure_config.max_failures + 1, read_noted_peak(folder)
-        return {ERROR: reason(str(error), starts=starts, peak_mib=peak), **({PEAK: peak} if peak else {})}
+        return {ERROR: reason(Failure(text=str(error), starts=starts, peak_mib=peak)), **({PEAK: peak} if peak else {})}
     finally:
         release(folder)
     return dict(result.return_value or {})
@@ -151,6 +154,15 @@ def _forward_reports(place: str) -> Any:
             report_again(place)
 
     return ForwardReports()
+
+
+def error_text(trial: Any) -> str:
+    """What Tune has noted of a trial's failures, "" for nothing.
+
+    `error_file` is an attribute of Tune's own. The public `trial.get_error` looks where Tune copies that file later,
+    and finds nothing yet while callbacks hear of the failure.
+    """
+    return Path(trial.error_file).read_text() if trial.error_file else ""
 
 
 def release(folder: Path) -> None:

@@ -12,27 +12,30 @@ from pathlib import Path
 from study import tables
 from study.configuration.changes import Changes
 from study.configuration.config import TEACHER, StudyConfig
+from study.configuration.searches import named_arms
 from study.execution import session
-from study.execution.capacity import PLENTY, Room
+from study.execution.capacity import MAX_CONCURRENT, ClusterCapacity
 from study.execution.recording.environment import environment
 from study.execution.stopping import Drain, HaltedError
 from study.execution.teacher import StudyTeacher
 from study.execution.view import View
 from study.folder import read_config, rewrite_config
 from study.ledger.journal import repair_journal
-from study.ledger.ledger import ArmLedger, failed, open_arms, states, status, study_names
+from study.ledger.ledger import ArmLedger, failed, open_arms, status, study_names, trials_by_arm
 from study.ledger.lock import locked
 from trainers.checkpoints.places import checkpoints_at
 
 TUNE = "tune"
 """What Tune keeps of itself, which is never read back."""
-AS_IT_STANDS = Changes()
+NO_CHANGES = Changes()
 
 
 def given_up_arms(folder: Path) -> list[str]:
     """The arms of which so many trials failed that no more are started."""
     config = read_config(folder)
-    return [arm for arm, trials in states(config, folder).items() if len(failed(trials)) >= config.max_failed(arm)]
+    return [
+        arm for arm, trials in trials_by_arm(config, folder).items() if len(failed(trials)) >= config.max_failed(arm)
+    ]
 
 
 def has_ended_trials(folder: Path) -> bool:
@@ -43,9 +46,7 @@ def has_ended_trials(folder: Path) -> bool:
         return False
 
 
-def resume(
-    folder: Path, address: str = "local", *, only_teacher: bool = False, changes: Changes = AS_IT_STANDS
-) -> bool:
+def resume(folder: Path, address: str = "local", *, only_teacher: bool = False, changes: Changes = NO_CHANGES) -> bool:
     """Start, or go on with, the study in `folder` until every arm's budget is used.
 
     Args:
@@ -72,8 +73,8 @@ def resume(
         for line in repair_journal(folder, list(study_names(config).values())):
             view.say(f"warning: {line}")
         if changes.retry_failed:
-            _retry_failed(config, folder, changes.arms, view)
-        if _settled(config, folder):
+            _retry_failed(config, folder, named_arms(config, changes.arms), view)
+        if _settled(config, folder, view):
             return True
         # Ray takes the signals for itself as it starts
         with session.connected(config.execution, address), drain.listening():
@@ -91,25 +92,31 @@ def _changed(changes: Changes, folder: Path) -> StudyConfig:
 def _retry_failed(config: StudyConfig, folder: Path, names: tuple[str, ...], view: View) -> None:
     arms = open_arms(config, folder, with_teacher=TEACHER in status(config, folder))
     again = {name: arm.retry_failed() for name, arm in arms.items() if name in (names or arms)}
-    told = ", ".join(f"{count} of {name}" for name, count in again.items() if count)
-    view.say(f"failed trials to run again: {told or 'none'}")
+    counts = ", ".join(f"{count} of {name}" for name, count in again.items() if count)
+    view.say(f"failed trials to run again: {counts or 'none'}")
 
 
-def _settled(config: StudyConfig, folder: Path) -> bool:
+def _settled(config: StudyConfig, folder: Path, view: View) -> bool:
     """Whether the ledger has nothing left to do; then the tables are made to say the same, without any cluster."""
     counts = status(config, folder)
     if any(arm["COMPLETE"] + arm["PRUNED"] < arm["budget"] for arm in counts.values()):
         return False
-    from study.execution.recording.study_tables import StudyTables
+    from study.execution.recording.study_tables import StudyTables, finish
 
     arms = open_arms(config, folder, with_teacher=TEACHER in counts)
     if not all(arm.finished for arm in arms.values()):
         return False
-    written = StudyTables(config, folder, arms)
-    written.complete(arms)
-    written.close()
+    view.warn(finish(StudyTables(config, folder, arms), config, folder, arms))
+    _record_groups(config, folder, view)
     shutil.rmtree(folder / TUNE, ignore_errors=True)
     return True
+
+
+def _record_groups(config: StudyConfig, folder: Path, view: View) -> None:
+    from study.execution.recording.image_groups import record_groups
+
+    if wrong := record_groups(config, folder):
+        view.say(f"warning: {wrong}")
 
 
 def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) -> bool:
@@ -117,15 +124,15 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
     from ray import tune
 
     from study.execution.recording.recorder import Recorder
-    from study.execution.recording.study_tables import StudyTables
+    from study.execution.recording.study_tables import StudyTables, finish
     from study.execution.scheduler import LedgerScheduler
     from study.execution.searcher import LedgerSearcher
     from study.execution.trial import run_trial
 
     arms: dict[str, ArmLedger] = {}
     view = View(arms)
-    room = Room(config.execution, tell=view.room)
-    room.check(config.workers)
+    capacity = ClusterCapacity(config.execution, on_change=view.show_capacity)
+    capacity.check(config.workers)
     teacher = StudyTeacher(config, folder, view.say)
     if only_teacher and not teacher.must_train:
         return True
@@ -135,19 +142,20 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
         # the last driver died between the end of the training and the writing of the file
         teacher.trained(_teacher_checkpoint(config, folder, arms[TEACHER]))
     written = StudyTables(config, folder, arms)
-    written.complete(arms)
-    written.environment.append([environment()])
+    view.warn(written.complete(arms))
+    written.add_start(environment())
+    _record_groups(config, folder, view)
     recorder = Recorder(config, arms, written, view, on_teacher=teacher.trained, drain=drain)
     tuner = tune.Tuner(
-        tune.with_resources(run_trial, room.trial_resources),
+        tune.with_resources(run_trial, capacity.trial_resources),
         tune_config=tune.TuneConfig(
             search_alg=LedgerSearcher(
-                config, arms, teacher=lambda: teacher.ready(arms), room=room, folder=folder, drain=drain
+                config, arms, teacher=lambda: teacher.ready(arms), capacity=capacity, folder=folder, drain=drain
             ),
             scheduler=LedgerScheduler(arms, config.objective_metric, drain),
             num_samples=-1,
-            # the searcher knows how many the cluster has room for
-            max_concurrent_trials=PLENTY,
+            # the searcher knows how many fit on the cluster
+            max_concurrent_trials=MAX_CONCURRENT,
             # starting a process that has Ray and PyTorch costs more than a short trial
             reuse_actors=True,
             trial_dirname_creator=lambda trial: str(trial.trial_id),
@@ -169,8 +177,7 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
     finally:
         shutil.rmtree(folder / TUNE, ignore_errors=True)
         if drain.fault is None:
-            written.complete(arms)
-            written.close()
+            view.warn(finish(written, config, folder, arms))
     if drain.fault is not None:
         raise HaltedError(f"{drain.fault}; nothing is lost: free some space, then go on with: kdstudy resume {folder}")
     for arm in arms.values():

@@ -9,6 +9,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from study.execution.report_keys import ERROR, FINAL
 from study.execution.stopping import Drain
 from study.ledger.ledger import ArmLedger
+from study.ledger.trial_run import TrialRun
 
 
 class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
@@ -31,13 +32,13 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
     def _decide(self, trial: Trial, result: dict[str, Any]) -> str:
         if FINAL in result or ERROR in result or self._metric not in result:
             return str(TrialScheduler.CONTINUE)
-        arm, number = self._arms[trial.config["arm"]], trial.config["number"]
-        arm.report(number, int(result["iteration"]), float(result[self._metric]))
-        if result["iteration"] < arm.last_step(number):  # told again, and judged before
+        run = TrialRun.parse(trial.config)
+        arm, iteration = self._arms[run.arm], int(result["iteration"])
+        arm.report(run.number, iteration, float(result[self._metric]))
+        repeated = iteration < arm.last_step(run.number)  # by a trial that goes on; it was judged before
+        if repeated or iteration >= run.budget:
             return str(TrialScheduler.CONTINUE)
-        if result["iteration"] >= trial.config["budget"]:
-            return str(TrialScheduler.CONTINUE)
-        if trial.config["prunable"] and arm.should_prune(number):
+        if run.prunable and arm.should_prune(run.number):
             return str(TrialScheduler.STOP)
         if self._drain.on:
             self._drain.left.add(trial.trial_id)

@@ -2,7 +2,7 @@
 
 Arms advance together, each by the share of its budget that has been started. The teacher comes first; arms that
 distil wait for its file, and for one finished trial of an arm that does not distil, to see whether the teacher is one.
-How trials end is not told here but by the recorder, which knows the reason.
+How trials end is recorded not here but by the recorder, which knows the reason.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,11 +12,12 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from study.configuration.config import TEACHER, StudyConfig, prunable
-from study.execution.capacity import Room
+from study.execution.capacity import ClusterCapacity
 from study.execution.stopping import Drain
 from study.folder import trial_checkpoints, trial_folder
-from study.ledger.ledger import ArmLedger, Asked
-from trainers.config import TeacherFile, TrialConfig, content_hash, plain
+from study.ledger.ledger import ArmLedger
+from study.ledger.trial_run import Suggestion, TrialRun
+from trainers.config import TeacherFile, TrialConfig, content_hash
 
 
 class LedgerSearcher(Searcher):  # type: ignore[misc]
@@ -26,7 +27,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         config: the study.
         arms: the ledger of every arm, the teacher's among them where the study trains it.
         teacher: gives the teacher's file, None while there is none yet.
-        room: what the cluster can hold.
+        capacity: what the cluster can hold.
         folder: where the trials' own folders are made.
         drain: whether the driver is being stopped; then nothing is left to hand out.
     """
@@ -37,12 +38,12 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         arms: Mapping[str, ArmLedger],
         *,
         teacher: Callable[[], TeacherFile | None],
-        room: Room,
+        capacity: ClusterCapacity,
         folder: Path,
         drain: Drain,
     ) -> None:
         super().__init__(metric="val/miou_percent", mode="max")
-        self._config, self._arms, self._room, self._folder = config, arms, room, folder
+        self._config, self._arms, self._capacity, self._folder = config, arms, capacity, folder
         self._teacher, self._drain = teacher, drain
         self._least = min(config.workers_of(arm) for arm in arms)
 
@@ -59,22 +60,23 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
 
     def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         # asked at every event of every trial, so first what costs nothing; what is left may be nothing
-        if not self._room.fits(self._least) and not self._room.empty:
+        if not self._capacity.fits(self._least) and not self._capacity.idle:
             return None
         open_arms = [arm for arm in self._arms.values() if not arm.exhausted]
         ready = [arm for arm in open_arms if self._ready(arm.arm)]
         # an arm whose orphans were all given up may have nothing after all
         for arm in sorted(ready, key=lambda arm: (arm.arm != TEACHER, arm.started_share)):
             workers = self._config.workers_of(arm.arm)
-            if not self._room.fits(workers):
+            if not self._capacity.fits(workers):
                 return None
-            asked = arm.ask()
-            if asked:
-                self._room.enter(trial_id, workers)
-                return self._run(asked)
+            if suggestion := arm.ask():
+                self._capacity.trial_started(trial_id, workers)
+                run = self._run(suggestion)
+                arm.note(run)
+                return run.plain()
         waiting = [arm for arm in open_arms if arm not in ready and not self._teacher_lost()]
         # what runs may fail, and is replaced then
-        return None if waiting or not self._room.empty else str(Searcher.FINISHED)
+        return None if waiting or not self._capacity.idle else str(Searcher.FINISHED)
 
     def _ready(self, arm: str) -> bool:
         if arm == TEACHER or not self._config.needs_teacher(arm):
@@ -85,28 +87,23 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         """Whether the teacher's training failed for good."""
         return TEACHER in self._arms and self._arms[TEACHER].given_up
 
-    def _run(self, asked: Asked) -> dict[str, Any]:
-        trial = trial_config(self._config, asked, self._teacher())
-        run = {
-            "arm": asked.arm,
-            "number": asked.number,
-            "attempt": asked.attempt,
-            "retry_of": asked.retry_of,
-            "values": asked.values,
-            "trial": plain(trial),
-            "hash": content_hash(trial),
-            "budget": trial.train.iterations,
-            "prunable": asked.arm != TEACHER and prunable(trial),
-            "execution": plain(self._config.execution),
-            "folder": str(trial_folder(self._folder, asked.arm, asked.number)),
-            "checkpoints": trial_checkpoints(self._config, self._folder, asked.arm, asked.number),
-        }
-        self._arms[asked.arm].note(asked.number, run)
-        return run
+    def _run(self, suggestion: Suggestion) -> TrialRun:
+        trial = trial_config(self._config, suggestion, self._teacher())
+        arm, number = suggestion.arm, suggestion.number
+        return TrialRun(
+            **vars(suggestion),
+            trial=trial,
+            hash=content_hash(trial),
+            budget=trial.train.iterations,
+            prunable=arm != TEACHER and prunable(trial),
+            execution=self._config.execution,
+            folder=str(trial_folder(self._folder, arm, number)),
+            checkpoints=trial_checkpoints(self._config, self._folder, arm, number),
+        )
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Make room for the next; the recorder ends trials in the ledger."""
-        self._room.leave(trial_id)
+        """Let the next one begin; the recorder ends trials in the ledger."""
+        self._capacity.trial_ended(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the ledger is on disk."""
@@ -120,8 +117,8 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         return {"_metric": self._metric, "_mode": self._mode}
 
 
-def trial_config(config: StudyConfig, asked: Asked, teacher: TeacherFile | None) -> TrialConfig:
-    """The trial that the ledger asks for."""
-    if asked.arm == TEACHER:
+def trial_config(config: StudyConfig, suggestion: Suggestion, teacher: TeacherFile | None) -> TrialConfig:
+    """What the trial that the ledger suggests trains."""
+    if suggestion.arm == TEACHER:
         return config.teacher_trial()
-    return config.trial(asked.arm, asked.values, teacher)
+    return config.trial(suggestion.arm, suggestion.values, teacher)

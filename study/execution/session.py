@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from study.configuration.config import ExecutionConfig
-from study.execution.capacity import DRIVER, PLENTY
+from study.execution.capacity import DRIVER, MAX_CONCURRENT
 from study.execution.stopping import HaltedError
 from study.execution.submission import submitted
 
@@ -135,7 +135,7 @@ def _start_node(ray: Any, scratch: str) -> None:
     ray.init(
         address="local",
         num_cpus=len(os.sched_getaffinity(0)),
-        resources={DRIVER: PLENTY},
+        resources={DRIVER: MAX_CONCURRENT},
         include_dashboard=False,
         object_store_memory=STORE_BYTES,
         log_to_driver=False,

@@ -8,16 +8,17 @@ this touches of Ray is internal to it, which is why Ray's version is pinned.
 """
 
 import contextlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from study.execution.ray_train import report_again, run_train
 from study.execution.report_keys import ERROR, FINAL
+from study.ledger.trial_run import TrialRun
 from trainers.checkpoints.manifest import METRICS
 from trainers.checkpoints.places import checkpoints_at
 from trainers.checkpoints.reading import read_metrics
 from trainers.checkpoints.store import UnreachableError
+from trainers.config import plain
 from trainers.resources.peak_memory import noted_peak
 from trainers.worker import CHECKPOINT, InlineContext, attempt
 
@@ -26,36 +27,37 @@ def run_trial(config: dict[str, Any]) -> None:
     """Tune's function: train, and end with a report that says how.
 
     Args:
-        config: what LedgerSearcher hands out.
+        config: a `TrialRun` in its plain form, from LedgerSearcher.
     """
     from ray import tune
 
-    run = _run_inline if config["execution"]["engine"] == "inline" else run_train
-    folder = Path(config["folder"])
+    run = TrialRun.parse(config)
+    inline = run.execution.engine == "inline"
+    folder = Path(run.folder)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        report_again(config["checkpoints"])
-        with noted_peak(folder) if run is _run_inline else contextlib.nullcontext():
-            outcome = run(config, folder)
+        report_again(run.checkpoints)
+        with noted_peak(folder) if inline else contextlib.nullcontext():
+            last = _run_inline(run) if inline else run_train(run)
     except UnreachableError as error:
-        outcome = {ERROR: f"{type(error).__name__}: {error}"}
-    if ERROR in outcome:
-        outcome = {**_last_told(config["checkpoints"]), **outcome}
+        last = {ERROR: f"{type(error).__name__}: {error}"}
+    if ERROR in last:
+        last = {**_last_metrics(run.checkpoints), **last}
     else:
-        outcome |= {FINAL: True, CHECKPOINT: checkpoints_at(config["checkpoints"]).of(outcome["iteration"])}
-    tune.report(outcome)
+        last |= {FINAL: True, CHECKPOINT: checkpoints_at(run.checkpoints).of(last["iteration"])}
+    tune.report(last)
 
 
-def _last_told(place: str) -> dict[str, Any]:
-    """How far a trial came that failed, and what that cost."""
+def _last_metrics(place: str) -> dict[str, Any]:
+    """How far a trial came that failed, and what that cost, by its newest checkpoint."""
     with contextlib.suppress(UnreachableError):
         for last in checkpoints_at(place).whole((METRICS,)):
             return {**read_metrics(last), CHECKPOINT: last}
     return {}
 
 
-def _run_inline(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def _run_inline(run: TrialRun) -> dict[str, Any]:
     from ray import tune
 
-    context = InlineContext(folder, tune.report, place=config["checkpoints"])
-    return attempt(config["trial"], context, config["execution"]["loader_workers"])
+    context = InlineContext(Path(run.folder), tune.report, place=run.checkpoints)
+    return attempt(plain(run.trial), context, run.execution.loader_workers)

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -14,7 +14,7 @@ from rich.text import Text
 
 from study.ledger.ledger import ArmLedger
 
-SHOWN = 20
+MAX_LINES = 20
 """Running trials that have a line of their own."""
 
 
@@ -39,7 +39,8 @@ class View:
         self.console = console or Console(stderr=True)
         self._running: dict[tuple[str, int], _Running] = {}
         self._began, self._done_before = time.monotonic(), 0
-        self._room = ""
+        self._capacity_line = ""
+        self._warned: set[str] = set()
         self._live = Live(get_renderable=self._render, console=self.console, refresh_per_second=1)
 
     def __enter__(self) -> "View":
@@ -55,6 +56,13 @@ class View:
     def say(self, message: str) -> None:
         """A line that stays."""
         self.console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+    def warn(self, messages: Iterable[str]) -> None:
+        """Lines that stay, each once however often it is given."""
+        for message in messages:
+            if message not in self._warned:
+                self._warned.add(message)
+                self.say(f"warning: {message}")
 
     def started(self, arm: str, number: int) -> None:
         self._running[arm, number] = _Running()
@@ -77,9 +85,9 @@ class View:
         run = self._running.pop((arm, number), _Running())
         self._event(f"{arm} {number}: stopped at iteration {run.iteration}, to go on from there")
 
-    def room(self, line: str) -> None:
-        """The cluster has room for other trials than before."""
-        self._room = line
+    def show_capacity(self, line: str) -> None:
+        """The cluster can run more, or fewer, trials than before."""
+        self._capacity_line = line
         self.say(line)
 
     def _event(self, line: str) -> None:
@@ -119,12 +127,12 @@ class View:
                 + (f"mIoU {run.miou:.2f}, " if run.miou is not None else "")
                 + f"{time.monotonic() - run.since:.0f} s"
             )
-            for (arm, number), run in islice(self._running.items(), SHOWN)
+            for (arm, number), run in islice(self._running.items(), MAX_LINES)
         ]
-        if (more := len(self._running) - SHOWN) > 0:
+        if (more := len(self._running) - MAX_LINES) > 0:
             lines.append(Text(f"and {more} more"))
         seconds = f"{time.monotonic() - self._began:.0f} s{self._left()}"
-        return Group(table, *lines, *([Text(self._room)] if self._room else []), Text(seconds))
+        return Group(table, *lines, *([Text(self._capacity_line)] if self._capacity_line else []), Text(seconds))
 
 
 def _best(arm: ArmLedger) -> str:

@@ -12,7 +12,6 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,46 +25,32 @@ from search_spaces.space import Space
 from study.configuration.config import REPLICATE, TEACHER, StudyConfig
 from study.configuration.identity import record, refuse_another
 from study.configuration.outline import StudyOutline
-from study.ledger.journal import BEGAN, JOURNAL, RUN, Backend, mend
+from study.ledger import optuna_internals
+from study.ledger.journal import BEGAN, JOURNAL, RUN, Backend, repair
 from study.ledger.rungs import Halving
+from study.ledger.trial_run import Suggestion, TrialRun
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 RETRY_OF = "retry_of"
 """User attribute of a trial that repeats a failed one: the number of that."""
-FRUITLESS = "fruitless"
-"""User attribute of a trial: its starts since its last evaluation that were cut short, and that evaluation."""
+FUTILE_STARTS = "fruitless"
+"""User attribute of a trial: its starts in a row that came to no new evaluation, and the last one before them."""
 LOST_DRIVERS = 10
 """Drivers in a row that may die over a trial without a new evaluation, before it is taken for what kills them."""
 
-Values = dict[str, Any]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """A trial that is to be run: its number, which attempt this is, and its searched values by path.
-
-    Where it repeats a failed trial, `retry_of` is the number of that.
-    """
-
-    arm: str
-    number: int
-    attempt: int
-    values: Values
-    retry_of: int | None = None
-
-
-class _Standing(NamedTuple):
-    """Trials by state, those that wait to be run again, and how many failed for good."""
+class _Summary(NamedTuple):
+    """Of an arm's trials: how many are in each state, which wait to be run again, how many failed and are not."""
 
     counts: Counter[TrialState]
     retries: list[FrozenTrial]
     failed: int
 
     @classmethod
-    def of(cls, trials: Sequence[FrozenTrial]) -> "_Standing":
-        waiting = (trial for trial in trials if trial.state == TrialState.WAITING)
+    def of(cls, trials: Sequence[FrozenTrial]) -> "_Summary":
+        waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
         retries = [trial for trial in waiting if RETRY_OF in trial.user_attrs]
         return cls(Counter(trial.state for trial in trials), retries, len(failed(trials)))
 
@@ -81,9 +66,14 @@ class ArmLedger:
     """The trials of one arm.
 
     Args:
+        arm: its name.
         study: the arm's Optuna study.
         space: what is searched; None for the teacher's arm.
         budget: trials that shall end COMPLETE or PRUNED.
+        config: the study.
+
+    Attributes:
+        orphans: trials that a dead driver left RUNNING and that are not handed out again yet.
     """
 
     def __init__(
@@ -99,9 +89,9 @@ class ArmLedger:
         self.max_failed = config.max_failed(arm)
         self._config = config
         self._replicated = arm != TEACHER and config.arms[arm].replicated
-        self._live: dict[int, optuna.Trial] = {}
-        self._stands: _Standing | None = None
-        self._adopted_at: dict[int, int | None] = {}
+        self._live: dict[int, optuna.Trial] = {}  # those that this driver runs, by number
+        self._cached_summary: _Summary | None = None
+        self._adopted_at: dict[int, int | None] = {}  # the evaluation at which the last driver left an orphan
         self._halving = (
             None if arm == TEACHER or self._replicated else Halving(config.grace(arm), config.pruning.reduction_factor)
         )
@@ -110,40 +100,40 @@ class ArmLedger:
     def _running(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
-    def _standing(self) -> _Standing:
-        """How the trials stand; counted anew only after one began or ended, because it is asked at every report."""
-        if self._stands is None:
-            self._stands = _Standing.of(self.study.get_trials(deepcopy=False))
-        return self._stands
+    def _summary(self) -> _Summary:
+        """The counts of the trials; made anew only after one began or ended, because every report needs them."""
+        if self._cached_summary is None:
+            self._cached_summary = _Summary.of(self.study.get_trials(deepcopy=False))
+        return self._cached_summary
 
     def count(self, *states: TrialState) -> int:
         """Trials in any of these states."""
-        counts = self._standing().counts
+        counts = self._summary().counts
         return sum(counts[state] for state in states)
 
     @property
     def given_up(self) -> bool:
         """Whether so many trials failed that no more are started; one that is run again does not count."""
-        return self._standing().failed >= self.max_failed
+        return self._summary().failed >= self.max_failed
 
     def _retries(self) -> list[FrozenTrial]:
-        return self._standing().retries
+        return self._summary().retries
 
     def retry_failed(self) -> int:
         """Have every failed trial run again, also beyond the budget; says how many there are."""
         again = failed(self.study.get_trials(deepcopy=False))
-        if self._replicated:
+        if self._replicated:  # each replicate once, however often it failed, and none that has ended well since
             missing = self._missing()
             last = {trial.params[REPLICATE]: trial for trial in again}
             again = [trial for number, trial in last.items() if number in missing]
         for trial in again:
             self.study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
-        self._stands = None
+        self._cached_summary = None
         return len(again)
 
     @property
     def exhausted(self) -> bool:
-        """Whether no trial is left to start."""
+        """Whether no trial is left to start, unless one that runs fails."""
         if self.orphans or self._retries():
             return False
         started = self.count(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
@@ -160,18 +150,18 @@ class ArmLedger:
         """Share of the budget that has been started; arms are served in this order."""
         return self.count(*ENDED, TrialState.RUNNING) / self.budget
 
-    def ask(self) -> Asked | None:
+    def ask(self) -> Suggestion | None:
         """The next trial to run: one that a dead driver left, one to repeat, else a new one; None if there is none."""
         while self.orphans:
-            asked = self._adopt(self.orphans.pop(0))
-            if asked:
-                return asked
+            if suggestion := self._adopt(self.orphans.pop(0)):
+                return suggestion
         if retries := self._retries():
             return self._repeat(retries[0])
         if self.exhausted:
             return None
         if self._replicated and (missing := self._missing()):
             self.study.enqueue_trial({REPLICATE: missing[0]})
+        # `study.ask` takes the first trial that waits, or makes a new one; the sampler needs its number before
         waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         number = waiting[0].number if waiting else len(self.study.get_trials(deepcopy=False))
         self.study.sampler = self._sampler(number)
@@ -183,53 +173,66 @@ class ArmLedger:
         there = {_replicate(trial) for trial in trials if trial.state != TrialState.FAIL}
         return [number for number in range(self.budget) if number not in there]
 
-    def _adopt(self, orphan: FrozenTrial) -> Asked | None:
-        # one that died before it was started has no run noted
-        attempt = json.loads(orphan.user_attrs[RUN])["attempt"] + 1 if RUN in orphan.user_attrs else 1
+    def _adopt(self, orphan: FrozenTrial) -> Suggestion | None:
+        # a driver may have died before it noted the run
+        attempt = run.attempt + 1 if (run := noted_run(orphan)) else 1
         self.study.sampler = self._sampler(orphan.number)
-        trial = optuna.Trial(self.study, orphan._trial_id)
-        if attempt > 1 and self._count_fruitless(trial, orphan) >= LOST_DRIVERS:
-            error = f"the study's driver died {LOST_DRIVERS} times in a row without a new evaluation of this trial"
+        trial = optuna_internals.reopen(self.study, orphan)
+        if attempt > 1 and (error := given_up_error(self._count_futile_starts(trial, orphan))):
             trial.set_user_attr("error", error)
             self.study.tell(trial, state=TrialState.FAIL)
-            self._stands = None
+            self._cached_summary = None
             return None
-        if RUN not in orphan.user_attrs:
+        if run is None:
             self._draw_again(trial, orphan)
         self._adopted_at[orphan.number] = orphan.last_step
         return self._start(trial, attempt)
 
     def _draw_again(self, trial: optuna.Trial, orphan: FrozenTrial) -> None:
-        """Bring the sampler to where it stood when the driver died between two values: the others are drawn now."""
+        """Bring the sampler to where it stood when the driver died between two values: the others are drawn now.
+
+        A new driver seeds the sampler anew by the trial's number. Values that the storage has are taken from there and
+        draw no random number; without this the next value would get the number that the first one got before.
+
+        For example, a trial draws lr, then temperature, each independently, from the random numbers 0.3 and 0.8. The
+        driver dies after lr is stored. Its successor is asked for both again: lr comes from the storage, and
+        temperature would get 0.3. So 0.3 is drawn here, for lr, and thrown away; temperature gets 0.8, as it would
+        have. A value that was enqueued, and one that has no choice, draws nothing in either driver. Values that TPE
+        models jointly (`relative_params`) are all drawn at once where the first of them is asked for, stored or not.
+        """
+        enqueued = optuna_internals.enqueued_values(orphan)
         for name, distribution in orphan.distributions.items():
-            if name in orphan.system_attrs.get("fixed_params", {}) or distribution.single():
-                continue  # as Optuna does, in this order: its relative ones are drawn where they are first asked for
-            if name not in trial.relative_params:
+            # the order of these tests is Optuna's own, in `Trial._suggest`
+            if name not in enqueued and not distribution.single() and name not in trial.relative_params:
                 self.study.sampler.sample_independent(self.study, orphan, name, distribution)
 
-    def _count_fruitless(self, trial: optuna.Trial, orphan: FrozenTrial) -> int:
-        """Starts of a trial since its last evaluation, or since it was last stopped on purpose."""
-        before = orphan.user_attrs.get(FRUITLESS, {"starts": 0, "step": None})
+    def _count_futile_starts(self, trial: optuna.Trial, orphan: FrozenTrial) -> int:
+        """Count the starts of a trial since its last evaluation, or since it was last stopped on purpose.
+
+        For example, a trial evaluated at iterations 2 and 4 that drivers then died over three times has been counted at
+        step 4 three times: 1, 2, 3. Had it come to 6 between them, the next count would be 1 again.
+        """
+        before = orphan.user_attrs.get(FUTILE_STARTS, {"starts": 0, "step": None})
         starts = before["starts"] + 1 if before["step"] == orphan.last_step else 1
-        trial.set_user_attr(FRUITLESS, {"starts": starts, "step": orphan.last_step})
+        trial.set_user_attr(FUTILE_STARTS, {"starts": starts, "step": orphan.last_step})
         return starts
 
     def leave(self) -> None:
         """Leave what runs to the next driver, without this start being counted against it."""
         for number, trial in self._live.items():
-            trial.set_user_attr(FRUITLESS, {"starts": -1, "step": self._frozen(number).last_step})
+            # the next start counts it up to 0, and one that dies to 1
+            trial.set_user_attr(FUTILE_STARTS, {"starts": -1, "step": self._frozen(number).last_step})
 
-    def _repeat(self, retry: FrozenTrial) -> Asked:
+    def _repeat(self, retry: FrozenTrial) -> Suggestion:
         self.study.sampler = self._sampler(retry.number)
-        self.study._storage.set_trial_state_values(retry._trial_id, state=TrialState.RUNNING)
-        return self._start(optuna.Trial(self.study, retry._trial_id), 1)
+        return self._start(optuna_internals.begin_enqueued(self.study, retry), 1)
 
-    def _start(self, trial: optuna.Trial, attempt: int) -> Asked:
-        self._stands = None
+    def _start(self, trial: optuna.Trial, attempt: int) -> Suggestion:
+        self._cached_summary = None
         values = self.space.suggest(trial) if self.space else {}
         self._live[trial.number] = trial
         repeated = trial.user_attrs.get(RETRY_OF)
-        return Asked(arm=self.arm, number=trial.number, attempt=attempt, values=values, retry_of=repeated)
+        return Suggestion(arm=self.arm, number=trial.number, attempt=attempt, values=values, retry_of=repeated)
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         """A sampler seeded by the number of the trial, so that a restart goes on as if there had been none.
@@ -266,18 +269,18 @@ class ArmLedger:
         return self._halving.stops(self.study, trial, anew=self._adopted_at.get(number) == trial.last_step)
 
     def _frozen(self, number: int) -> FrozenTrial:
-        return self.study._storage.get_trial(self._live[number]._trial_id)
+        return optuna_internals.as_stored(self.study, self._live[number])
 
     def tell(self, number: int, state: TrialState, value: float | None, row: Mapping[str, Any]) -> None:
         """End a trial; `row` is what the trials table says of it and is kept here first."""
         trial = self._live.pop(number)
         trial.set_user_attr("row", json.dumps(row))
         self.study.tell(trial, value if state == TrialState.COMPLETE else None, state=state)
-        self._stands = None
+        self._cached_summary = None
 
-    def note(self, number: int, run: Mapping[str, Any]) -> None:
+    def note(self, run: TrialRun) -> None:
         """Keep what a live trial runs with it, for a driver that finds it without this one."""
-        self._live[number].set_user_attr(RUN, json.dumps(run))
+        self._live[run.number].set_user_attr(RUN, json.dumps(run.plain()))
 
     def complete(self) -> list[FrozenTrial]:
         """The trials that used their whole budget."""
@@ -287,20 +290,41 @@ class ArmLedger:
         """All trials that are no longer waiting or running."""
         return self.study.get_trials(deepcopy=False, states=ENDED)
 
+    def begun(self) -> list[FrozenTrial]:
+        """All trials that run or have ended."""
+        return self.study.get_trials(deepcopy=False, states=(*ENDED, TrialState.RUNNING))
+
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
         """Of all searched parameters, by path."""
         return self.space.distributions() if self.space else {}
 
 
+def given_up_error(futile_starts: int) -> str | None:
+    """Why a trial fails that so many drivers in a row died over without a new evaluation; None while they are few."""
+    if futile_starts < LOST_DRIVERS:
+        return None
+    return f"the study's driver died {futile_starts} times in a row without a new evaluation of this trial"
+
+
+def noted_run(trial: FrozenTrial) -> TrialRun | None:
+    """What a trial runs, as `note` kept it; None where the driver died before that, or the journal lost it."""
+    noted = trial.user_attrs.get(RUN)
+    return None if noted is None else TrialRun.parse(json.loads(noted))
+
+
 def _replicate(trial: FrozenTrial) -> int | None:
     """Which replicate a trial is, also of one that is enqueued and not begun."""
-    enqueued: Mapping[str, int] = trial.system_attrs.get("fixed_params", {})
-    return trial.params.get(REPLICATE, enqueued.get(REPLICATE))
+    return trial.params.get(REPLICATE, optuna_internals.enqueued_values(trial).get(REPLICATE))
 
 
 def failed(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The failed ones among an arm's trials that were not run again; of a replicate, all go with its last one."""
+    """The failed ones among an arm's trials that were not run again.
+
+    A failed replicate is replaced by its like without being asked for, so one replicate may have failed several times
+    when its last failure is run again: then none of them counts. For example, trials 1, 2 and 3 are replicate 1 and
+    failed, and trial 4 repeats trial 3: nothing is failed. If 4 fails too, it alone is.
+    """
     repeated = {trial.user_attrs.get(RETRY_OF) for trial in trials}
     last = {_replicate(trial): trial.number for trial in trials if trial.number in repeated}
     return [
@@ -366,26 +390,22 @@ def study_names(config: StudyOutline) -> dict[str, str]:
     return {arm: f"{config.name}/{arm}" for arm in (TEACHER, *config.arms)}
 
 
-def states(config: StudyOutline, folder: Path) -> dict[str, list[FrozenTrial]]:
+def trials_by_arm(config: StudyOutline, folder: Path) -> dict[str, list[FrozenTrial]]:
     """All trials of every arm, the teacher's among them, for a reader beside the driver."""
     names = study_names(config)
     with tempfile.TemporaryDirectory() as place:
         if config.storage == "journal" and (folder / JOURNAL).exists():
             content = (folder / JOURNAL).read_bytes()
-            (Path(place) / JOURNAL).write_bytes(mend(content, list(names.values())).content)
+            (Path(place) / JOURNAL).write_bytes(repair(content, list(names.values())).content)
             folder = Path(place)
-        storage = open_storage(config, folder)
-        found = {s.study_name: s._study_id for s in storage.get_all_studies()}
-        return {
-            arm: storage.get_all_trials(found[name], deepcopy=False) if name in found else []
-            for arm, name in names.items()
-        }
+        found = optuna_internals.trials_by_study(open_storage(config, folder))
+        return {arm: found.get(name, []) for arm, name in names.items()}
 
 
 def status(config: StudyOutline, folder: Path) -> dict[str, dict[str, int]]:
     """Trials by arm and state, beside the `budget` of each arm; of the teacher only where the study trains it."""
     counts = {}
-    for arm, trials in states(config, folder).items():
+    for arm, trials in trials_by_arm(config, folder).items():
         if arm == TEACHER and not trials:
             continue
         found = Counter(trial.state.name for trial in trials)

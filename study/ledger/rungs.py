@@ -5,14 +5,11 @@ never judges again. So a driver that dies between the note and the trial's end l
 to be judged as if for the first time.
 """
 
-import copy
-
 import optuna
 from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
 from optuna.trial import FrozenTrial
 
-NOTED = "completed_rung_"
-"""What the pruner's notes begin with; the number of the rung follows."""
+from study.ledger.optuna_internals import note_rung, rungs, without_rungs
 
 
 class Halving:
@@ -40,24 +37,22 @@ class Halving:
         reached = self._reached_at_last_step(trial) if anew else set()
         if not reached:
             return self._pruner.prune(study, trial)
+        # judged in a copy of the study, in memory, where the pruner does not see its own notes of this evaluation
         past = optuna.create_study(direction=study.direction)
         past.add_trials(
-            [_without(t, reached) if t.number == trial.number else t for t in study.get_trials(deepcopy=False)]
+            [without_rungs(t, reached) if t.number == trial.number else t for t in study.get_trials(deepcopy=False)]
         )
         stops = self._pruner.prune(past, past.get_trials(deepcopy=False)[trial.number])
-        for name, value in past.get_trials(deepcopy=False)[trial.number].system_attrs.items():
-            if name not in trial.system_attrs:  # the driver died between two rungs
-                study._storage.set_trial_system_attr(trial._trial_id, name, value)
+        for rung, score in rungs(past.get_trials(deepcopy=False)[trial.number]).items():
+            if rung not in rungs(trial):  # the driver died between two rungs
+                note_rung(study, trial, rung, score)
         return stops
 
-    def _reached_at_last_step(self, trial: FrozenTrial) -> set[str]:
-        """The notes of the rungs that a trial reached at its last evaluation."""
+    def _reached_at_last_step(self, trial: FrozenTrial) -> set[int]:
+        """The rungs that the pruner has noted and that a trial reached at its last evaluation.
+
+        With a grace of 2 and a factor of 3 the rungs lie at 2, 6, 18, ... iterations: a trial that was evaluated at 4
+        and then at 8 reached rung 1, of 6 iterations, at its last evaluation, and rung 0 before.
+        """
         *_, before, last = 0, 0, *sorted(trial.intermediate_values)
-        rungs = [int(name.removeprefix(NOTED)) for name in trial.system_attrs if name.startswith(NOTED)]
-        return {f"{NOTED}{rung}" for rung in rungs if before < self._grace * self._factor**rung <= last}
-
-
-def _without(trial: FrozenTrial, names: set[str]) -> FrozenTrial:
-    past = copy.copy(trial)
-    past.system_attrs = {name: value for name, value in trial.system_attrs.items() if name not in names}
-    return past
+        return {rung for rung in rungs(trial) if before < self._grace * self._factor**rung <= last}

@@ -4,12 +4,14 @@ A table is a folder. Rows arrive in `live-<n>.arrows`, an Arrow IPC stream; late
 Parquet part, whose name is the range of numbers it holds: `part-000001-000007.parquet`. A reader
 passes over every file whose numbers lie within those of a readable part. So sealing a live file and
 merging parts are one act in one order: the new part complete under its name, then the old files
-removed. A kill between the two leaves no row lost and none twice. What the columns mean, and which
-rows are new, is not known here.
+removed. A kill between the two leaves no row lost and none twice. What cannot be read is kept aside
+under its name and `.damaged`, and never read again: its rows may come anew from elsewhere. What the
+columns mean, and which rows are new, is not known here.
 """
 
 import os
 import re
+import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 import pyarrow as pa
 
+from study.tables.live import read_live
 from study.tables.parts import Part, Query, write_part
 
 SCHEMA_VERSION = 1
@@ -25,6 +28,8 @@ PART_ROWS = 1 << 18
 
 DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
 """What reading a damaged file raises."""
+ASIDE = ".damaged"
+"""What is appended to the name of a file that cannot be read to its end."""
 _FILE_NAME = re.compile(r"live-(\d+)\.arrows|part-(\d+)-(\d+)\.parquet")
 
 
@@ -66,12 +71,22 @@ class Stored(NamedTuple):
 
 def list_files(place: Path) -> list[TableFile]:
     """Widest range first, and a part before the live file of the same number."""
-    files = []
-    for path in place.iterdir():
-        if match := _FILE_NAME.fullmatch(path.name):
-            live, first, last = match.groups()
-            files.append(TableFile(path, int(live or first), int(live or last), live is not None))
+    files = filter(None, (_table_file(path, path.name) for path in place.iterdir()))
     return sorted(files, key=lambda file: (file.first - file.last, file.first, file.live))
+
+
+def next_number(place: Path) -> int:
+    """A number that no file has had, also none that was kept aside."""
+    named = (_table_file(path, path.name.removesuffix(ASIDE)) for path in place.iterdir())
+    return 1 + max((file.last for file in named if file), default=0)
+
+
+def _table_file(path: Path, name: str) -> TableFile | None:
+    match = _FILE_NAME.fullmatch(name)
+    if match is None:
+        return None
+    live, first, last = match.groups()
+    return TableFile(path, int(live or first), int(live or last), live is not None)
 
 
 def check_version(path: Path, schema: pa.Schema) -> None:
@@ -101,30 +116,10 @@ def open_part(path: Path) -> Part:
 
 
 def load_live(path: Path) -> tuple[pa.Table, int]:
-    """All whole batches of a stream, and the number of bytes that are none."""
-    stream = pa.BufferReader(path.read_bytes())
-    reader = pa.ipc.open_stream(stream)
-    check_version(path, reader.schema)
-    batches, whole, broken = [], stream.tell(), 0
-    try:
-        for batch in reader:
-            if _is_sound(batch):
-                batches.append(batch)
-            else:
-                broken += stream.tell() - whole
-            whole = stream.tell()
-    except (pa.ArrowException, OSError):
-        pass  # counted below, as is a tail of zeros, which reads as the end of a stream
-    return pa.Table.from_batches(batches, reader.schema), broken + stream.size() - whole
-
-
-def _is_sound(batch: pa.RecordBatch) -> bool:
-    """Whether a batch can be read to its last value, and none of its texts is cut."""
-    try:
-        batch.validate(full=True)
-    except pa.ArrowException:
-        return False
-    return True
+    """All whole batches of a live file, and the number of bytes that are none."""
+    live = read_live(path)
+    check_version(path, live.table.schema)
+    return live.table, live.lost
 
 
 def scan(files: Sequence[TableFile], load: Callable[[TableFile], tuple[Content, int]]) -> Scan[Content]:
@@ -183,22 +178,20 @@ def merge(tables: Mapping[TableFile, pa.Table]) -> None:
 
 
 def _groups(found: Scan[Stored]) -> list[list[TableFile]]:
-    """Neighbours to merge; an unreadable file keeps its number, so no group reaches across it."""
+    """Neighbours to merge."""
     groups: list[list[TableFile]] = [[]]
     rows = 0
-    for file in sorted({*found.loaded, *found.damage}, key=lambda file: (file.first, file.last)):
-        added = found.loaded[file].rows if file in found.loaded else PART_ROWS + 1
-        if rows + added > PART_ROWS:
+    for file, stored in found.loaded.items():
+        if rows + stored.rows > PART_ROWS:
             groups.append([])
             rows = 0
-        if file in found.loaded:
-            groups[-1].append(file)
-            rows += added
+        groups[-1].append(file)
+        rows += stored.rows
     return [group for group in groups if len(group) > 1 or any(file.live for file in group)]
 
 
 def settle(place: Path, columns: Sequence[str] = (), see: Callable[[pa.Table], None] | None = None) -> Scan[Stored]:
-    """Removes what is unfinished or replaced, seals live files, merges small parts.
+    """Removes what is unfinished or replaced, keeps aside what is damaged, seals live files, merges small parts.
 
     Only for the one process that writes. One file at a time is in memory, or those that become one part.
 
@@ -212,8 +205,8 @@ def settle(place: Path, columns: Sequence[str] = (), see: Callable[[pa.Table], N
     """
     for unfinished in place.glob("*.tmp"):
         unfinished.unlink()
-    files = list_files(place)
-    found = scan(files, lambda file: _look(file, files, columns, see))
+    found = scan(list_files(place), lambda file: _look(file, columns, see))
+    found = keep_aside(found)
     found.warn()
     for file in found.replaced:
         file.path.unlink()
@@ -226,18 +219,33 @@ def settle(place: Path, columns: Sequence[str] = (), see: Callable[[pa.Table], N
     return found
 
 
-def _look(
-    file: TableFile, files: Sequence[TableFile], columns: Sequence[str], see: Callable[[pa.Table], None] | None
-) -> tuple[Stored, int]:
+def keep_aside(found: Scan[Content]) -> Scan[Content]:
+    """Keeps the damaged files under another name, those that could be read in part as a copy; the same scan, saying so.
+
+    The copy is there before what was read of the file comes to stand elsewhere.
+    """
+    said = {}
+    for file, message in found.damage.items():
+        aside = file.path.with_name(file.path.name + ASIDE)
+        if file in found.loaded:
+            copy = aside.with_name(f"{aside.name}.tmp")
+            shutil.copyfile(file.path, copy)
+            copy.replace(aside)
+        else:
+            file.path.replace(aside)
+        said[file] = f"{message}; kept as {aside.name}"
+    return found._replace(damage=said)
+
+
+def _look(file: TableFile, columns: Sequence[str], see: Callable[[pa.Table], None] | None) -> tuple[Stored, int]:
     if file.live:
         table, torn = load_live(file.path)
         if see:
             see(table.select(columns))
         return Stored(table.schema, table.num_rows), torn
     part = open_part(file.path)
-    # what it has replaced will be removed, so all of it must be readable
-    if any(_covers(file, other) for other in files if other != file):
-        part.read(Query(), part.schema)
+    # what it has replaced will be removed, and what is damaged can still be had from elsewhere
+    part.verify()
     if see:
         see(part.read(Query(columns), part.schema))
     return Stored(part.schema, part.rows), 0

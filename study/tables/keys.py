@@ -33,6 +33,10 @@ class Keys:
         at = bisect_left(numbers, number)
         return at < len(numbers) and numbers[at] == number
 
+    def numbers(self, first: Key) -> Sequence[int]:
+        """The last parts, whole numbers in order, of the keys that begin with `first`."""
+        return self._numbers.get(first, array("q"))
+
     def add(self, key: Key) -> None:
         """Add one key."""
         first, number = self._split(key)
@@ -44,7 +48,9 @@ class Keys:
     def add_all(self, rows: pa.Table) -> None:
         """Add the keys of all rows; a table's key columns are never null."""
         if not self._counted:
-            for key in zip(*(rows[name].to_pylist() for name in self._columns), strict=True):
+            # of some tables many rows have one key
+            distinct = rows.group_by(self._columns).aggregate([])
+            for key in zip(*(distinct[name].to_pylist() for name in self._columns), strict=True):
                 self.add(key)
             return
         *first, last = self._columns

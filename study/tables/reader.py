@@ -45,7 +45,7 @@ def read(
     """
     place = folder / name
     if not place.is_dir():
-        there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        there = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
         raise FileNotFoundError(f"no table {name!r} in {folder}; there: {', '.join(there) or 'none'}")
     found = steady_read(place, Query(columns, where, dictionary), SCHEMAS.get(name, pa.schema([])))
     found.warn()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from study.tables.files import DAMAGE, Scan, TableFile, check_version, concat, list_files, load_live, open_part, scan
+from study.tables.live import read_schema
 from study.tables.parts import Part, Query
 
 
@@ -35,6 +36,29 @@ def steady_read(place: Path, query: Query, known: pa.Schema) -> Scan[pa.Table]:
     raise TimeoutError(f"{place} must rest to be read, but changed at each of 100 tries; try later")
 
 
+def damage(place: Path) -> list[str]:
+    """What of a table is damaged, a line for each file; parts are looked through where that is fast.
+
+    Args:
+        place: the table's folder.
+    """
+    for _ in range(100):
+        files = list_files(place)
+        found = scan(files, _look_through)
+        if list_files(place) == files:
+            return list(found.damage.values())
+    return []  # whoever writes so much looks at it too
+
+
+def _look_through(file: TableFile) -> tuple[None, int]:
+    if file.live:
+        return None, load_live(file.path)[1]
+    part = open_part(file.path)
+    if part.is_summed:
+        part.verify()
+    return None, 0
+
+
 def _common_schema(files: Sequence[TableFile], parts: dict[TableFile, Part], known: pa.Schema) -> pa.Schema:
     """Every column that a readable file has, oldest file first, then those of `known` that none has."""
     schemas = []
@@ -53,8 +77,7 @@ def _common_schema(files: Sequence[TableFile], parts: dict[TableFile, Part], kno
 def _schema(file: TableFile, parts: dict[TableFile, Part]) -> pa.Schema:
     """A file's columns; `parts` gains the part that was opened for them."""
     if file.live:
-        with file.path.open("rb") as stream:
-            schema = pa.ipc.open_stream(stream).schema
+        schema = read_schema(file.path)
         check_version(file.path, schema)
         return schema
     if file not in parts:

@@ -59,13 +59,16 @@ REPORTS = _schema(
     "reports",
     "arm trial iteration",
     _fields(_TEXT, "arm"),
-    _fields(_INT, "trial iteration attempt"),
-    _fields(_TIME, "time"),
-    _fields(_REAL, "seconds"),
-    _fields(_REAL, "miou_percent pixel_accuracy_percent loss learning_rate step_ms", nullable=True),
+    _fields(_INT, "trial iteration"),
+    _fields(_INT, "attempt", nullable=True),
+    _fields(_TIME, "time", nullable=True),
+    _fields(_REAL, "seconds miou_percent pixel_accuracy_percent loss learning_rate step_ms", nullable=True),
     _fields(pa.map_(_TEXT, _REAL), "metrics", nullable=True),
 )
-"""One row per report; `seconds` is the trial's age, `metrics` every other scalar by name."""
+"""One row per report; `seconds` is the trial's age, `metrics` every other scalar by name.
+
+A row that was put back after a damage has no `time`, and where only the ledger knew of it the ledger's score alone.
+"""
 CLASS_IOU = _schema(
     "class_iou",
     "arm trial iteration",
@@ -110,6 +113,19 @@ RESCORED = _schema(
     _fields(_REAL, "miou_percent pixel_accuracy_percent"),
 )
 """What the checkpoint of a trial scores on images that the search has not seen; written by `kdstudy rescore`."""
+RESCORED_CONFUSION = _schema(
+    "rescored_confusion",
+    "arm trial split",
+    _fields(_TEXT, "arm"),
+    _fields(_INT, "trial"),
+    _fields(_TEXT, "split"),
+    _fields(_INT, "iteration"),
+    _fields(_TEXT, "image class"),
+    _fields(_INT, "true_positives false_positives false_negatives"),
+)
+"""Pixels of a class in an image of the split that a checkpoint was judged on again; never all zero."""
+IMAGES = _schema("images", "split image", _fields(_TEXT, "split image group"))
+"""An image that trials are judged on; images of one `group`, such as the frames of one drive, are not independent."""
 ENVIRONMENT = _schema(
     "environment",
     "session",
@@ -130,6 +146,8 @@ SCHEMAS = {
     "image_confusion": IMAGE_CONFUSION,
     "mask_shares": MASK_SHARES,
     "rescored": RESCORED,
+    "rescored_confusion": RESCORED_CONFUSION,
+    "images": IMAGES,
     "environment": ENVIRONMENT,
 }
 """The tables by name; `trials` has a column for each searched parameter too."""

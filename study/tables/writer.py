@@ -17,9 +17,10 @@ from typing import Any, Self
 import pyarrow as pa
 
 from study.tables.files import SCHEMA_VERSION as SCHEMA_VERSION
-from study.tables.files import TableFile, list_files, load_live, merge, settle
+from study.tables.files import TableFile, keep_aside, load_live, merge, next_number, scan, settle
 from study.tables.files import TableWarning as TableWarning
 from study.tables.keys import Keys
+from study.tables.live import header, sealed
 
 LIVE_BYTES = 4 << 20
 """Size at which a live file becomes a part: three thousand reports, sealed in half a second."""
@@ -37,6 +38,9 @@ class TableWriter:
         folder: the folder of all tables of a study.
         schema: one of `study.tables.schemas`; it names the table and its key.
 
+    Attributes:
+        damage: what this writer has found damaged in the table and kept aside, a line each.
+
     Raises:
         ValueError: a column has another type in the rows already there.
     """
@@ -48,8 +52,9 @@ class TableWriter:
         self._place.mkdir(parents=True, exist_ok=True)
         self._keys = Keys(schema, self._key)
         found = settle(self._place, self._key, self._keys.add_all)
+        self.damage = list(found.damage.values())
         self._check_types([stored.schema for stored in found.loaded.values()])
-        self._start(1 + max((file.last for file in list_files(self._place)), default=0))
+        self._start(next_number(self._place))
 
     def _check_types(self, stored: list[pa.Schema]) -> None:
         try:
@@ -67,12 +72,16 @@ class TableWriter:
         self._stream = unfinished.open("ab", buffering=0)
         self._size = 0
         self._synced = time.monotonic()
-        self._write(self._schema.serialize())
+        self._write(header(self._schema))
         unfinished.replace(path)
 
     def contains(self, key: tuple[Any, ...]) -> bool:
         """Whether the table has rows of this key."""
         return key in self._keys
+
+    def last_parts(self, first: tuple[Any, ...]) -> Sequence[int]:
+        """The last parts, in order, of the keys that begin so and have one part more, a whole number."""
+        return self._keys.numbers(first)
 
     def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Appends the rows whose key is new; they outlive this process once this returns.
@@ -90,7 +99,7 @@ class TableWriter:
             return
         if not new.issuperset(keys):
             batch = batch.filter(pa.array([key in new for key in keys]))
-        self._write(batch.serialize())
+        self._write(sealed(batch.serialize()))
         for key in new:
             self._keys.add(key)
         if self._size > LIVE_BYTES:
@@ -115,16 +124,16 @@ class TableWriter:
             raise ValueError(f"{where} must have a value in every row, but got None")
         return array
 
-    def _write(self, message: pa.Buffer) -> None:
+    def _write(self, message: bytes) -> None:
         try:
-            if self._stream.write(message) != message.size:
+            if self._stream.write(message) != len(message):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except BaseException as error:
             self._stream.truncate(self._size)  # nothing behind a torn batch could be read
             if isinstance(error, OSError):
                 error.filename = str(self._live.path)
             raise
-        self._size += message.size
+        self._size += len(message)
         if time.monotonic() - self._synced > SYNC_SECONDS:
             os.fsync(self._stream.fileno())
             self._synced = time.monotonic()
@@ -134,14 +143,17 @@ class TableWriter:
         full = self._live
         self._stream.close()
         self._start(full.last + 1)
-        table, _ = load_live(full.path)
-        merge({full: table})
+        found = keep_aside(scan([full], lambda file: load_live(file.path)))
+        found.warn()
+        self.damage += found.damage.values()
+        if found.loaded:
+            merge(found.loaded)
 
     def close(self) -> None:
         """Seals the live file and merges small parts."""
         if not self._stream.closed:
             self._stream.close()
-            settle(self._place)
+            self.damage += settle(self._place).damage.values()
 
     def __enter__(self) -> Self:
         return self

@@ -22,7 +22,7 @@ import psutil
 from rich.console import Console
 
 from study.configuration.config import StudyConfig
-from study.execution.capacity import Room
+from study.execution.capacity import ClusterCapacity
 from study.execution.recording.recorder import Recorder
 from study.execution.recording.study_tables import StudyTables
 from study.execution.scheduler import LedgerScheduler
@@ -127,9 +127,9 @@ class Driver:
         self.tables = StudyTables(self.config, self.folder, self.arms)
         view = View(self.arms, Console(quiet=True))
         self.recorder = Recorder(self.config, self.arms, self.tables, view, on_teacher=lambda _: None, drain=drain)
-        room = Room(self.config.execution, nodes=lambda: [{"CPU": float(self.concurrent)}])
+        capacity = ClusterCapacity(self.config.execution, nodes=lambda: [{"CPU": float(self.concurrent)}])
         self.searcher = LedgerSearcher(
-            self.config, self.arms, teacher=lambda: teacher, room=room, folder=self.folder, drain=drain
+            self.config, self.arms, teacher=lambda: teacher, capacity=capacity, folder=self.folder, drain=drain
         )
         self.scheduler = LedgerScheduler(self.arms, self.config.objective_metric, drain)
         self.running: dict[str, Any] = {}

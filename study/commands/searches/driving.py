@@ -11,7 +11,7 @@ from study.execution import runner
 from study.execution.submission import refuse_copies
 
 
-def drive(folder: Path, address: str, changes: Changes = runner.AS_IT_STANDS) -> int:
+def drive(folder: Path, address: str, changes: Changes = runner.NO_CHANGES) -> int:
     """Start, or go on with, a study, print its best configurations, and say how to go on; the exit code."""
     try:
         finished = runner.resume(folder, address, changes=changes)

@@ -15,7 +15,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--retry-failed", action="store_true", help="run failed trials again, with the same values")
     add_arms(parser, "whose trials; may be given repeatedly")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="PATH=VALUE", dest="sets", help="execution.* or arms.ARM.trials"
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        dest="sets",
+        help="execution.*, searches, arms.*.trials",
     )
 
 

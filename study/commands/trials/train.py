@@ -16,7 +16,7 @@ from study.configuration.config import TEACHER, ExecutionConfig, StudyConfig
 from study.configuration.loading import read_mapping
 from study.configuration.settings import uncovered, with_settings
 from study.execution import session
-from study.execution.capacity import Room
+from study.execution.capacity import ClusterCapacity
 from study.execution.ray_train import train_arguments
 from study.execution.teacher import teacher_path
 from study.folder import read_config
@@ -143,7 +143,7 @@ def arm_trial(config: StudyConfig, arm: str, sets: Sequence[str] = ()) -> TrialC
 
 def _with_ray(execution: ExecutionConfig, trial: TrialConfig, folder: Path) -> Mapping[str, Any]:
     with session.connected(execution, "local"):
-        Room(execution).check(trial.train.workers)
+        ClusterCapacity(execution).check(trial.train.workers)
         from ray.train.torch import TorchTrainer
 
         arguments = train_arguments(execution, trial, folder, place=str(folder))

@@ -15,6 +15,7 @@ from study.configuration.config import StudyConfig
 from trainers.config import AugmentConfig
 from trainers.data import Array, SegmentationDataset
 from trainers.data.files import FileDataset
+from trainers.data.groups import image_groups
 from trainers.data.splits import judging_images, training_images
 from trainers.registry import module_of
 
@@ -161,6 +162,15 @@ def check_apart(splits: Splits) -> Iterable[Finding]:
             f"data: images that judge should not be trained on, but {len(both)} of {len(judged)} are, {both[0]} the "
             "first; take them out of the list of one of the two splits"
         )
+
+
+def check_groups(splits: Splits, pattern: str | None) -> Iterable[Finding]:
+    """The images that judge can be grouped as the study says."""
+    try:
+        if splits.judged:
+            image_groups(splits.judged, pattern)
+    except ValueError as error:
+        yield fault(f"groups: {error}")
 
 
 def check_crop(augment: AugmentConfig, sizes: Sequence[tuple[int, int]]) -> Iterable[Finding]:

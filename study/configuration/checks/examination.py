@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from study.configuration.checks import arms, comparability, data, machine, networks, schedule, storage, teacher
-from study.configuration.checks.findings import Finding, Findings
+from study.configuration.checks.findings import Finding, Findings, fault
 from study.configuration.checks.subject import Case, Subject
 from study.configuration.config import TEACHER, StudyConfig
+from study.configuration.searches import search_faults
 
 
 class StudyCheck(NamedTuple):
@@ -72,6 +73,10 @@ def _sample(subject: Subject) -> Iterable[Finding]:
     return data.check_sample(subject.sample, subject.config.data) if subject.sample else ()
 
 
+def _groups(subject: Subject) -> Iterable[Finding]:
+    return data.check_groups(subject.splits, subject.config.groups)
+
+
 def _machine(subject: Subject) -> Iterable[Finding]:
     workers = max((case.trial.train.workers for case in subject.cases), default=1)
     return machine.check_machine(workers, subject.config.execution)
@@ -88,6 +93,8 @@ STUDY_CHECKS = (
     StudyCheck(_teacher, ("data", "teacher.file", "teacher.model", "teacher.train")),
     StudyCheck(_teacher_folder, ("teacher.folder",)),
     StudyCheck(lambda subject: arms.check_names(subject.given), ()),
+    StudyCheck(lambda subject: map(fault, search_faults(subject.given)), ("searches",)),
+    StudyCheck(_groups, ("data", "evaluate_on", "holdout", "groups")),
     StudyCheck(_arms, ()),
     StudyCheck(_comparable, ("compares", "data", "evaluate_on", "holdout")),
 )

@@ -29,17 +29,15 @@ def check_evaluations(train: TrainConfig) -> Iterable[Finding]:
 
 def check_batch(train: TrainConfig, execution: ExecutionConfig) -> Iterable[Finding]:
     """Every worker has the same share of a batch, and enough of it to normalise by."""
-    share, rest = divmod(train.batch, train.workers)
-    given = f"batch={train.batch} and workers={train.workers}"
-    if rest:
-        yield fault(f"train.batch must be a multiple of train.workers, but got {given}; change one of them")
-    # on GPUs batch normalisation is synchronised over the workers
-    normalised = train.batch if execution.gpus_per_worker else share
-    if normalised < 2 and not train.freeze_batch_norm:
+    if train.batch % train.workers:
         yield fault(
-            f"batch normalisation needs two images per worker, but got {given}; raise train.batch or set "
-            "train.freeze_batch_norm"
+            f"train.batch must be a multiple of train.workers, but got batch={train.batch} and "
+            f"workers={train.workers}; change one of them"
         )
+    try:
+        train.refuse_single_images(workers=train.workers, on_gpus=execution.gpus_per_worker > 0)
+    except ValueError as error:
+        yield fault(str(error))
 
 
 def check_images(train: TrainConfig, images: int) -> Iterable[Finding]:

@@ -68,8 +68,9 @@ class Subject:
 
     @property
     def arms(self) -> list[str]:
-        """The arms of which no more than the budget or what is enqueued may be broken."""
-        return [arm for arm in self.given.arms if arm != TEACHER and self._is_sound(arm)]
+        """The arms, without further searches of these, of which at most budget or enqueued settings are broken."""
+        arms = self.given.arms
+        return [name for name in arms if name != TEACHER and arms[name].search_of not in arms and self._is_sound(name)]
 
     def _is_sound(self, arm: str) -> bool:
         spared = (f"arms.{arm}.trials", f"arms.{arm}.enqueue")
@@ -80,17 +81,10 @@ class Subject:
         """What of each arm can be read."""
         return {arm: read_arm(self.given, arm) for arm in self.arms}
 
-    def needs_teacher(self, arm: str) -> bool:
-        """Whether an arm distils; not one whose weighting does not fit."""
-        try:
-            return self.config.needs_teacher(arm)
-        except ValueError:
-            return False
-
     @cached_property
     def distils(self) -> bool:
         """Whether an arm does."""
-        return any(self.needs_teacher(arm) for arm in self.arms)
+        return any(self.config.needs_teacher(arm) for arm in self.arms)
 
     @property
     def trains_teacher(self) -> bool:
@@ -145,7 +139,7 @@ class Subject:
 
     def network_findings(self, case: Case) -> list[Finding]:
         """What is wrong with the networks of a case."""
-        taught = case.arm != TEACHER and self.needs_teacher(case.arm)
+        taught = case.arm != TEACHER and self.config.needs_teacher(case.arm)
         if (taught and self.teacher_channels is None) or not self._shapes(case):
             return []  # the teacher's own fault says what is wrong, or the arm's defaults are built alike
         return self._networks.check(case.trial, self.teacher_channels if taught else None)

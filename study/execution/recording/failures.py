@@ -1,22 +1,34 @@
 """Why a trial failed, in one line, from what Ray says of it."""
 
+from dataclasses import dataclass
+
 STARVED = ("low on memory",)
 """What Ray writes when its memory monitor ends a process."""
 KILLED = ("OOM killer", "killed by signal: Killed")
-"""What Ray and PyTorch write of a process that is gone without a word."""
+"""What Ray and PyTorch write of a process that ended without an exception."""
 
 
-def reason(failure: str, *, starts: int, peak_mib: float | None) -> str:
-    """What to say of a trial that Ray gave up.
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """What is left of a trial that Ray gave up.
 
-    Args:
-        failure: the text of what was raised; or of all failures of a trial, as Tune keeps it.
+    Attributes:
+        text: of what was raised; or of all failures of a trial, as Tune keeps them.
         starts: how often the trial was started.
         peak_mib: the highest resident memory of its processes, where it is known.
     """
-    _, heading, last = failure.rpartition("Failure # ")
-    times = "" if starts == 1 else f" at the last of {starts} starts"
-    peak = "its peak memory is not known" if peak_mib is None else f"its peak memory was {peak_mib:.0f} MiB"
+
+    text: str
+    starts: int
+    peak_mib: float | None
+
+
+def reason(failure: Failure) -> str:
+    """The cause of a failure, and a remedy where it was a lack of memory."""
+    _, heading, last = failure.text.rpartition("Failure # ")
+    times = "" if failure.starts == 1 else f" at the last of {failure.starts} starts"
+    known = failure.peak_mib is not None
+    peak = f"its peak memory was {failure.peak_mib:.0f} MiB" if known else "its peak memory is not known"
     remedy = "lower train.batch, augment.crop or execution.concurrent"
     if any(sign in last for sign in STARVED):
         return f"OutOfMemory: Ray ended its process{times} because the machine ran low on memory; {peak}; {remedy}"

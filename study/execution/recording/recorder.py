@@ -1,13 +1,12 @@
 """Recorder: a Tune callback by which every report and every ending becomes a row.
 
-How a trial ended is decided here and nowhere else: COMPLETE only with the final report of a used budget, PRUNED when
-the scheduler stopped it, FAIL for anything else, with the reason. The ledger is told first, with the row; the table
-follows, so that a driver killed in between leaves a row that the next one can complete.
+It follows each trial and passes on what happens; `outcome` decides how a trial ended, `rows` builds the rows, and
+`StudyTables` writes them. An ending goes to the ledger first, with its row, and then to the table, so that a driver
+that is killed in between leaves a row that the next one can write.
 """
 
-import math
-from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,21 +16,44 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from study.configuration.config import TEACHER, StudyConfig
-from study.execution.ray_train import release
-from study.execution.recording.failures import reason
-from study.execution.recording.rows import CLASS, mask_rows, report_row, trial_row, with_times
+from study.execution.ray_train import error_text, release
+from study.execution.recording.failures import Failure
+from study.execution.recording.outcome import is_full_disk, outcome
+from study.execution.recording.rows import trial_row
 from study.execution.recording.study_tables import StudyTables
 from study.execution.report_keys import ERROR, FINAL, PEAK
 from study.execution.stopping import DRAIN_S, Drain
 from study.execution.view import View
 from study.ledger.ledger import ArmLedger
-from trainers.checkpoints.manifest import FullDiskError
+from study.ledger.trial_run import TrialRun
 from trainers.resources.peak_memory import read_noted_peak
 from trainers.worker import CHECKPOINT, WARNING
 
 
+@dataclass
+class _Followed:
+    """A trial that Tune runs: what it is, when it began, how often Tune has started it again."""
+
+    run: TrialRun
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    restarts: int = 0
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.run.folder)
+
+
 class Recorder(Callback):  # type: ignore[misc]
-    """Turns Tune's events into ledger entries, table rows and the live view."""
+    """Turns Tune's events into ledger entries, table rows and the live view.
+
+    Args:
+        config: the study.
+        arms: the ledger of every arm.
+        tables: the study's, open.
+        view: what a person sees.
+        on_teacher: called with the last checkpoint of the teacher's finished trial.
+        drain: whether the driver is being stopped.
+    """
 
     def __init__(
         self,
@@ -46,16 +68,21 @@ class Recorder(Callback):  # type: ignore[misc]
         self._config, self._arms, self._tables, self._view = config, arms, tables, view
         self._on_teacher, self._drain = on_teacher, drain
         self._stopping = False
-        self._started: dict[str, datetime] = {}
-        self._restarts: Counter[str] = Counter()
+        self._running: dict[str, _Followed] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks, but nothing here is ever read back."""
         return {}
 
+    def _followed(self, trial: Trial) -> _Followed:
+        """The trial behind Tune's; one that failed before it started is first seen here."""
+        if trial.trial_id not in self._running:
+            self._running[trial.trial_id] = _Followed(TrialRun.parse(trial.config))
+        return self._running[trial.trial_id]
+
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._started.setdefault(trial.trial_id, datetime.now(UTC))
-        self._view.started(trial.config["arm"], trial.config["number"])
+        run = self._followed(trial).run
+        self._view.started(run.arm, run.number)
 
     def on_trial_result(
         self,
@@ -66,61 +93,42 @@ class Recorder(Callback):  # type: ignore[misc]
         **info: Any,
     ) -> None:
         if "val/miou_percent" in result and FINAL not in result and ERROR not in result:
-            self._drain.guard(lambda: self._report(trial.config, result), None)
+            self._drain.guard(lambda: self._report(self._followed(trial).run, result), None)
 
-    def _report(self, run: Mapping[str, Any], result: dict[str, Any]) -> None:
+    def _report(self, run: TrialRun, result: dict[str, Any]) -> None:
         if WARNING in result:
-            self._view.say(f"warning: {run['arm']} {run['number']}: {result[WARNING]}")
-        key = {"arm": run["arm"], "trial": run["number"], "iteration": int(result["iteration"])}
-        self._tables.reports.append([report_row(key, run["attempt"], result)])
-        ious = {n.removeprefix(CLASS): v for n, v in result.items() if n.startswith(CLASS)}
-        self._tables.class_iou.append(
-            [{**key, "class": n, "iou_percent": ious.get(n)} for n in self._config.class_names]
-        )
-        self._tables.mask_shares.append(mask_rows(key, result))
-        self._view.reported(
-            run["arm"], run["number"], int(result["iteration"]), run["budget"],
-            float(result["val/miou_percent"]),
-        )  # fmt: skip
+            self._view.say(f"warning: {run.name}: {result[WARNING]}")
+        self._tables.add_report(run, result)
+        miou = float(result["val/miou_percent"])
+        self._view.reported(run.arm, run.number, int(result["iteration"]), run.budget, miou)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         if trial.trial_id in self._drain.left:
-            release(Path(trial.config["folder"]))
-            self._view.left(trial.config["arm"], trial.config["number"])
-            return
-        self._drain.guard(lambda: self._complete(trial), None)
-
-    def _complete(self, trial: Trial) -> None:
-        result = dict(trial.last_result or {})
-        value = result.get(self._config.objective_metric)
-        if ERROR in result:
-            error = str(result[ERROR])
-            self._end(trial, TrialState.FAIL, result, error)
-            if error.startswith(FullDiskError.__name__):  # every other trial would fail for it too
-                self._drain.halt(error)
-        elif value is None or not math.isfinite(value):
-            self._end(trial, TrialState.FAIL, result, f"val/miou_percent must be finite, but got {value}")
-        elif FINAL in result:
-            self._end(trial, TrialState.COMPLETE, result, None)
+            self._leave(trial)
         else:
-            self._end(trial, TrialState.PRUNED, result, None)
+            self._drain.guard(lambda: self._end(trial, dict(trial.last_result or {})), None)
+
+    def _leave(self, trial: Trial) -> None:
+        """Leave a trial to the next driver."""
+        followed = self._followed(trial)
+        release(followed.folder)
+        self._view.left(followed.run.arm, followed.run.number)
+        del self._running[trial.trial_id]
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._drain.guard(lambda: self._fail(trial), None)
 
     def _fail(self, trial: Trial) -> None:
-        result = dict(trial.last_result or {})
-        noted = read_noted_peak(Path(trial.config["folder"]))
-        peak = max((value for value in (noted, result.get(PEAK)) if value is not None), default=None)
-        starts = 1 + self._restarts[trial.trial_id]
-        # `trial.get_error` looks where Tune copies this file later
-        failure = Path(trial.error_file).read_text() if trial.error_file else ""
-        error = reason(failure, starts=starts, peak_mib=peak)
-        self._end(trial, TrialState.FAIL, {**result, PEAK: peak}, error)
+        followed, last = self._followed(trial), dict(trial.last_result or {})
+        peaks = (read_noted_peak(followed.folder), last.get(PEAK))
+        peak = max((value for value in peaks if value is not None), default=None)
+        failure = Failure(text=error_text(trial), starts=1 + followed.restarts, peak_mib=peak)
+        self._end(trial, {**last, PEAK: peak}, failure)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._restarts[trial.trial_id] += 1
-        release(Path(trial.config["folder"]))
+        followed = self._followed(trial)
+        followed.restarts += 1
+        release(followed.folder)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         if not self._drain.on:
@@ -131,18 +139,20 @@ class Recorder(Callback):  # type: ignore[misc]
         if self._drain.over or not any(trial.status == Trial.RUNNING for trial in trials):
             self._drain.end()
 
-    def _end(self, trial: Trial, state: TrialState, result: dict[str, Any], error: str | None) -> None:
-        run = trial.config
-        release(Path(run["folder"]))
-        started = self._started.pop(trial.trial_id, datetime.now(UTC))
-        row = trial_row(run, state.name, result, error, started)
-        row["attempts"] += self._restarts.pop(trial.trial_id, 0)
-        arm = self._arms[run["arm"]]
-        value = result.get(self._config.objective_metric)
-        arm.tell(run["number"], state, value, row)
-        self._tables.trials.append([with_times(row)])
-        if (checkpoint := result.get(CHECKPOINT)) and (wrong := self._tables.keep_counts(row, checkpoint)):
-            self._view.say(f"warning: {run['arm']} {run['number']}: {wrong}")
-        if state == TrialState.COMPLETE and run["arm"] == TEACHER:
-            self._on_teacher(result[CHECKPOINT])
-        self._view.ended(run["arm"], run["number"], state.name, value, error)
+    def _end(self, trial: Trial, last: dict[str, Any], failure: Failure | None = None) -> None:
+        followed = self._followed(trial)
+        run, metric = followed.run, self._config.objective_metric
+        release(followed.folder)
+        state, error = outcome(last, metric=metric, failure=failure)
+        row = trial_row(run, state.name, last, error, followed.started)
+        row["attempts"] += followed.restarts
+        value = last.get(metric)
+        self._arms[run.arm].tell(run.number, state, value, row)
+        if wrong := self._tables.add_trial(row, last.get(CHECKPOINT)):
+            self._view.say(f"warning: {run.name}: {wrong}")
+        if state == TrialState.COMPLETE and run.arm == TEACHER:
+            self._on_teacher(last[CHECKPOINT])
+        self._view.ended(run.arm, run.number, state.name, value, error)
+        del self._running[trial.trial_id]
+        if is_full_disk(error):
+            self._drain.halt(str(error))

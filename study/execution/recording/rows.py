@@ -1,15 +1,18 @@
 """Rows of a study's tables, from what trials report."""
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from study import tables
 from study.execution.report_keys import PEAK
+from study.ledger.trial_run import TrialRun
 from trainers.checkpoints.reading import read_evaluations, read_metrics
-from trainers.config import TrialConfig, canonical_json, parse
+from trainers.config import canonical_json
 
 NAMED = {
     "val/miou_percent": "miou_percent",
@@ -26,8 +29,10 @@ MASK = "mask/"
 METRIC_FOLDERS = ("train/", "val/", "best/", "time/", "memory/")
 
 
-def report_row(key: Mapping[str, Any], attempt: int, result: Mapping[str, Any]) -> dict[str, Any]:
-    """One row of the reports table."""
+def report_row(
+    key: Mapping[str, Any], attempt: int | None, result: Mapping[str, Any], *, time: datetime | None
+) -> dict[str, Any]:
+    """One row of the reports table; None for an attempt or a time that nobody knows."""
     others = {
         name: float(value)
         for name, value in result.items()
@@ -37,7 +42,12 @@ def report_row(key: Mapping[str, Any], attempt: int, result: Mapping[str, Any]) 
         and isinstance(value, int | float)
     }
     named = {column: result.get(name) for name, column in NAMED.items()}
-    return {**key, **named, "attempt": attempt, "time": datetime.now(UTC), "metrics": others}
+    return {**key, **named, "attempt": attempt, "time": time, "metrics": others}
+
+
+def class_rows(key: Mapping[str, Any], result: Mapping[str, Any], class_names: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of the class_iou table, one a class; None for a class that neither occurs nor is predicted."""
+    return [{**key, "class": name, "iou_percent": result.get(CLASS + name)} for name in class_names]
 
 
 def mask_rows(key: Mapping[str, Any], result: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -61,7 +71,7 @@ def mask_rows(key: Mapping[str, Any], result: Mapping[str, Any]) -> list[dict[st
 
 
 def trial_row(
-    run: Mapping[str, Any],
+    run: TrialRun,
     state: str,
     result: Mapping[str, Any],
     error: str | None,
@@ -69,18 +79,18 @@ def trial_row(
 ) -> dict[str, Any]:
     """One row of the trials table, in types that JSON has; times as ISO text."""
     seconds = float(result.get("time/trial_seconds", 0.0))
-    gpus = run["execution"]["gpus_per_worker"] * run["trial"]["train"]["workers"]
+    gpus = run.execution.gpus_per_worker * run.trial.train.workers
     return {
-        "arm": run["arm"],
-        "trial": run["number"],
+        "arm": run.arm,
+        "trial": run.number,
         "state": state,
-        "attempts": run["attempt"],
+        "attempts": run.attempt,
         "iterations": int(result.get("iteration", 0)),
-        "budget": run["budget"],
+        "budget": run.budget,
         "seconds": seconds,
         "gpu_seconds": seconds * gpus,
-        "config": canonical_json(parse(TrialConfig, run["trial"])),
-        "config_hash": run["hash"],
+        "config": canonical_json(run.trial),
+        "config_hash": run.hash,
         "started": started.isoformat(),
         "ended": datetime.now(UTC).isoformat(),
         "error": error,
@@ -89,8 +99,8 @@ def trial_row(
         "best_miou_percent": result.get("best/miou_percent"),
         "last_miou_percent": result.get("val/miou_percent"),
         "best_iteration": result.get("best/iteration"),
-        "retry_of": run.get("retry_of"),
-        **{tables.PARAMETER + path: value for path, value in run["values"].items()},
+        "retry_of": run.retry_of,
+        **{tables.PARAMETER + path: value for path, value in run.values.items()},
     }
 
 
@@ -106,18 +116,35 @@ def confusion_rows(
     """Rows of the image_confusion table of a trial's last and best evaluation, from its last checkpoint."""
     names, evaluations = read_evaluations(checkpoint)
     iterations = {"last": key["iterations"], "best": int(read_metrics(checkpoint)["best/iteration"])}
+    of_trial = {"arm": key["arm"], "trial": key["trial"]}
+    return [
+        row
+        for evaluation, counts in evaluations.items()
+        for row in count_rows(
+            {**of_trial, "evaluation": evaluation, "iteration": iterations[evaluation]}, counts, names, class_names
+        )
+    ]
+
+
+def count_rows(
+    key: Mapping[str, Any], counts: Tensor, names: Sequence[str], class_names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """One row per image and class that occurs there.
+
+    Args:
+        key: the columns that all rows share.
+        counts: int64 [images, classes, 3]: true positives, false positives, false negatives.
+        names: of the images.
+        class_names: of the classes.
+    """
     return [
         {
-            "arm": key["arm"],
-            "trial": key["trial"],
-            "evaluation": evaluation,
-            "iteration": iterations[evaluation],
+            **key,
             "image": names[image],
             "class": class_names[number],
             "true_positives": counts[image, number, 0].item(),
             "false_positives": counts[image, number, 1].item(),
             "false_negatives": counts[image, number, 2].item(),
         }
-        for evaluation, counts in evaluations.items()
         for image, number in counts.sum(2).nonzero().tolist()
     ]

@@ -112,7 +112,7 @@ def test_only_finished_trials_of_equal_settings_make_a_cell(study: Callable[...,
         ),
         "rdd-5",
     )
-    assert {(run.arm, run.trial) for run in found["10 %"].runs} <= {("one", 0), ("one", 1), ("again", 0)}
+    assert {(run.name.arm, run.name.number) for run in found["10 %"].runs} <= {("one", 0), ("one", 1), ("again", 0)}
     assert found["10 %"].mean is not None and (found["10 %"].mean.estimate, found["10 %"].mean.n) == (20.5, 2)
     assert found["100 % (TFE only)"].mean is not None
 
@@ -127,8 +127,15 @@ def test_the_settings_that_fill_the_most_lines_are_taken_and_the_others_counted(
         ),
         "rdd-7",
     )
-    assert [cell.runs[0].arm if cell.runs else None for cell in found.cells] == [None, "low", None, None, "high"]
+    assert [cell.runs[0].name.arm if cell.runs else None for cell in found.cells] == [None, "low", None, None, "high"]
     assert found.other_settings == 1
+
+
+def test_trials_from_before_a_field_are_of_the_same_setting_as_later_ones(study: Callable[..., Study]) -> None:
+    later = of("again", [22.0], task=RDD, methods=KD, seeds=range(7, 8))
+    later[0]["config"] = json.dumps({**json.loads(later[0]["config"]), "evaluate_on": "val", "holdout": 0.0})
+    found = cells(study(of("kd", [20.0, 21.0], task=RDD, methods=KD), later), "rdd-8")["KD + RDD"]
+    assert sorted(str(run.name) for run in found.runs) == ["again-0", "kd-0", "kd-1"]
 
 
 def test_the_papers_own_options_come_before_more_seeds(study: Callable[..., Study]) -> None:
@@ -140,7 +147,7 @@ def test_the_papers_own_options_come_before_more_seeds(study: Callable[..., Stud
         ),
         "rdd-8",
     )
-    assert [run.arm for run in found["KD + RDD"].runs] == ["paper"]
+    assert [run.name.arm for run in found["KD + RDD"].runs] == ["paper"]
 
 
 def test_a_method_is_compared_with_itself_beside_kd_or_alone(study: Callable[..., Study]) -> None:
@@ -154,10 +161,10 @@ def test_a_method_is_compared_with_itself_beside_kd_or_alone(study: Callable[...
         ),
         "rdd-8",
     )
-    assert [run.arm for run in found["AT"].runs] == ["at", "at"]
+    assert [run.name.arm for run in found["AT"].runs] == ["at", "at"]
     gain = found["AT + RDD"].gain
     assert gain is not None and gain.interval is not None and gain.interval.estimate == 2.5
-    assert [run.arm for run in found["KD"].runs] == ["kd"], "KD is not AT beside KD"
+    assert [run.name.arm for run in found["KD"].runs] == ["kd"], "KD is not AT beside KD"
 
 
 def test_seeds_that_do_not_meet_are_compared_without_an_interval(study: Callable[..., Study]) -> None:
@@ -207,7 +214,14 @@ def test_idd_is_told_apart_by_the_weights_of_its_terms(study: Callable[..., Stud
         ),
         "idd-1",
     )
-    assert [cell.runs[0].arm for cell in found.values()] == ["baseline", "skd", "cw", "distance", "position", "all"]
+    assert [cell.runs[0].name.arm for cell in found.values()] == [
+        "baseline",
+        "skd",
+        "cw",
+        "distance",
+        "position",
+        "all",
+    ]
     gains = {label: cell.gain for label, cell in found.items() if cell.gain}
     assert gains["SKD + CW"].interval is None and gains["SKD + CW"].why == "other options of skd"
     assert gains["all"].interval is not None and gains["all"].interval.estimate == 3.0

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from analysis.report import report
-from analysis.report.files import latex, markdown, shown, write_tables
+from analysis.report.files import formatted, latex, markdown, write_tables
 from analysis.report.section import Table
 from analysis.studies.study import open_study
 from analysis.verdict.verdict import verdict
@@ -241,10 +241,10 @@ def test_datasets_are_not_mixed_and_an_empty_study_is_refused(
 
 
 def test_a_cell_is_rounded_as_its_column_is_read() -> None:
-    assert shown("mIoU %", 20.4449) == "20.44"
-    assert shown("trial-seconds", 61.95) == "62.0" and shown("trial-seconds", 61950.0) == "61,950"
-    assert shown("task/threshold", 0.000123456) == "0.0001235"
-    assert shown("error", None) == shown("mIoU %", float("nan")) == "\N{EN DASH}"
+    assert formatted("mIoU %", 20.4449) == "20.44"
+    assert formatted("trial-seconds", 61.95) == "62.0" and formatted("trial-seconds", 61950.0) == "61,950"
+    assert formatted("task/threshold", 0.000123456) == "0.0001235"
+    assert formatted("error", None) == formatted("mIoU %", float("nan")) == "\N{EN DASH}"
 
 
 def test_tables_keep_every_digit_in_csv_and_escape_what_their_form_reads(tmp_path: Path) -> None:

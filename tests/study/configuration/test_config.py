@@ -13,6 +13,7 @@ from study.configuration.config import StudyConfig, prunable
 from study.configuration.loading import load, presets
 from tests.study.conftest import NETWORK, TINY, ray_environment, write_teacher
 from trainers.config import ConfigError, TeacherFile
+from trainers.difficulty import focal
 
 Reader = Callable[..., StudyConfig]
 Writer = Callable[..., Path]
@@ -253,8 +254,8 @@ def test_a_space_names_only_what_the_arm_has(config: Reader, tmp_path: Path) -> 
     # the arm has no kd, and naming a field of it must not bring it in
     unused = space_file(tmp_path, "kd-space", methods__kd__temperature={"low": 1, "high": 8, "default": 2})
     assert faults(config, arms__baseline__space=unused) == [
-        f"arms.baseline.space: space {unused} needs methods: {{kd: {{}}}}, but the arm has none; add that to the arm, or "
-        "leave the space out"
+        f"arms.baseline.space: space {unused} needs methods: {{kd: {{}}}}, but the arm has none; add that to the arm, "
+        "or leave the space out"
     ]
 
 
@@ -322,6 +323,17 @@ def test_no_trial_is_stopped_before_the_longest_tfe_stage_and_one_evaluation(con
     assert of_task.grace("rdd") == 52
     fixed = {**own, "task": {"weighting": "rdd"}, "fixed": {"task/tfe_fraction": 1.0}}
     assert config(train__iterations=100, arms__rdd=fixed).grace("rdd") == 2
+
+
+def test_any_weighting_may_ask_for_time(config: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = config(arms__baseline__task={"weighting": "focal"})
+    assert study.grace("baseline") == study.train.evaluate_every
+    monkeypatch.setattr(focal.Config, "earliest_stop", lambda self, iterations: iterations // 2)
+    assert study.grace("baseline") == study.train.iterations // 2 + study.train.evaluate_every
+    monkeypatch.setattr(focal.Config, "earliest_stop", lambda self, iterations: None)
+    assert not prunable(study.trial("baseline", {}, None))
+    monkeypatch.setattr(focal.Config, "needs_teacher", True)
+    assert study.needs_teacher("baseline")
 
 
 def test_a_trial_that_stays_in_the_tfe_stage_is_not_prunable(config: Reader) -> None:

@@ -1,4 +1,4 @@
-"""Room: how many trials fit on nodes, and what is handed out as nodes come and go. No cluster is started."""
+"""Cluster capacity: how many trials fit on nodes, and what is suggested as nodes come and go. No cluster."""
 
 import io
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from study.configuration.config import ExecutionConfig, StudyConfig
-from study.execution.capacity import DRIVER, HEAD, LOOK_SECONDS, Node, Room, trials_within
+from study.execution.capacity import DRIVER, HEAD, REFRESH_SECONDS, ClusterCapacity, Node, trials_that_fit
 from study.execution.searcher import LedgerSearcher
 from study.execution.stopping import Drain
 from study.execution.view import View
@@ -26,22 +26,24 @@ class Cluster:
     """Nodes that come and go, with a clock on which it is always time to look again."""
 
     def __init__(self, *nodes: Node) -> None:
-        self.nodes, self.time, self.asked, self.told = list(nodes), 0.0, 0, list[str]()
+        self.nodes, self.time, self.asked, self.lines = list(nodes), 0.0, 0, list[str]()
 
-    def room(self, **execution: Any) -> Room:
-        return Room(parse(ExecutionConfig, execution), nodes=self._look, tell=self.told.append, clock=self._always_late)
+    def capacity(self, **execution: Any) -> ClusterCapacity:
+        return ClusterCapacity(
+            parse(ExecutionConfig, execution), nodes=self._look, on_change=self.lines.append, clock=self._always_late
+        )
 
     def _look(self) -> list[Node]:
         self.asked += 1
         return self.nodes
 
     def _always_late(self) -> float:
-        self.time += LOOK_SECONDS
+        self.time += REFRESH_SECONDS
         return self.time
 
 
 @pytest.mark.parametrize(
-    ("places", "workers", "pack", "strict_pack", "strict_spread"),
+    ("per_node", "workers", "pack", "strict_pack", "strict_spread"),
     [
         ([4, 4], 1, 8, 8, 8),
         ([4, 4], 3, 2, 2, 0),
@@ -53,11 +55,11 @@ class Cluster:
     ],
 )
 def test_placement_decides_how_many_trials_fit(
-    places: list[int], workers: int, pack: int, strict_pack: int, strict_spread: int
+    per_node: list[int], workers: int, pack: int, strict_pack: int, strict_spread: int
 ) -> None:
-    assert trials_within(places, workers, "PACK") == trials_within(places, workers, "SPREAD") == pack
-    assert trials_within(places, workers, "STRICT_PACK") == strict_pack
-    assert trials_within(places, workers, "STRICT_SPREAD") == strict_spread
+    assert trials_that_fit(per_node, workers, "PACK") == trials_that_fit(per_node, workers, "SPREAD") == pack
+    assert trials_that_fit(per_node, workers, "STRICT_PACK") == strict_pack
+    assert trials_that_fit(per_node, workers, "STRICT_SPREAD") == strict_spread
 
 
 @pytest.mark.parametrize(
@@ -75,60 +77,60 @@ def test_placement_decides_how_many_trials_fit(
     ],
 )
 def test_a_share_of_a_gpu_lies_on_one_gpu(execution: dict[str, Any], workers: int, expected: int) -> None:
-    assert Cluster(HEAD_NODE, GPUS).room(**execution).capacity(workers) == expected
+    assert Cluster(HEAD_NODE, GPUS).capacity(**execution).max_trials(workers) == expected
 
 
 def test_the_processes_of_trials_take_no_cpu_and_limit_their_number() -> None:
-    assert Cluster(HEAD_NODE, GPUS).room().trial_resources == {HEAD: 0.001}
+    assert Cluster(HEAD_NODE, GPUS).capacity().trial_resources == {HEAD: 0.001}
     two = Cluster({**HEAD_NODE, DRIVER: 2.0}, GPUS)
-    assert two.room().trial_resources == {DRIVER: 1.0}
-    assert (two.room().capacity(1), two.room(engine="inline").capacity(1)) == (2, 18)
-    assert two.room(engine="inline").trial_resources == {"CPU": 1}
-    assert two.room(engine="inline", accelerator_type="A100").capacity(1) == 16
+    assert two.capacity().trial_resources == {DRIVER: 1.0}
+    assert (two.capacity().max_trials(1), two.capacity(engine="inline").max_trials(1)) == (2, 18)
+    assert two.capacity(engine="inline").trial_resources == {"CPU": 1}
+    assert two.capacity(engine="inline", accelerator_type="A100").max_trials(1) == 16
     # the one node that may hold them is gone: there is no other place for them
-    room = two.room()
+    capacity = two.capacity()
     two.nodes = [HEAD_NODE, GPUS]
-    assert not room.fits(1)
+    assert not capacity.fits(1)
 
 
 def test_trials_enter_and_leave_as_nodes_come_and_go() -> None:
     cluster = Cluster(HEAD_NODE)
-    room = cluster.room(concurrent=3)
-    assert room.fits(1)
-    room.enter("a", 1)
-    room.enter("b", 1)
-    assert not room.fits(1) and not cluster.told
+    capacity = cluster.capacity(concurrent=3)
+    assert capacity.fits(1)
+    capacity.trial_started("a", 1)
+    capacity.trial_started("b", 1)
+    assert not capacity.fits(1) and not cluster.lines
     cluster.nodes = [HEAD_NODE, {"CPU": 2.0}]
-    assert room.fits(1)
-    assert cluster.told == ["cluster: 2 nodes, room for 4 trials"]
-    room.enter("c", 1)
-    assert not room.fits(1), "execution.concurrent is the upper limit"
+    assert capacity.fits(1)
+    assert cluster.lines == ["cluster: 2 nodes, room for 4 trials"]
+    capacity.trial_started("c", 1)
+    assert not capacity.fits(1), "execution.concurrent is the upper limit"
     cluster.nodes = [{HEAD: 1.0, "CPU": 1.0}]
-    assert not room.fits(1)
-    assert cluster.told[1:] == ["cluster: 1 node, room for 1 trial; waiting for room: 2 of 3 that have begun"]
+    assert not capacity.fits(1)
+    assert cluster.lines[1:] == ["cluster: 1 node, room for 1 trial; waiting for room: 2 of 3 that have begun"]
     for trial in ("a", "b", "c", "never began"):
-        room.leave(trial)
-    assert room.empty and room.fits(1)
+        capacity.trial_ended(trial)
+    assert capacity.idle and capacity.fits(1)
     cluster.nodes = []
-    assert not room.fits(1)
-    assert cluster.told[-1] == "cluster: 0 nodes, room for 0 trials; waiting for room"
+    assert not capacity.fits(1)
+    assert cluster.lines[-1] == "cluster: 0 nodes, room for 0 trials; waiting for room"
 
 
 def test_nodes_are_asked_now_and_then() -> None:
     cluster = Cluster(HEAD_NODE)
-    room = Room(ExecutionConfig(), nodes=cluster._look, clock=lambda: cluster.time)
+    capacity = ClusterCapacity(ExecutionConfig(), nodes=cluster._look, clock=lambda: cluster.time)
     for tenth in range(100):
         cluster.time = tenth / 10
-        room.fits(1)
-    assert cluster.asked <= 1 + 10 / LOOK_SECONDS
+        capacity.fits(1)
+    assert cluster.asked <= 1 + 10 / REFRESH_SECONDS
 
 
 def test_trials_of_several_sizes_share_a_cluster() -> None:
-    room = Cluster(HEAD_NODE, {"CPU": 6.0}).room()
-    room.enter("teacher", 4)
+    capacity = Cluster(HEAD_NODE, {"CPU": 6.0}).capacity()
+    capacity.trial_started("teacher", 4)
     fitted = 0
-    while room.fits(1):
-        room.enter(str(fitted), 1)
+    while capacity.fits(1):
+        capacity.trial_started(str(fitted), 1)
         fitted += 1
     assert fitted == 4
 
@@ -142,10 +144,10 @@ def test_trials_of_several_sizes_share_a_cluster() -> None:
     ],
 )
 def test_what_never_fits_is_said(execution: dict[str, Any], workers: int, message: str) -> None:
-    room = Cluster(HEAD_NODE, GPUS).room(**execution)
+    capacity = Cluster(HEAD_NODE, GPUS).capacity(**execution)
     with pytest.raises(ValueError, match=message):
-        room.check(workers)
-    Cluster(HEAD_NODE, GPUS).room().check(18)
+        capacity.check(workers)
+    Cluster(HEAD_NODE, GPUS).capacity().check(18)
 
 
 def searcher(config: StudyConfig, cluster: Cluster, folder: Path) -> LedgerSearcher:
@@ -153,7 +155,7 @@ def searcher(config: StudyConfig, cluster: Cluster, folder: Path) -> LedgerSearc
         config,
         open_arms(config, folder, with_teacher=False),
         teacher=lambda: TeacherFile(path="/teacher.safetensors"),
-        room=cluster.room(engine="inline"),
+        capacity=cluster.capacity(engine="inline"),
         folder=folder,
         drain=Drain(),
     )
@@ -198,7 +200,7 @@ def test_a_study_is_not_over_while_what_runs_may_fail(config: Reader, tmp_path: 
 def test_the_view_says_what_waits_and_shows_some_of_what_runs(config: Reader, tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=100)
     view = View(open_arms(config(), tmp_path, with_teacher=False), console)
-    view.room("cluster: 1 node, room for 1 trial; waiting for room: 99 of 100 that have begun")
+    view.show_capacity("cluster: 1 node, room for 1 trial; waiting for room: 99 of 100 that have begun")
     for number in range(100):
         view.reported("rdd", number, 2, 12, 20.0)
     console.print(view._render())

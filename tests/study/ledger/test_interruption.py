@@ -9,8 +9,9 @@ from optuna.trial import TrialState
 
 from study.configuration.config import StudyConfig
 from study.ledger.journal import JOURNAL, RUN, repair_journal
-from study.ledger.ledger import ArmLedger, Asked
-from tests.study.ledger.test_ledger import Reader, end, opened
+from study.ledger.ledger import ArmLedger
+from study.ledger.trial_run import Suggestion
+from tests.study.ledger.test_ledger import Reader, end, opened, run_of
 
 ARM = "kd"
 EVERY, END = 2, 12
@@ -21,7 +22,7 @@ def go_on(config: StudyConfig, folder: Path) -> list[dict[str, Any]]:
     repair_journal(folder)
     ledger = opened(config, folder, ARM)
     while asked := ledger.ask():
-        ledger.note(asked.number, {"arm": ARM, "number": asked.number, "attempt": asked.attempt})
+        ledger.note(run_of(asked))
         stopped = train(ledger, asked)
         end(ledger, asked, TrialState.PRUNED if stopped else TrialState.COMPLETE, score(asked.number, END))
     assert ledger.finished
@@ -37,7 +38,7 @@ def go_on(config: StudyConfig, folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def train(ledger: ArmLedger, asked: Asked) -> bool:
+def train(ledger: ArmLedger, asked: Suggestion) -> bool:
     """Report from where a trial's last two checkpoints are told again; says whether it was stopped."""
     for iteration in range(max(EVERY, ledger.last_step(asked.number) - EVERY), END + 1, EVERY):
         ledger.report(asked.number, iteration, score(asked.number, iteration))

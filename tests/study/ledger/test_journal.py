@@ -3,7 +3,6 @@
 import json
 import resource
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +10,9 @@ import pytest
 from optuna.trial import TrialState
 
 from study.configuration.config import StudyConfig
-from study.ledger.journal import JOURNAL, mend, repair_journal
-from study.ledger.ledger import open_arms, states, study_names
-from tests.study.ledger.test_ledger import end, opened, start
+from study.ledger.journal import JOURNAL, repair, repair_journal
+from study.ledger.ledger import open_arms, study_names, trials_by_arm
+from tests.study.ledger.test_ledger import end, opened, run_of, start
 
 Reader = Callable[..., StudyConfig]
 
@@ -25,7 +24,7 @@ def study(config: Reader, tmp_path: Path) -> StudyConfig:
     for arm in open_arms(read, tmp_path, with_teacher=True).values():
         for value in (20.0, None):
             if asked := arm.ask():
-                arm.note(asked.number, {"arm": arm.arm, "number": asked.number, "attempt": asked.attempt})
+                arm.note(run_of(asked))
                 arm.report(asked.number, 6, 10.0)
                 if value:
                     end(arm, asked, value=value)
@@ -63,11 +62,11 @@ GARBAGE = [b"\0\0\0\xff\n", b"{}\n", b"17\n", b'{"op_code":5,"worker_id":"a","tr
 @pytest.mark.parametrize("garbage", GARBAGE)
 def test_a_line_that_is_no_entry_is_passed_over_and_named(study: StudyConfig, tmp_path: Path, garbage: bytes) -> None:
     journal = tmp_path / JOURNAL
-    before = states(study, tmp_path)
+    before = trials_by_arm(study, tmp_path)
     lines = journal.read_bytes().splitlines(keepends=True)
     damaged = b"".join([*lines[:9], garbage, *lines[9:]])
     journal.write_bytes(damaged)
-    assert states(study, tmp_path) == before, "a reader passes over it too"
+    assert trials_by_arm(study, tmp_path) == before, "a reader passes over it too"
     (said,) = repair_journal(tmp_path, names(study))
     assert "line 10 cannot be read" in said and f"{JOURNAL}.damaged" in said
     assert (tmp_path / f"{JOURNAL}.damaged").read_bytes() == damaged
@@ -77,10 +76,12 @@ def test_a_line_that_is_no_entry_is_passed_over_and_named(study: StudyConfig, tm
 def test_whichever_line_is_lost_no_other_trial_changes(study: StudyConfig, tmp_path: Path) -> None:
     """Creations too: a trial whose creation is lost keeps its number, and with it its values, run and row."""
     lines = (tmp_path / JOURNAL).read_bytes().splitlines(keepends=True)
-    expected = {arm: [t.user_attrs.get("run") for t in trials] for arm, trials in states(study, tmp_path).items()}
+    expected = {
+        arm: [t.user_attrs.get("run") for t in trials] for arm, trials in trials_by_arm(study, tmp_path).items()
+    }
     for place, lost in enumerate(lines):
         (tmp_path / JOURNAL).write_bytes(b"".join([*lines[:place], b"\xff\n", *lines[place + 1 :]]))
-        found = states(study, tmp_path)
+        found = trials_by_arm(study, tmp_path)
         runs = {arm: [trial.user_attrs.get("run") for trial in trials] for arm, trials in found.items()}
         different = [
             (arm, number)
@@ -96,18 +97,18 @@ def test_whichever_line_is_lost_no_other_trial_changes(study: StudyConfig, tmp_p
 def test_a_study_whose_creation_is_lost_has_its_name_from_what_follows(study: StudyConfig, tmp_path: Path) -> None:
     lines = (tmp_path / JOURNAL).read_bytes().splitlines(keepends=True)
     lines[0] = b"torn\n"
-    mended = mend(b"".join(lines), [])
+    mended = repair(b"".join(lines), [])
     assert mended.unreadable == [1]
     # no name is known, but the entries that follow name the arm
     assert json.loads(mended.content.splitlines()[0])["study_name"] == "teacher"
 
 
 def test_a_dead_drivers_lock_of_the_journal_is_not_waited_for(study: StudyConfig, tmp_path: Path) -> None:
-    (tmp_path / f"{JOURNAL}.lock").symlink_to(tmp_path / JOURNAL)
+    lock = tmp_path / f"{JOURNAL}.lock"
+    lock.symlink_to(tmp_path / JOURNAL)
     assert repair_journal(tmp_path) == []
-    before = time.monotonic()
+    assert not lock.is_symlink()
     start(opened(study, tmp_path))
-    assert time.monotonic() - before < 20
     assert opened(study, tmp_path).count(TrialState.RUNNING) == 1
 
 

@@ -11,10 +11,12 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from study.configuration.config import StudyConfig
+from study.configuration.config import ExecutionConfig, StudyConfig
 from study.ledger.journal import JOURNAL
-from study.ledger.ledger import ArmLedger, Asked, open_arms, status
-from trainers.config import ConfigError
+from study.ledger.ledger import ArmLedger, open_arms, status
+from study.ledger.trial_run import Suggestion, TrialRun
+from tests.study.conftest import TINY
+from trainers.config import ConfigError, TrialConfig, parse
 
 Reader = Callable[..., StudyConfig]
 END = 12
@@ -32,19 +34,30 @@ def opened(config: StudyConfig, folder: Path, arm: str = "rdd") -> ArmLedger:
     return open_arms(config, folder, with_teacher=False)[arm]
 
 
-def start(ledger: ArmLedger) -> Asked:
+def run_of(asked: Suggestion) -> TrialRun:
+    """What such a trial runs, as far as the ledger does not look at it."""
+    shared = {name: TINY[name] for name in ("data", "augment", "student", "train")}
+    trial = parse(TrialConfig, {**shared, "task": {"weighting": "uniform"}})
+    return TrialRun(
+        **vars(asked), trial=trial, hash="", budget=END, prunable=True, execution=ExecutionConfig(), folder="/trial"
+    )
+
+
+def start(ledger: ArmLedger) -> Suggestion:
     """What the searcher does with a trial that it hands out."""
     asked = ledger.ask()
     assert asked is not None
-    ledger.note(asked.number, {"attempt": asked.attempt})
+    ledger.note(run_of(asked))
     return asked
 
 
-def end(ledger: ArmLedger, asked: Asked, state: TrialState = TrialState.COMPLETE, value: float | None = None) -> None:
+def end(
+    ledger: ArmLedger, asked: Suggestion, state: TrialState = TrialState.COMPLETE, value: float | None = None
+) -> None:
     ledger.tell(asked.number, state, value, {"state": state.name})
 
 
-def score(asked: Asked, iteration: int = END) -> float:
+def score(asked: Suggestion, iteration: int = END) -> float:
     """A trial's mIoU: a function of its values alone, as training is."""
     spread = sum(hash_free(value) for value in asked.values.values())
     return 10 + spread % 7 + iteration / END

@@ -12,7 +12,8 @@ import pytest
 from study import tables
 from study.tables import CLASS_IOU, REPORTS, TableWarning, TableWriter, read
 from study.tables import parts as table_parts
-from tests.study.tables.test_writer import NOON, abandon, names, report
+from study.tables.files import open_part
+from tests.study.tables.test_writer import NOON, abandon, report
 
 SECOND = pc.field("trial") == 1
 
@@ -152,23 +153,33 @@ def test_what_a_damaged_part_should_have_replaced_is_kept(tmp_path: Path) -> Non
         assert read(tmp_path, "reports", ["iteration", "seconds"]).to_pylist() == [{"iteration": 0, "seconds": 1.0}]
 
 
-def test_a_part_found_damaged_when_it_is_to_be_merged_stays_alone(tmp_path: Path) -> None:
+def test_a_part_found_damaged_when_it_is_to_be_merged_is_kept_aside(tmp_path: Path) -> None:
     writer = TableWriter(tmp_path, REPORTS)
     for iteration in range(2):
         writer.append([report(iteration)])
         writer._seal()
     abandon(writer)
     part = tmp_path / "reports" / "part-000002-000002.parquet"
-    whole = part.read_bytes()
-    flip(part, chunk_end(part, 0, "seconds"))
-    before = names(tmp_path)
-    with pytest.warns(TableWarning, match=part.name):
-        TableWriter(tmp_path, REPORTS).close()
-    assert set(before) <= set(names(tmp_path))
-    part.write_bytes(whole)
-    TableWriter(tmp_path, REPORTS).close()
+    flip(part, chunk_end(part, 0, "seconds"))  # no column of the key
+    damaged = part.read_bytes()
+    with pytest.warns(TableWarning, match=f"{part.name}.damaged"):
+        writer = TableWriter(tmp_path, REPORTS)
+    assert part.with_name(f"{part.name}.damaged").read_bytes() == damaged and len(writer.damage) == 1
+    assert list(writer.last_parts(("kd", 0))) == [0]
+    writer.append([report(1)])
+    writer.close()
     assert read(tmp_path, "reports", ["iteration"])["iteration"].to_pylist() == [0, 1]
-    assert len(names(tmp_path)) == 1
+
+
+def test_a_part_of_an_older_kdstudy_is_looked_through_by_its_pages(folder: Path) -> None:
+    path = folder / "reports" / "part-000001-000001.parquet"
+    content = path.read_bytes()
+    at = content.rindex(b"kdP1")
+    path.write_bytes(content[:at] + content[at + 8 :])
+    open_part(path).verify()
+    flip(path, chunk_end(path, 0, "seconds"))
+    with pytest.raises(OSError, match="CRC"):
+        open_part(path).verify()
 
 
 def test_a_sealed_table_has_the_row_groups_of_its_appends(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Tables: what was appended is read, once, after any kill and during any seal."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from study.tables import CLASS_IOU, REPORTS, TableWarning, TableWriter, read, tr
 from study.tables import files as table_files
 from study.tables import reading as table_reading
 from study.tables import writer as table_writer
+from study.tables.live import header
 from tests.conftest import ROOT
 
 NOON = datetime(2024, 5, 17, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -120,7 +122,7 @@ def test_parameters_added_later_are_null_in_earlier_rows(tmp_path: Path) -> None
         ({"trial": "first"}, "reports.trial must be int64"),
         ({"iteration": 1 << 70}, "reports.iteration must be int64"),
         ({"iteration": "last"}, "reports.iteration must be int64"),
-        ({"seconds": None}, "reports.seconds must have a value"),
+        ({"trial": None}, "reports.trial must have a value"),
     ],
 )
 def test_a_wrong_row_is_refused_and_leaves_no_trace(tmp_path: Path, change: dict[str, Any], law: str) -> None:
@@ -197,7 +199,7 @@ def test_a_table_of_a_newer_version_is_refused(tmp_path: Path) -> None:
 def test_a_live_tail_torn_at_any_byte_costs_only_its_batch(tmp_path: Path) -> None:
     path = dead_writer(tmp_path, [report(0)], [report(1)])
     content = path.read_bytes()
-    batch = (len(content) - REPORTS.serialize().size) // 2
+    batch = (len(content) - len(header(REPORTS))) // 2
     last = len(content) - batch
     for torn in range(1, batch):
         path.write_bytes(content[: last + torn])
@@ -212,23 +214,106 @@ def test_a_live_tail_torn_at_any_byte_costs_only_its_batch(tmp_path: Path) -> No
     writer.append([report(1)])
     writer.close()
     assert iterations(tmp_path) == [0, 1]
-    assert names(tmp_path) == ["part-000001-000002.parquet"]
+    assert names(tmp_path) == ["live-000001.arrows.damaged", "part-000001-000002.parquet"]
 
 
-def test_a_flipped_byte_of_a_live_file_costs_no_other_batch_and_breaks_nothing(tmp_path: Path) -> None:
-    path = dead_writer(tmp_path, [report(0)], [report(1)], [report(2)])
+def flips(content: bytes, seed: int, count: int) -> Iterator[bytes]:
+    """The content with one byte changed, at places and to values that the seed draws."""
+    drawn = random.Random(seed)
+    for place in drawn.sample(range(len(content)), min(count, len(content))):
+        yield content[:place] + bytes([content[place] ^ drawn.randrange(1, 256)]) + content[place + 1 :]
+
+
+def cuts(content: bytes, seed: int, count: int) -> Iterator[bytes]:
+    """The content without its end, without a stretch in its middle, and with one of zeros."""
+    drawn = random.Random(seed)
+    for _ in range(count):
+        first, last = sorted(drawn.sample(range(len(content)), 2))
+        yield content[:first]
+        yield content[:first] + content[last:]
+        yield content[:first] + bytes(last - first) + content[last:]
+
+
+def whole_reports(count: int) -> list[dict[str, Any]]:
+    """Reports that fill every column."""
+    values = {"loss": 0.5, "learning_rate": 0.1, "step_ms": 2.5, "pixel_accuracy_percent": 7.0}
+    return [report(i, metrics={"train/term/kd": i / 3}, **values) for i in range(count)]
+
+
+def rows_of(folder: Path, table: str = "reports") -> list[dict[str, Any]]:
+    stored: list[dict[str, Any]] = read(folder, table).to_pylist()
+    return [{**row, "metrics": dict(row["metrics"])} for row in stored]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_no_damage_of_a_live_file_changes_a_row_or_costs_one_silently(tmp_path: Path, seed: int) -> None:
+    expected = whole_reports(4)
+    path = dead_writer(tmp_path, *([row] for row in expected))
     content = path.read_bytes()
-    header = REPORTS.serialize().size
-    batch = (len(content) - header) // 3
-    kept = set()
-    for place in range(header + batch + 8, header + 2 * batch, 7):
-        path.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+    batch = (len(content) - len(header(REPORTS))) // len(expected)
+    ends = [len(content) - batch * left for left in range(len(expected))]
+    for damaged in (*flips(content, seed, 80), *cuts(content, seed, 20)):
+        path.write_bytes(damaged)
         with warnings.catch_warnings(record=True, action="always", category=TableWarning) as caught:
-            stored = read(tmp_path, "reports").to_pylist()  # down to the last text
-        assert stored[0]["iteration"] == 0
-        assert caught or len(stored) == 3
-        kept.add(tuple(row["iteration"] for row in stored if row["iteration"] in (0, 2)) if caught else None)
-    assert (0, 2) in kept, "a batch that cannot be read is left out between its neighbours"
+            try:
+                stored = rows_of(tmp_path)
+            except FileNotFoundError:  # nothing at all can be read
+                stored = []
+        assert [row for row in expected if row in stored] == stored
+        # a stream that is cut between two batches is whole
+        assert caught or stored == expected or len(damaged) in ends
+        if len(damaged) == len(content) and sum(a != b for a, b in zip(damaged, content, strict=True)) == 1:
+            assert len(stored) >= len(expected) - 1
+
+
+def test_each_copy_of_a_header_serves_alone(tmp_path: Path) -> None:
+    path = dead_writer(tmp_path, [report(0)])
+    content, size = path.read_bytes(), len(header(REPORTS))
+    assert pa.ipc.open_stream(content).read_all().num_rows == 1, "any reader of Arrow can read it"
+    for place in range(0, size, 29):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        with pytest.warns(TableWarning, match=path.name):
+            assert iterations(tmp_path) == [0]
+    path.write_bytes(bytes(size) + content[size:])
+    with pytest.warns(TableWarning, match="neither of the two headers"), pytest.raises(FileNotFoundError):
+        read(tmp_path, "reports")
+
+
+def test_the_mark_of_a_seal_in_a_text_is_text(tmp_path: Path) -> None:
+    names_ = [f"kd{mark}{'x' * length}" for length in range(9) for mark in ("kdSealA1", "kdSealA1" * 5)]
+    dead_writer(tmp_path, *([report(0) | {"arm": name}] for name in names_))
+    with warnings.catch_warnings(action="error"):
+        assert read(tmp_path, "reports", ["arm"])["arm"].to_pylist() == names_
+
+
+def test_a_live_file_of_an_older_kdstudy_is_read_up_to_its_damage(tmp_path: Path) -> None:
+    path = dead_writer(tmp_path, [report(0)], [report(1)])
+    batches = read(tmp_path, "reports").to_batches()
+    old = b"".join(part.serialize().to_pybytes() for part in (REPORTS, *batches))
+    path.write_bytes(old)
+    assert iterations(tmp_path) == [0, 1]
+    path.write_bytes(old[:-1])
+    with pytest.warns(TableWarning, match=path.name):
+        writer = TableWriter(tmp_path, REPORTS)
+    assert writer.damage and path.with_name(f"{path.name}.damaged").read_bytes() == old[:-1]
+    writer.append([report(1)])
+    writer.close()
+    assert iterations(tmp_path) == [0, 1]
+
+
+def test_damage_met_while_a_live_file_is_sealed_is_kept_aside_too(tmp_path: Path) -> None:
+    writer = TableWriter(tmp_path, REPORTS)
+    for iteration in range(3):
+        writer.append([report(iteration)])
+    path = writer._live.path
+    content = path.read_bytes()
+    place = len(content) - 40
+    path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    with pytest.warns(TableWarning, match=r"live-000001\.arrows\.damaged"):
+        writer._seal()
+    assert len(writer.damage) == 1
+    writer.close()
+    assert iterations(tmp_path) == [0, 1] and "live-000001.arrows.damaged" in names(tmp_path)
 
 
 def test_a_damaged_part_is_named_passed_over_and_kept(tmp_path: Path) -> None:
@@ -242,15 +327,43 @@ def test_a_damaged_part_is_named_passed_over_and_kept(tmp_path: Path) -> None:
         damaged.write_bytes(content)
         with pytest.warns(TableWarning, match=r"part-000002-000002\.parquet"):
             assert iterations(tmp_path) == [0, 2]
-    with pytest.warns(TableWarning, match=r"part-000002-000002\.parquet"):
+    with pytest.warns(TableWarning, match=r"kept as part-000002-000002\.parquet\.damaged"):
         writer.close()
-    assert names(tmp_path) == [
-        "part-000001-000001.parquet",
-        "part-000002-000002.parquet",
-        "part-000003-000004.parquet",
-    ]
-    damaged.write_bytes(whole)
-    assert iterations(tmp_path) == [0, 1, 2]
+    assert names(tmp_path) == ["part-000001-000004.parquet", "part-000002-000002.parquet.damaged"]
+    assert iterations(tmp_path) == [0, 2]
+    with TableWriter(tmp_path, REPORTS) as following:
+        assert not following.damage
+        following.append([report(1)])
+    assert sorted(iterations(tmp_path)) == [0, 1, 2]
+
+
+def test_a_number_that_was_kept_aside_is_not_given_again(tmp_path: Path) -> None:
+    dead_writer(tmp_path).write_bytes(b"")
+    for _ in range(2):
+        with warnings.catch_warnings(action="ignore", category=TableWarning):
+            abandon(writer := TableWriter(tmp_path, REPORTS))
+        writer._live.path.write_bytes(b"")
+    assert names(tmp_path) == [*(f"live-{n:06}.arrows.damaged" for n in (1, 2)), "live-000003.arrows"]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_no_damage_of_a_part_changes_a_row_or_costs_one_silently(tmp_path: Path, seed: int) -> None:
+    expected = whole_reports(4)
+    with TableWriter(tmp_path, REPORTS) as writer:
+        writer.append(expected)
+    (path,) = (tmp_path / "reports").iterdir()
+    content = path.read_bytes()
+    for damaged in (*flips(content, seed, 80), *cuts(content, seed, 15)):
+        path.write_bytes(damaged)
+        with warnings.catch_warnings(record=True, action="always", category=TableWarning) as caught:
+            try:
+                stored = rows_of(tmp_path)
+            except FileNotFoundError:
+                stored = []
+        assert stored == ([] if caught else expected)
+        if caught:  # whoever writes sees what a reader sees, and looks through all of it
+            with pytest.raises(table_files.DAMAGE):
+                table_files.open_part(path).verify()
 
 
 def test_a_flipped_byte_never_changes_a_value(tmp_path: Path) -> None:

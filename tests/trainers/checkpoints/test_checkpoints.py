@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -223,7 +224,7 @@ class Failing:
         self.left, self.waited = times, list[float]()
         below = store._below
         monkeypatch.setattr(store, "_below", lambda url: FailingFiles(below(url), self))
-        monkeypatch.setattr(store.time, "sleep", self.waited.append)
+        monkeypatch.setattr(store, "time", SimpleNamespace(sleep=self.waited.append))  # not for other threads
 
 
 class FailingFiles:
@@ -268,12 +269,12 @@ def test_a_store_that_stays_out_of_reach_fails_the_trial_and_keeps_its_last_chec
 def test_a_server_that_is_gone_is_named(bucket: Bucket, url: str) -> None:
     checkpoints = checkpoints_at(url)
     placed(checkpoints, [2], best=2)
-    bucket.server.stop()
+    bucket.stop()
     try:
         with pytest.raises(UnreachableError, match=rf"listed at {url}, but the last of 1 tries failed: .*connect"):
             refuse_taken(url)
     finally:
-        bucket.server.start()
+        bucket.start()
     assert latest(checkpoints) == ("checkpoint_000000002", None)
 
 

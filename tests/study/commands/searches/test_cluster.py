@@ -2,7 +2,9 @@
 
 import os
 import shlex
+import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +77,17 @@ def test_a_ray_up_file_follows_rays_own_schema(storage: str) -> None:
 
 
 def programs(folder: Path, *, driver: str) -> dict[str, str]:
-    """Programs of a cluster that write down how they are called, and an environment that has no others of theirs."""
+    """Programs of a cluster that write down how they are called, and an environment that has no others of theirs.
+
+    They run at the same time, so each call has a file of its own; its arguments end in a null byte each.
+    """
     place = folder / "bin"
     place.mkdir()
-    note = f'printf "%s\\n" "$(basename "$0")" "$@" "--" >> {folder}/calls'
+    (folder / "calls").mkdir()
+    note = f'printf "%s\\0" "${{0##*/}}" "$@" > "$(mktemp {folder}/calls/XXXXXXXX)"'
     bodies = {
         "scontrol": f'{note}\n[ "$1" = show ] && printf "node1\\nnode2\\nnode3\\n"\nexit 0',
-        "srun": f"{note}\n" + 'case "$*" in *hostname*) echo 10.1.1.1 10.2.2.2;; *) sleep 0.1;; esac',
+        "srun": f"{note}\n" + 'case "$*" in *hostname*) echo 10.1.1.1 10.2.2.2;; esac',
         "ray": note,
         "kdstudy": f"{note}\n{driver}",
     }
@@ -92,11 +98,27 @@ def programs(folder: Path, *, driver: str) -> dict[str, str]:
     return {**os.environ, **job, "PATH": f"{place}:{os.environ['PATH']}"}
 
 
-def calls(folder: Path) -> list[list[str]]:
-    found: list[list[str]] = [[]]
-    for line in (folder / "calls").read_text().splitlines():
-        found.append([]) if line == "--" else found[-1].append(line)
-    return found[:-1]
+def take_calls(folder: Path) -> list[list[str]]:
+    """The calls since these were last taken, in no order."""
+    paths = list((folder / "calls").iterdir())
+    taken = [path.read_text().split("\0")[:-1] for path in paths]
+    for path in paths:
+        path.unlink()
+    return taken
+
+
+def run_to_its_end(script: Path, environment: dict[str, str]) -> None:
+    """Run a script, and wait for what it started in the background too: that shares its output."""
+    subprocess.run(
+        ["bash", script], cwd=script.parent, env=environment, check=True, stdout=subprocess.PIPE, timeout=300
+    )
+
+
+def has_trap_for_sigterm(pid: int) -> bool:
+    """Whether a process handles SIGTERM, by its mask of caught signals."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 @pytest.mark.parametrize("name", ["shared", "it's $(touch pwned) `touch pwned`; & #"])
@@ -111,9 +133,8 @@ def test_the_slurm_script_starts_a_cluster_and_then_goes_on_with_the_study(tmp_p
         tmp_path, driver=f"mkdir -p {shlex.quote(str(out))}; touch {shlex.quote(str(out))}/study.json"
     )
     for command in ("run", "resume"):
-        (tmp_path / "calls").unlink(missing_ok=True)
-        subprocess.run(["bash", script], cwd=tmp_path, env=environment, check=True, timeout=60)
-        said = calls(tmp_path)
+        run_to_its_end(script, environment)
+        said = take_calls(tmp_path)
         starts = [call for call in said if call[:1] == ["srun"] and "start" in call]
         assert sorted(call[call.index("-w") + 1] for call in starts) == ["node1", "node2", "node3"]
         assert [("--head" in call, "--address=10.1.1.1:6379" in call) for call in starts].count((False, True)) == 2
@@ -133,13 +154,15 @@ def test_a_slurm_job_that_is_told_to_go_drains_the_study_and_comes_back(tmp_path
     script.write_text(render("slurm", ClusterConfig(study="quickstart", storage=str(tmp_path), workers=1)))
     wait = f'trap "echo drained > {tmp_path}/drained; exit 1" TERM\ntouch {tmp_path}/up\nwhile :; do sleep 0.05; done'
     job = subprocess.Popen(["bash", script], cwd=tmp_path, env=programs(tmp_path, driver=wait))
-    while not (tmp_path / "up").exists():
+    # the driver may be up before the script has come to its own trap
+    while not ((tmp_path / "up").exists() and has_trap_for_sigterm(job.pid)):
         assert job.poll() is None
+        time.sleep(0.01)
     token = tmp_path / "quickstart.ray" / "token-7"
     assert (token.stat().st_mode & 0o777, len(token.read_text())) == (0o600, 64)
     job.terminate()
-    assert job.wait(timeout=60) == 1
-    assert (tmp_path / "drained").exists() and ["scontrol", "requeue", "7"] in calls(tmp_path)
+    assert job.wait(timeout=300) == 1
+    assert (tmp_path / "drained").exists() and ["scontrol", "requeue", "7"] in take_calls(tmp_path)
 
 
 def test_a_command_of_the_templates_goes_on_where_there_is_a_study(tmp_path: Path) -> None:
@@ -147,7 +170,8 @@ def test_a_command_of_the_templates_goes_on_where_there_is_a_study(tmp_path: Pat
     environment = programs(tmp_path, driver=":")
     for expected in ("run", "resume"):
         subprocess.run(["bash", "-c", job["spec"]["entrypoint"]], cwd=tmp_path, env=environment, check=True)
-        assert calls(tmp_path)[-1][1] == expected
+        (call,) = take_calls(tmp_path)
+        assert call[1] == expected
         (tmp_path / "it's; touch pwned #" / "x").mkdir(parents=True, exist_ok=True)
         (tmp_path / "it's; touch pwned #" / "x" / "study.json").touch()
     assert not (tmp_path / "pwned").exists()

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from study import tables
 from study.configuration.config import StudyConfig
 from study.execution import stopping
-from study.execution.capacity import HEAD, Room
+from study.execution.capacity import HEAD, ClusterCapacity
 from study.execution.recording import recorder
 from study.execution.recording.recorder import Recorder
 from study.execution.recording.rows import confusion_rows, report_row, trial_row
@@ -27,6 +27,7 @@ from study.execution.stopping import Drain
 from study.execution.view import View
 from study.ledger import ledger
 from study.ledger.ledger import ArmLedger, open_arms
+from study.ledger.trial_run import TrialRun
 from trainers.config import TeacherFile, TrialConfig, content_hash, parse
 from trainers.context import LocalContext
 from trainers.data import streets
@@ -68,9 +69,9 @@ class Driver:
         self.recorder = Recorder(
             config, self.arms, self.tables, View(self.arms), on_teacher=lambda _: None, drain=self.drain
         )
-        room = Room(config.execution, nodes=lambda: [{"CPU": 64, HEAD: 1}])
+        capacity = ClusterCapacity(config.execution, nodes=lambda: [{"CPU": 64, HEAD: 1}])
         self.searcher = LedgerSearcher(
-            config, self.arms, teacher=lambda: TEACHER, room=room, folder=folder, drain=self.drain
+            config, self.arms, teacher=lambda: TEACHER, capacity=capacity, folder=folder, drain=self.drain
         )
         self.asked = 0
 
@@ -98,7 +99,7 @@ def driver(config: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> D
 
 
 def test_a_report_has_its_columns_and_every_other_scalar() -> None:
-    row = report_row({"arm": "kd", "trial": 3, "iteration": 2}, 1, report())
+    row = report_row({"arm": "kd", "trial": 3, "iteration": 2}, 1, report(), time=START)
     assert dict(row["metrics"]) == {
         "train/term/kd/pixel": 0.25, "best/miou_percent": 21.0, "best/iteration": 1.0, "memory/peak_mib": 100.0,
     }  # fmt: skip
@@ -261,7 +262,7 @@ def test_a_full_disk_halts_the_study_and_writes_nothing_more(driver: Driver, mon
     def full(rows: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "tables/reports/live-000001.arrows")
 
-    monkeypatch.setattr(driver.tables.reports, "append", full)
+    monkeypatch.setattr(driver.tables._reports, "append", full)
     driver.result(first)
     assert ended and driver.drain.fault == (
         "tables/reports/live-000001.arrows could not be written: No space left on device"
@@ -310,7 +311,7 @@ def test_the_configuration_in_a_row_is_the_trial(driver: Driver) -> None:
     runs = [driver.start().config for _ in range(4)]
     assert {run["arm"] for run in runs} == {"baseline", "rdd"}
     for run in runs:
-        row = trial_row(run, "COMPLETE", report(), None, START)
+        row = trial_row(TrialRun.parse(run), "COMPLETE", report(), None, START)
         stored = parse(TrialConfig, json.loads(row["config"]))
         assert stored == driver.config.trial(run["arm"], run["values"], TEACHER)
         assert content_hash(stored) == row["config_hash"]
@@ -337,7 +338,7 @@ def test_rows_that_a_killed_driver_did_not_write_are_completed_once(
     trial = driver.start()
     driver.result(trial, final=True)
     with monkeypatch.context() as killed:
-        killed.setattr(driver.tables.trials, "append", lambda _: None)
+        killed.setattr(driver.tables._trials, "append", lambda _: None)
         driver.recorder.on_trial_complete(0, [], trial)
     assert driver.rows("trials") == []
     for _ in range(2):
@@ -357,7 +358,7 @@ def test_counts_that_a_killed_driver_did_not_write_are_completed_once(
     result = dict(train(config(train__iterations=2).trial("baseline", {}, None), context))
     driver.result(trial, **result, checkpoint=str(context.checkpoints()[-1]), final=True)
     with monkeypatch.context() as killed:
-        killed.setattr(driver.tables.image_confusion, "append", lambda _: None)
+        killed.setattr(driver.tables._image_confusion, "append", lambda _: None)
         driver.recorder.on_trial_complete(0, [], trial)
     expected = confusion_rows({"arm": "baseline", "trial": 0, "iterations": 2}, context.checkpoints()[-1], NAMES)
     for _ in range(2):

@@ -1,0 +1,42 @@
+"""How a trial ended: the one place where that is decided for a trial that ran to its end under this driver.
+
+(The other end is the ledger's: a trial over which several drivers died is failed there, before it is started again.)
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.trial import TrialState
+
+from study.execution.recording.failures import Failure, reason
+from study.execution.report_keys import ERROR, FINAL
+from trainers.checkpoints.manifest import FullDiskError
+
+
+def outcome(last: Mapping[str, Any], *, metric: str, failure: Failure | None = None) -> tuple[TrialState, str | None]:
+    """The state in which a trial ended, and why it failed.
+
+    Args:
+        last: the trial's last report; empty where there was none.
+        metric: of a report, what the study maximises.
+        failure: of the trial's processes, None where the trial came to an end by itself or was stopped.
+
+    Returns:
+        FAIL with the reason: its processes failed, it reported an error that a retry would not help (divergence, a full
+        disk), or its score is missing or not finite. COMPLETE for the report that ends a used budget. PRUNED for all
+        else: only the scheduler ends a trial that has reported neither.
+    """
+    if failure is not None:
+        return TrialState.FAIL, reason(failure)
+    if ERROR in last:
+        return TrialState.FAIL, str(last[ERROR])
+    value = last.get(metric)
+    if value is None or not math.isfinite(value):
+        return TrialState.FAIL, f"{metric} must be finite, but got {value}"
+    return (TrialState.COMPLETE if FINAL in last else TrialState.PRUNED), None
+
+
+def is_full_disk(error: str | None) -> bool:
+    """Whether a trial failed because its checkpoint did not fit on the disk, for which every other would fail too."""
+    return error is not None and error.startswith(FullDiskError.__name__)

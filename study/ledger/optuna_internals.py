@@ -1,0 +1,78 @@
+"""All that reaches behind Optuna's public interface, which is why its major version is pinned.
+
+A ledger has to go on with trials that another process began, which Optuna's public interface does not offer: it finds
+trials by number and reads them, but only `ask` gives a `Trial` that can report. What is used here is a trial's
+`_trial_id`, a study's `_study_id` and `_storage`, the names of system attributes, and the operations of a journal.
+"""
+
+import copy
+from collections.abc import Mapping, Set
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.storages.journal._storage import JournalOperation as JournalOperation  # journal.py takes it from here
+from optuna.trial import FrozenTrial, TrialState
+
+OPERATION_FIELDS = {
+    JournalOperation.CREATE_STUDY: {"study_name", "directions"},
+    JournalOperation.DELETE_STUDY: {"study_id"},
+    JournalOperation.SET_STUDY_USER_ATTR: {"study_id", "user_attr"},
+    JournalOperation.SET_STUDY_SYSTEM_ATTR: {"study_id", "system_attr"},
+    JournalOperation.CREATE_TRIAL: {"study_id", "datetime_start"},
+    JournalOperation.SET_TRIAL_PARAM: {"trial_id", "param_name", "param_value_internal", "distribution"},
+    JournalOperation.SET_TRIAL_STATE_VALUES: {"trial_id", "state", "values"},
+    JournalOperation.SET_TRIAL_INTERMEDIATE_VALUE: {"trial_id", "step", "intermediate_value"},
+    JournalOperation.SET_TRIAL_USER_ATTR: {"trial_id", "user_attr"},
+    JournalOperation.SET_TRIAL_SYSTEM_ATTR: {"trial_id", "system_attr"},
+}
+"""What a line of a journal must have, by its "op_code", beside the "worker_id" of all."""
+
+_RUNG = "completed_rung_"
+"""Before a rung's number: the system attribute in which SuccessiveHalvingPruner keeps what a trial scored there."""
+
+
+def reopen(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial:
+    """A trial of the storage as one that can suggest and report; what it has suggested before is suggested again."""
+    return optuna.Trial(study, trial._trial_id)
+
+
+def begin_enqueued(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial:
+    """Begin this waiting trial; `study.ask` would take the first one that waits, whichever that is."""
+    study._storage.set_trial_state_values(trial._trial_id, state=TrialState.RUNNING)
+    return reopen(study, trial)
+
+
+def as_stored(study: optuna.Study, trial: optuna.Trial) -> FrozenTrial:
+    """What the storage has of a trial, uncopied: at most to be read. Finding it by number would look at all trials."""
+    return study._storage.get_trial(trial._trial_id)
+
+
+def trials_by_study(storage: BaseStorage) -> dict[str, list[FrozenTrial]]:
+    """All trials of a storage, by the name of their study, without opening one: that would write to it."""
+    return {s.study_name: storage.get_all_trials(s._study_id, deepcopy=False) for s in storage.get_all_studies()}
+
+
+def enqueued_values(trial: FrozenTrial) -> Mapping[str, Any]:
+    """The values that a trial was enqueued with, by parameter; empty for one that is sampled."""
+    values: Mapping[str, Any] = trial.system_attrs.get("fixed_params", {})
+    return values
+
+
+def rungs(trial: FrozenTrial) -> dict[int, Any]:
+    """What a trial scored at each rung of successive halving that the pruner has judged, by the rung's number."""
+    noted = trial.system_attrs.items()
+    return {int(name.removeprefix(_RUNG)): value for name, value in noted if name.startswith(_RUNG)}
+
+
+def note_rung(study: optuna.Study, trial: FrozenTrial, rung: int, score: Any) -> None:
+    """Keep with a trial, as the pruner does, what it scored at a rung."""
+    study._storage.set_trial_system_attr(trial._trial_id, f"{_RUNG}{rung}", score)
+
+
+def without_rungs(trial: FrozenTrial, forgotten: Set[int]) -> FrozenTrial:
+    """A copy of a trial as it was before the pruner judged it at these rungs."""
+    before = copy.copy(trial)
+    names = {f"{_RUNG}{rung}" for rung in forgotten}
+    before.system_attrs = {name: value for name, value in trial.system_attrs.items() if name not in names}
+    return before
