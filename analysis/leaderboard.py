@@ -24,8 +24,8 @@ def print_leaderboard(answer: Mapping[str, Any], console: Console | None = None)
     say(console, f"{answer['dataset']}; ranked by mIoU of the {ranked}; * the baseline, and points over its best trial")
     for study in answer["studies"]:
         say(console, f"{study['folder']}: {_cost(study)}")
-        for gap in study["gaps"]:
-            say(console, f"{study['folder']}: {gap}")
+        for line in (*study["unequal_terms"], *study["gaps"]):
+            say(console, f"{study['folder']}: {line}")
     for arm in answer["arms"]:
         for trial in arm["best"]:
             say(console, f"{_name(trial, several)}: {_settings(trial)}")

@@ -30,9 +30,10 @@ def best(*folders: Path, top: int = 1) -> dict[str, Any]:
 
     Returns:
         {"dataset", "ranked_by": a column of `trials`, "studies": [{"folder", "name", "baseline": its arm or None,
-        "teacher": {"miou_percent": or None, "path", "class_iou_percent"} or None, "gaps": [sentence, ...], and the
-        cost}], "top": [trial, ...], "arms": [{"folder", "arm", the cost, "best": [trial, ...]}]}. The gaps are what
-        damage has left of a study's tables. The cost is that of all trials together: "states" {state: trials},
+        "teacher": {"miou_percent": or None, "path", "class_iou_percent"} or None, "gaps": [sentence, ...],
+        "unequal_terms": [sentence, ...], and the cost}], "top": [trial, ...], "arms": [{"folder", "arm", the cost,
+        "best": [trial, ...]}]}. The gaps are what damage has left of a study's tables, unequal terms what
+        the study says that its arms differ in. The cost is that of all trials together: "states" {state: trials},
         "trials", "seconds", "gpu_seconds". A trial has its parameters, its IoU of each class at the
         evaluation it is ranked by, and "over_baseline_points", its mIoU less that of the best trial of the baseline in
         its study.
@@ -84,6 +85,7 @@ def _board(study: Study, ranked_by: str, top: int) -> tuple[dict[str, Any], list
         "baseline": study.baseline,
         "teacher": _teacher(study, [ious[row["arm"], row["trial"]] for row in taught]),
         "gaps": list(study.gaps),
+        "unequal_terms": list(study.unequal_terms),
         **_cost(study.ended),
     }
     reference = next((row[ranked_by] for row in rows.get(study.baseline or "", [])), None)

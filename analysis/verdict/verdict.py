@@ -69,6 +69,7 @@ def verdict(study: Study) -> Verdict:
         answer=(*_answer(judged), *_rescored_on(rescored), *_flattery(arms)),
         missing=(
             *study.gaps,
+            *study.unequal_terms,
             *_missing_runs(study, searched, again, rescored),
             *_missing_search(study, arms, searched.baseline),
         ),

@@ -11,7 +11,7 @@ from study.configuration.config import TEACHER, StudyConfig
 from study.configuration.identity import CHECKPOINTS, differences, on_gpus, refusal
 from study.configuration.searches import named_arms, search_faults, with_searches
 from study.configuration.settings import with_settings
-from trainers.config import ConfigError, parse, plain
+from trainers.config import ConfigError, absolute, parse, plain
 from trainers.registry import nearest
 
 
@@ -40,7 +40,7 @@ class Changes:
         self._check(config)
         named = named_arms(config, self.arms) or config.arms
         budgets = [f"arms.{arm}.trials={self.trials}" for arm in named if self.trials is not None]
-        changed = with_searches(parse(StudyConfig, with_settings(plain(config), [*self.sets, *budgets])))
+        changed = with_searches(absolute(parse(StudyConfig, with_settings(plain(config), [*self.sets, *budgets]))))
         fixed = [path for path in differences(plain(config), plain(changed)) if not _may_change(path, config, changed)]
         found = [refusal(path, config, changed) for path in fixed] or list(search_faults(changed))
         if not found and (changed.execution, changed.searches) != (config.execution, config.searches):
@@ -75,6 +75,8 @@ def _may_change(path: str, one: StudyConfig, other: StudyConfig) -> bool:
         return on_gpus(one) == on_gpus(other)
     if path == CHECKPOINTS:
         return False
+    if path == "teacher.folder":  # where a teacher is to be kept that may have had no place before
+        return True
     if path == "searches":
         return one.searches < other.searches
     first, *below = path.split(".")

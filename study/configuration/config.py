@@ -8,6 +8,7 @@ teacher. Files are read in `study.configuration.loading`; what the types here ca
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
@@ -22,6 +23,7 @@ from trainers.config import (
     TeacherFile,
     TrainConfig,
     TrialConfig,
+    content_hash,
     parse,
     plain,
     replaced,
@@ -36,7 +38,8 @@ REPLICATE = "replicate"
 """The one parameter of a replicated arm: r of the replicate whose seeds are the study's plus r."""
 
 SCHEDULE = "schedule"
-"""In `compares`: iterations and batch together."""
+"""In a file's `compares`: the paths of SCHEDULE_PATHS together."""
+SCHEDULE_PATHS = ("train/iterations", "train/batch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +188,7 @@ class StudyConfig(StudyOutline):
         seed: of samplers and, through `data_seed` and `init_seed`, of every trial.
         objective: what Optuna maximises: the mIoU of the last evaluation, or of the best one (optimistic).
         compares: what its arms may fix or search though all trials of a study have it alike otherwise: paths of a
-            trial, such as `train/iterations` or `augment`, or `schedule`; every ranking says so.
+            trial, such as `train/iterations` or `augment`; every ranking says so.
         startup_trials: trials of an arm before TPE takes over from random sampling.
         searches: how often each arm is searched, with other sampler seeds; each further search is an arm of its own,
             called ARM-search2 and so on, which `study.configuration.searches` adds.
@@ -307,6 +310,13 @@ class StudyConfig(StudyOutline):
         return joined(place, self.name) if place else None
 
     @property
+    def teacher_path(self) -> Path:
+        """Where the teacher lies, or will lie: the file that the study names, or one named by what trains it."""
+        if self.teacher.file:
+            return Path(self.teacher.file)
+        return Path(self.teacher.folder) / f"{content_hash(self.teacher_trial())[:16]}.safetensors"
+
+    @property
     def any_needs_teacher(self) -> bool:
         return any(self.needs_teacher(arm) for arm in self.arms)
 
@@ -342,17 +352,6 @@ class StudyConfig(StudyOutline):
         """Workers of the largest trial."""
         taught = self.any_needs_teacher and self.teacher.file is None and self.teacher.train is not None
         return max(self.workers_of(arm) for arm in (*self.arms, *([TEACHER] if taught else [])))
-
-    @property
-    def compared(self) -> tuple[tuple[str, ...], ...]:
-        """The paths of a trial, with slashes, that each entry of `compares` stands for."""
-        schedule = ("train/iterations", "train/batch")
-        return tuple(schedule if name == SCHEDULE else (name,) for name in self.compares)
-
-    @property
-    def compared_paths(self) -> tuple[str, ...]:
-        """All of them."""
-        return tuple(path for paths in self.compared for path in paths)
 
     @property
     def class_names(self) -> tuple[str, ...]:

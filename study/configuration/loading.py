@@ -6,7 +6,7 @@ from typing import Any
 
 from search_spaces.strict_yaml import read_yaml
 from study.configuration.checks import Findings, examine
-from study.configuration.config import StudyConfig
+from study.configuration.config import SCHEDULE, SCHEDULE_PATHS, StudyConfig
 from study.configuration.partial import read_partially
 from study.configuration.searches import with_searches
 from study.configuration.settings import settings_faults, with_readable_settings
@@ -48,7 +48,7 @@ def load_examined(
     """
     values, repeated = _read(_path(study))
     chosen, unknown = _with_arms(with_readable_settings(values, sets), arms)
-    config, broken, unread = read_partially(_listed_spaces(chosen))
+    config, broken, unread = read_partially(_with_schedule(_listed_spaces(chosen)))
     found = Findings([*repeated, *settings_faults(values, sets), *unknown, *unread])
     if config is None:
         return None, found
@@ -112,6 +112,15 @@ def _listed_spaces(values: dict[str, Any]) -> dict[str, Any]:
         for name, arm in arms.items()
     }
     return {**values, "arms": read}
+
+
+def _with_schedule(values: dict[str, Any]) -> dict[str, Any]:
+    """Let `compares: [schedule]` stand for the paths of a schedule."""
+    named = values.get("compares")
+    if not isinstance(named, list):
+        return values
+    paths = (SCHEDULE_PATHS if name == SCHEDULE else (name,) for name in named)
+    return {**values, "compares": [path for group in paths for path in group]}
 
 
 def _spaces(named: Any) -> Any:

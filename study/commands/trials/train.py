@@ -18,7 +18,6 @@ from study.configuration.settings import uncovered, with_settings
 from study.execution import session
 from study.execution.capacity import ClusterCapacity
 from study.execution.ray_train import train_arguments
-from study.execution.teacher import teacher_path
 from study.folder import read_config
 from trainers.config import TeacherFile, TrialConfig, absolute, canonical_json, parse, plain
 from trainers.context import LocalContext
@@ -130,7 +129,7 @@ def arm_trial(config: StudyConfig, arm: str, sets: Sequence[str] = ()) -> TrialC
         raise ValueError(f"--arm must be an arm of {config.name}, but got {arm!r}; {nearest(arm, config.arms)}")
     teacher = None
     if config.needs_teacher(arm):
-        path = teacher_path(config)
+        path = config.teacher_path
         if not path.exists():
             raise ValueError(f"{arm} distils, but its teacher is not trained yet; first: kdstudy teacher {config.name}")
         teacher = TeacherFile(path=str(path), sha256=teachers.sha256(path))

@@ -59,7 +59,7 @@ def _seeds(config: StudyConfig, name: str, path: str) -> bool:
 def _excepted(config: StudyConfig, path: str) -> bool:
     # what a study compares or has searched alike, its replicates hold beside each other
     tuned = bool(config.replicates) and _below(path, *TUNABLE)
-    return decides(path) is None or tuned or (_below(path, *config.compared_paths) and not _judges(config, path))
+    return decides(path) is None or tuned or (_below(path, *config.compares) and not _judges(config, path))
 
 
 def _judges(config: StudyConfig, path: str) -> bool:
@@ -105,15 +105,16 @@ def _refused(config: StudyConfig, where: str, path: str, got: str) -> Finding:
 def check_compares(config: StudyConfig, spaces: Mapping[str, Space]) -> Iterable[Finding]:
     """What a study says that it compares can be compared, and differs."""
     known = sorted({SCHEDULE, *DECIDES, *_comparable_leaves(config)})
-    for name, paths in zip(config.compares, config.compared, strict=True):
-        if not any(_below(path, one) or _below(one, path) for path in paths for one in DECIDES):
+    for name in config.compares:
+        if not any(_below(name, one) or _below(one, name) for one in DECIDES):
             yield fault(
                 f"compares: must name what all arms have alike otherwise, but got {name!r}; {nearest(name, known)}"
             )
-        elif any(_judges(config, path) for path in paths):
+        elif _judges(config, name):
             yield fault(f"compares: scores on different images do not compare, but got {name!r}; make it two studies")
-        elif not any(_below(path, *paths) for path in _own_paths(config, spaces)):
-            yield warning(f"compares: {name} is the same in all arms; leave it out, or fix or search it in one of them")
+    if config.compares and not any(_below(path, *config.compares) for path in _own_paths(config, spaces)):
+        named = ", ".join(config.compares)
+        yield warning(f"compares: {named} is the same in all arms; leave it out, or fix or search it in one of them")
 
 
 def _comparable_leaves(config: StudyConfig) -> Iterator[str]:

@@ -48,7 +48,7 @@ def _arms(subject: Subject) -> Iterator[Finding]:
     config = subject.given
     for name, reading in subject.readings.items():
         yield from networks.check_weighting(config, name) if subject.reads("data") else ()
-        yield from (finding for finding in reading.findings if subject.reads("student", "train", "augment"))
+        yield from (finding for finding in reading.findings if subject.reads("student.architecture", "data.name"))
         yield from arms.check_searched_twice(config, name)
         yield from arms.check_replicates(config, name)
         yield from arms.check_enqueued(config, name, reading)
@@ -66,7 +66,7 @@ def _teacher(subject: Subject) -> Iterable[Finding]:
 
 
 def _teacher_folder(subject: Subject) -> Iterable[Finding]:
-    return teacher.check_teacher_folder(subject.config.teacher) if subject.trains_teacher else ()
+    return teacher.check_teacher_folder(subject.config) if subject.trains_teacher else ()
 
 
 def _sample(subject: Subject) -> Iterable[Finding]:
@@ -91,7 +91,7 @@ STUDY_CHECKS = (
     StudyCheck(lambda subject: machine.check_execution(subject.config.execution), ("execution",)),
     StudyCheck(_machine, ("execution", "train.workers", "teacher.train.workers")),
     StudyCheck(_teacher, ("data", "teacher.file", "teacher.model", "teacher.train")),
-    StudyCheck(_teacher_folder, ("teacher.folder",)),
+    StudyCheck(_teacher_folder, ("teacher", "data", "student", "augment")),
     StudyCheck(lambda subject: arms.check_names(subject.given), ()),
     StudyCheck(lambda subject: map(fault, search_faults(subject.given)), ("searches",)),
     StudyCheck(_groups, ("data", "evaluate_on", "holdout", "groups")),

@@ -12,7 +12,7 @@ from trainers.distillation.distiller import Distiller
 from trainers.models import SegmentationNetwork
 from trainers.registry import module_of
 
-UNBUILDABLE = (ValueError, RuntimeError, ZeroDivisionError)
+UNBUILDABLE = (ValueError, RuntimeError, ArithmeticError, LookupError, TypeError, AssertionError)
 """What PyTorch, timm and the networks raise at sizes that they cannot have."""
 
 
@@ -69,6 +69,9 @@ def _why(build: Callable[[], object]) -> str | None:
     try:
         with torch.device("meta"):
             build()
+    except ValueError as error:
+        return str(error)
     except UNBUILDABLE as error:
-        return " ".join(str(error).split())
+        kind, text = type(error).__name__, " ".join(str(error).split())
+        return f"networks must be such that PyTorch can build them, but got {kind}: {text or 'no message'}; change them"
     return None

@@ -18,7 +18,7 @@ from search_spaces.space import Float, Space, Value
 from study.configuration.checks.arms import Reading, examined_values, read_arm
 from study.configuration.checks.data import Sample, Splits, open_splits, read_sample
 from study.configuration.checks.findings import Finding
-from study.configuration.checks.networks import UNBUILDABLE, Networks
+from study.configuration.checks.networks import UNBUILDABLE, Networks, check_weighting
 from study.configuration.config import TEACHER, StudyConfig
 from trainers import models
 from trainers.config import ConfigError, TeacherFile, TrialConfig
@@ -139,9 +139,11 @@ class Subject:
 
     def network_findings(self, case: Case) -> list[Finding]:
         """What is wrong with the networks of a case."""
-        taught = case.arm != TEACHER and self.config.needs_teacher(case.arm)
-        if (taught and self.teacher_channels is None) or not self._shapes(case):
-            return []  # the teacher's own fault says what is wrong, or the arm's defaults are built alike
+        of_arm = case.arm != TEACHER
+        taught = of_arm and self.config.needs_teacher(case.arm)
+        said = (taught and self.teacher_channels is None) or (of_arm and list(check_weighting(self.config, case.arm)))
+        if said or not self._shapes(case):
+            return []  # another check says what is wrong, or the arm's defaults are built alike
         return self._networks.check(case.trial, self.teacher_channels if taught else None)
 
     def _shapes(self, case: Case) -> bool:

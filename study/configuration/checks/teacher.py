@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from study.configuration.checks.findings import Finding, fault
-from study.configuration.config import StudyConfig, TeacherConfig
+from study.configuration.config import StudyConfig
 from trainers.teachers.teacher import read_card
 
 
@@ -33,12 +33,20 @@ def _check_file(config: StudyConfig, file: Path) -> Iterable[Finding]:
         )
 
 
-def check_teacher_folder(teacher: TeacherConfig) -> Iterable[Finding]:
-    """A teacher that is trained can be kept: nothing is trained first, and lost then."""
-    if why := unwritable(Path(teacher.folder)):
+def check_teacher_folder(config: StudyConfig) -> Iterable[Finding]:
+    """A teacher that is not there yet can be kept once it is trained."""
+    if config.teacher_path.exists():
+        return
+    if why := unwritable(Path(config.teacher.folder)):
         yield fault(
             f"teacher.folder must be a folder that can be written, but {why}; name another: --set teacher.folder=FOLDER"
         )
+
+
+def refuse_unwritable_folder(config: StudyConfig) -> None:
+    """Raise ValueError where a teacher could not be kept once it is trained."""
+    for finding in check_teacher_folder(config):
+        raise ValueError(finding.text)
 
 
 def unwritable(folder: Path) -> str | None:
