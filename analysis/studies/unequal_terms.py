@@ -19,7 +19,7 @@ def unequal_terms(config: Mapping[str, Any]) -> tuple[str, ...]:
 def _own_paths(config: Mapping[str, Any]) -> list[str]:
     """The compared paths that an arm fixes or searches."""
     named: Sequence[str] = config.get("compares", ())
-    own = {path for arm in config["arms"].values() for path in (*arm.get("fixed", {}), *_searched(config, arm))}
+    own = {path for arm in config.get("arms", {}).values() for path in (*arm.get("fixed", {}), *_searched(config, arm))}
     return sorted(path for path in own if any(f"{path}/".startswith(f"{name}/") for name in named))
 
 
