@@ -72,6 +72,11 @@ class Study:
         )
         return "baseline" if "baseline" in arms else next(plain, None)
 
+    def first_search(self, arm: str) -> str:
+        """The arm that this one searches again with another sampler seed; the arm itself where it is the first."""
+        settings: Mapping[str, Any] = self.config.get("arms", {}).get(arm, {})
+        return settings.get("search_of") or arm
+
     @property
     def table_names(self) -> list[str]:
         """The tables that the study has so far."""

@@ -1,19 +1,25 @@
-"""What a study says that its arms differ in though scores are held against each other: `compares` in its file."""
+"""What a study says that its arms differ in though scores are held against each other: `compares` and `matched`."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 
 def unequal_terms(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """A sentence for each path of a trial that a study compares, with what each arm has there.
+    """A sentence for each path of a trial that a study compares, with what each arm has there, and for matched arms.
 
     Args:
         config: `study.json`, as plain values.
     """
-    return tuple(
+    matched = (
+        f"{name} trains {arm['fixed']['train/iterations']} iterations, at the cost of a trial of {arm['matched']}"
+        for name, arm in config.get("arms", {}).items()
+        if arm.get("matched")
+    )
+    compared = (
         f"the arms are not on equal terms: the study compares {path} ({', '.join(_of_arms(config, path))})"
         for path in _own_paths(config)
     )
+    return (*compared, *matched)
 
 
 def _own_paths(config: Mapping[str, Any]) -> list[str]:

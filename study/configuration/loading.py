@@ -8,6 +8,7 @@ from search_spaces.strict_yaml import read_yaml
 from study.configuration.checks import Findings, examine
 from study.configuration.config import SCHEDULE, SCHEDULE_PATHS, StudyConfig
 from study.configuration.partial import read_partially
+from study.configuration.prices import with_matched
 from study.configuration.searches import with_searches
 from study.configuration.settings import settings_faults, with_readable_settings
 from trainers.config import ConfigError, absolute
@@ -54,7 +55,7 @@ def load_examined(
         return None, found
     config = with_searches(absolute(config))
     found.add(examine(config, broken))
-    return config, found
+    return (config if found.faults else with_matched(config)), found
 
 
 def _with_arms(values: dict[str, Any], names: Sequence[str]) -> tuple[dict[str, Any], list[str]]:

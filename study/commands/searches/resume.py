@@ -2,7 +2,7 @@
 
 import argparse
 
-from study.commands.options import add_arms, add_cluster, add_folder
+from study.commands.options import add_arms, add_cluster, add_folder, add_time_limit
 from study.commands.searches.driving import drive
 from study.configuration.changes import Changes
 
@@ -11,17 +11,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add its options to its parser."""
     add_folder(parser)
     add_cluster(parser)
+    add_time_limit(parser)
     parser.add_argument("--trials", type=int, metavar="N", help="raise the budget of every arm to so many trials")
     parser.add_argument("--retry-failed", action="store_true", help="run failed trials again, with the same values")
     add_arms(parser, "whose trials; may be given repeatedly")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="PATH=VALUE",
-        dest="sets",
-        help="execution.*, searches, arms.*.trials",
-    )
+    what = "execution.*, searches, budget.*, arms.*.trials, arms.*.budget"
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="sets", help=what)
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -32,4 +27,4 @@ def execute(options: argparse.Namespace) -> int:
         retry_failed=options.retry_failed,
         arms=tuple(options.arms),
     )
-    return drive(options.folder, options.address, changes)
+    return drive(options.folder, options.address, changes, time_limit_s=options.time_limit)

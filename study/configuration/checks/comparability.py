@@ -44,22 +44,23 @@ def check_comparable(config: StudyConfig, spaces: Mapping[str, Space]) -> Iterab
     """No arm differs from the others in what makes them comparable, but in what the study compares."""
     for name in spaces:
         for path, value in config.arms[name].fixed.items():
-            if not (_excepted(config, path) or _fixed_alike(config, spaces, path, value) or _seeds(config, name, path)):
+            if not (_excepted(config, path) or _fixed_alike(config, spaces, path, value) or _own(config, name, path)):
                 yield _refused(config, f"arms.{name}.fixed", path, f"{_shown(config, name, path)} and here {value!r}")
         for path in spaces[name].parameters:
             if not (_excepted(config, path) or _searched_alike(spaces, path)):
                 yield _refused(config, f"arms.{name}.space", path, f"{_shown(config, name, path)} and is searched here")
 
 
-def _seeds(config: StudyConfig, name: str, path: str) -> bool:
-    """Whether a path tells replicates apart, of which another check speaks."""
-    return path == "data_seed" and config.arms[name].replicated
+def _own(config: StudyConfig, name: str, path: str) -> bool:
+    """Whether a path tells replicates apart, of which another check speaks, or is the length of a matched arm."""
+    arm = config.arms[name]
+    return (path == "data_seed" and arm.replicated) or (path == "train/iterations" and arm.matched is not None)
 
 
 def _excepted(config: StudyConfig, path: str) -> bool:
-    # what a study compares or has searched alike, its replicates hold beside each other
-    tuned = bool(config.replicates) and _below(path, *TUNABLE)
-    return decides(path) is None or tuned or (_below(path, *config.compares) and not _judges(config, path))
+    # replicates hold beside each other what their study has let through
+    let_through = bool(config.replicates) or _below(path, *config.compares)
+    return decides(path) is None or (let_through and not _judges(config, path))
 
 
 def _judges(config: StudyConfig, path: str) -> bool:

@@ -7,7 +7,7 @@ that is searched only where the defaults do not have it too.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from study.configuration.checks import arms, comparability, data, machine, networks, schedule, storage, teacher
+from study.configuration.checks import arms, comparability, data, machine, networks, schedule, storage, teacher, tuning
 from study.configuration.checks.findings import Finding, Findings, fault
 from study.configuration.checks.subject import Case, Subject
 from study.configuration.config import TEACHER, StudyConfig
@@ -61,6 +61,17 @@ def _comparable(subject: Subject) -> Iterator[Finding]:
     yield from comparability.check_compares(subject.config, spaces)
 
 
+def _tuning(subject: Subject) -> Iterator[Finding]:
+    spaces = {
+        name: reading.space for name, reading in subject.readings.items() if not subject.config.arms[name].replicated
+    }
+    yield from tuning.check_budgets(subject.config)
+    yield from tuning.check_grid(subject.config, spaces)
+    yield from tuning.check_matched(subject.config, spaces)
+    if all(reading.whole for reading in subject.readings.values()) and subject.reads("arms"):
+        yield from tuning.check_equal_tuning(subject.config)
+
+
 def _teacher(subject: Subject) -> Iterable[Finding]:
     return teacher.check_teacher(subject.config) if subject.distils else ()
 
@@ -96,6 +107,7 @@ STUDY_CHECKS = (
     StudyCheck(lambda subject: map(fault, search_faults(subject.given)), ("searches",)),
     StudyCheck(_groups, ("data", "evaluate_on", "holdout", "groups")),
     StudyCheck(_arms, ()),
+    StudyCheck(_tuning, ("budget", "price", "search")),
     StudyCheck(_comparable, ("compares", "data", "evaluate_on", "holdout")),
 )
 

@@ -35,5 +35,10 @@ def test_every_path_that_differs_is_named_with_what_each_arm_has(compares: list[
     assert unequal_terms({**CONFIG, "compares": compares}) == tuple(OPENING + line for line in expected)
 
 
+def test_a_matched_arm_is_named_with_its_length() -> None:
+    arms = {**CONFIG["arms"], "long": {"matched": "free", "fixed": {"train/iterations": 9}}}
+    assert unequal_terms({**CONFIG, "arms": arms}) == ("long trains 9 iterations, at the cost of a trial of free",)
+
+
 def test_a_study_from_before_there_were_comparisons_has_none() -> None:
     assert unequal_terms(CONFIG) == ()
