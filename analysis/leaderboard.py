@@ -26,8 +26,8 @@ def print_leaderboard(answer: Mapping[str, Any], console: Console | None = None)
         say(console, "spent: iterations at each arm's price, in whole trials of the plain student")
     for study in answer["studies"]:
         say(console, f"{study['folder']}: {_cost(study)}")
-        for gap in study["gaps"]:
-            say(console, f"{study['folder']}: {gap}")
+        for line in (*study["unequal_terms"], *study["gaps"]):
+            say(console, f"{study['folder']}: {line}")
         for arm in study["searches"]:
             say(console, _searches(arm))
     for arm in answer["arms"]:

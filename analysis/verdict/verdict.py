@@ -85,6 +85,7 @@ def verdict(study: Study) -> Verdict:
         answer=(*answer(judged, caveats), *_elsewhere(study, rescored), *flattery(arms)),
         missing=(
             *study.gaps,
+            *study.unequal_terms,
             *_missing_runs(study, searched, again, rescored),
             *_missing_looks(judged),
             *_missing_search(study, arms),
