@@ -28,6 +28,8 @@ def print_leaderboard(answer: Mapping[str, Any], console: Console | None = None)
         say(console, f"{study['folder']}: {_cost(study)}")
         for gap in study["gaps"]:
             say(console, f"{study['folder']}: {gap}")
+        for arm in study["searches"]:
+            say(console, _searches(arm))
     for arm in answer["arms"]:
         for trial in arm["best"]:
             say(console, f"{_name(trial, several)}: {_settings(trial)}")
@@ -44,7 +46,7 @@ def _arms(answer: Mapping[str, Any], several: bool) -> Table:
         if several:
             table.add_row(study["folder"])
         for arm in (arm for arm in answer["arms"] if arm["folder"] == study["folder"]):
-            star = "*" if arm["arm"] == study["baseline"] else ""
+            star = "*" if (arm["search_of"] or arm["arm"]) == study["baseline"] else ""
             for trial in arm["best"] or [None]:
                 table.add_row(arm["arm"] + star, *_scores(trial), *_counts(arm))
         if study["teacher"]:
@@ -70,6 +72,14 @@ def _counts(arm: Mapping[str, Any]) -> tuple[str, ...]:
 def _cost(study: Mapping[str, Any]) -> str:
     hours, gpu_hours = _hours(study["seconds"]), _hours(study["gpu_seconds"])
     return f"{study['trials']} trials, {hours} hours of trials, {gpu_hours} GPU-hours"
+
+
+def _searches(arm: Mapping[str, Any]) -> str:
+    found = arm["best_miou_percent"]
+    return (
+        f"{arm['arm']}: each of its {len(found)} searches found {', '.join(map(_percent, found))} best; "
+        f"the standard deviation over searches is {arm['sd_points']:.2f} points"
+    )
 
 
 def _hours(seconds: float) -> str:

@@ -6,6 +6,8 @@ from study.commands.options import add_arms, add_study
 from study.configuration.config import StudyConfig
 from study.configuration.loading import load
 from study.configuration.tuning import NO_CAP
+from trainers.data.groups import image_groups
+from trainers.data.splits import judging_images
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +31,8 @@ def execute(options: argparse.Namespace) -> int:
             f"warning: arms are tuned equally where they search the same shared parameters, but {path} is searched "
             f"by {', '.join(arms)} alone, or in other ranges; give every arm the same space of it"
         )
+    groups = image_groups(judging_images(config.data, config.evaluate_on, holdout=config.holdout), config.groups)
+    print(f"  judged on {config.evaluate_on}: {len(groups)} images, groups of them: {len(set(groups.values()))}")
     return 0
 
 
