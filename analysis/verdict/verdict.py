@@ -36,7 +36,7 @@ class Verdict:
         look: how often the runs with several seeds were judged; None where there are none.
         seed_points: standard deviation over seeds of the difference between two runs, in points; None where unknown.
         shares: in what share of joint draws each setting with several seeds is the best. Descriptive.
-        contenders: of those, the settings that are not shown to be worse than any other.
+        not_worse: of those, the settings that are not shown to be worse than any other.
         caveats: why a method that is better may owe it to better tuning, in sentences.
         tuning: what each arm's tuning cost and gave, and what it leaves undone, in sentences.
         rescored: trials on images that the search has not seen.
@@ -53,7 +53,7 @@ class Verdict:
     look: Look | None
     seed_points: float | None
     shares: Mapping[str, float]
-    contenders: tuple[str, ...]
+    not_worse: tuple[str, ...]
     caveats: tuple[str, ...]
     tuning: tuple[str, ...]
     rescored: tuple[Rescored, ...]
@@ -82,7 +82,7 @@ def verdict(study: Study) -> Verdict:
         look=judged.look,
         seed_points=judged.family.seed_points if judged.family else None,
         shares=judged.shares,
-        contenders=judged.contenders,
+        not_worse=judged.not_worse,
         caveats=caveats,
         tuning=tuning_notes(study),
         rescored=rescored,
