@@ -119,7 +119,7 @@ def _is_baseline(study: Study, arm: str) -> bool:
 def _searches(study: Study, best: Mapping[str, float]) -> list[dict[str, Any]]:
     """Of each arm that was searched several times: what each search found best, and how much that differs."""
     scores: dict[str, list[float]] = {}
-    for name, score in best.items():
+    for name, score in best.items() if study.config.get("searches", 1) > 1 else ():
         scores.setdefault(study.first_search(name), []).append(score)
     return [
         {"arm": arm, "best_miou_percent": found, "sd_points": stdev(found)}

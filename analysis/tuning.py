@@ -125,7 +125,9 @@ def space_entries(study: Study, arm: str) -> dict[str, Mapping[str, Any]]:
 def spent_trials(trials: pa.Table) -> float | None:
     """What the trials that did not fail cost, in whole trials of the plain student; None where there are no prices."""
     costs = trials.filter(pc.field("state").isin(COUNTED))["cost_trials"]
-    return None if costs.null_count else float(pc.sum(costs).as_py() or 0.0)
+    if costs.null_count or trials["cost_trials"].null_count == trials.num_rows:
+        return None
+    return float(pc.sum(costs).as_py() or 0.0)
 
 
 def _at_defaults(study: Study, arm: str, entries: Mapping[str, Mapping[str, Any]]) -> float | None:

@@ -13,7 +13,7 @@ import torch
 from search_spaces.space import Space, SpaceError
 from study.configuration.config import TEACHER, ExecutionConfig, StudyConfig
 from study.configuration.identity import on_gpus
-from study.configuration.searches import search_faults
+from study.configuration.searches import first_searches, search_faults
 from study.configuration.tuning import NO_CAP
 from trainers import models
 from trainers.addresses import is_url
@@ -30,6 +30,7 @@ def faults(config: StudyConfig) -> Iterable[str]:
     """Faults of a configuration that its types cannot see, one line each."""
     yield from _check_data(config)
     yield from search_faults(config)
+    config = first_searches(config)  # a further one has the same faults
     yield from _check_execution(config.execution)
     yield from _check_checkpoints(config)
     wrong = list(_check_weightings(config))
@@ -44,9 +45,7 @@ def faults(config: StudyConfig) -> Iterable[str]:
     yield from _check_teacher(config)
     yield from _check_budgets(config)
     yield from _check_matched(config)
-    # a further search has the faults of the first
-    searched_once = [name for name, arm in config.arms.items() if arm.search_of not in config.arms]
-    of_arms = [fault for name in searched_once for fault in _check_arm(config, name, channels)]
+    of_arms = [fault for name in config.arms for fault in _check_arm(config, name, channels)]
     yield from of_arms or _check_workers(config)
 
 

@@ -436,15 +436,25 @@ def _price(
     studies: Mapping[str, optuna.Study],
     price: Callable[[], Mapping[str, ArmPrices]] | None,
 ) -> None:
-    """Write the prices of the arms to a ledger that does not have all of them, which is one without any trial."""
-    if config.tuning_rules < EQUAL or all(read_prices(study.user_attrs) for study in studies.values()):
+    """Write the prices of arms that have none, because they have no trial yet; those of other arms stay."""
+    if config.tuning_rules < EQUAL:
         return
-    if price is None and not any(config.budget_of(arm) for arm in config.arms):
+    _price_added_searches(config, studies)
+    unpriced = [name for name, study in studies.items() if read_prices(study.user_attrs) is None]
+    if not unpriced or (price is None and not any(config.budget_of(arm) for arm in config.arms)):
         return
     made = price() if price else price_arms(config)
-    for name, study in studies.items():
+    for name in unpriced:
         if name in made:
-            keep_prices(study, made[name])
+            keep_prices(studies[name], made[name])
+
+
+def _price_added_searches(config: StudyConfig, studies: Mapping[str, optuna.Study]) -> None:
+    """Give a search that was added to a study the prices of the arm's first one: another measurement would differ."""
+    for name, arm in config.arms.items():
+        known = read_prices(studies[arm.search_of].user_attrs) if arm.search_of else None
+        if known is not None and read_prices(studies[name].user_attrs) is None:
+            keep_prices(studies[name], known)
 
 
 def _first_settings(config: StudyConfig, arm: str) -> tuple[Mapping[str, Any], ...]:

@@ -93,6 +93,7 @@ def _replicates(
         teacher=_teacher(config, folder, [choice.setting for choice in taken.values()]),
         replicates={name: _replicated(config, folder, choice) for name, choice in taken.items()},
         searches=1,
+        budget=None,
         planned_seeds=seeds,
         spaces={},
     )

@@ -326,7 +326,7 @@ def test_no_trial_of_any_arm_is_stopped_before_the_longest_tfe_stage_and_one_eva
 
 
 def test_any_weighting_may_ask_for_time(config: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = config(arms__baseline__task={"weighting": "focal"})
+    study = config(arms={"baseline": {"trials": 2, "space": "optimizer", "task": {"weighting": "focal"}}})
     assert study.grace("baseline") == study.train.evaluate_every
     monkeypatch.setattr(focal.Config, "earliest_stop", lambda self, iterations: iterations // 2)
     assert study.grace("baseline") == study.train.iterations // 2 + study.train.evaluate_every
