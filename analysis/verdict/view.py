@@ -16,11 +16,12 @@ def print_verdict(found: Verdict, console: Console | None = None) -> None:
         say(console, line)
     console.print()
     console.print(_arms(found))
-    if found.missing:
-        console.print()
-        say(console, "missing:")
-    for line in found.missing:
-        say(console, f"  {line}")
+    for title, lines in (("tuning:", found.tuning), ("missing:", found.missing)):
+        if lines:
+            console.print()
+            say(console, title)
+        for line in lines:
+            say(console, f"  {line}")
 
 
 def _arms(found: Verdict) -> Table:
