@@ -68,7 +68,8 @@ def test_a_finished_study_has_nothing_to_resume(undisturbed: Path) -> None:
 
 def test_more_workers_than_the_cluster_has_are_refused(undisturbed: Path, whole: Path) -> None:
     workers = 4 * len(os.sched_getaffinity(0))
-    wide = (f"train.workers={workers}", f"train.batch={2 * workers}", f"data.train_images={2 * workers}", "execution={}")
+    batch = 2 * workers
+    wide = (f"train.workers={workers}", f"train.batch={batch}", f"data.train_images={batch}", "execution={}")
     sets = [f"--set={setting}" for setting in wide]
     done = kdstudy("run", whole, *sets, "--out", "wide", cwd=whole.parent)
     assert done.returncode == 2, done.stderr
