@@ -96,7 +96,7 @@ def read_runs(rows: pa.Table) -> list[Run]:
 
 
 def settings_of(study: Study, arm: str) -> list[Runs]:
-    """Every setting of an arm that has a finished run, in the order of their first ones; of replicates failed ones."""
+    """Every setting of an arm that has a finished run, oldest first; of replicates failed ones too."""
     rows = study.ended.filter((pc.field("arm") == arm) & (pc.field("state") != "PRUNED")).sort_by("trial")
     scored = set(finished(study, arm)["trial"].to_pylist())
     replicated = REPLICATE in rows.column_names and rows[REPLICATE].null_count < rows.num_rows

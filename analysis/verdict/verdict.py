@@ -12,7 +12,7 @@ from statistics import stdev
 
 from analysis.comparison.wording import counted
 from analysis.studies.study import Evaluation, Study
-from analysis.tuning import tuning_caveats, tuning_notes
+from analysis.tuning import ArmTuning, arm_tunings, spending_notes, tuning_caveats, undone_notes
 from analysis.verdict.arm_evidence import ArmVerdict, Rescored, arm_verdicts, replicates, rescored_trials
 from analysis.verdict.looks import Look
 from analysis.verdict.ranking import Standings, standings
@@ -35,7 +35,8 @@ class Verdict:
         shares: in what share of joint draws each setting with several seeds is the best. Descriptive.
         not_worse: of those, the settings that are not shown to be worse than any other.
         caveats: why a method that is better may owe it to better tuning, in sentences.
-        tuning: what each arm's tuning cost and gave, and what it leaves undone, in sentences.
+        tunings: what the tuning of each arm that searched cost and gave.
+        tuning: the same in sentences, and what it leaves undone.
         rescored: trials on images that the search has not seen.
         answer: in sentences, the most important first.
         missing: what the evidence lacks, in sentences.
@@ -52,6 +53,7 @@ class Verdict:
     shares: Mapping[str, float]
     not_worse: tuple[str, ...]
     caveats: tuple[str, ...]
+    tunings: tuple[ArmTuning, ...]
     tuning: tuple[str, ...]
     rescored: tuple[Rescored, ...]
     answer: tuple[str, ...]
@@ -81,11 +83,13 @@ def verdict(study: Study) -> Verdict:
         shares=judged.shares,
         not_worse=judged.not_worse,
         caveats=caveats,
-        tuning=tuning_notes(study),
         rescored=rescored,
+        tunings=arm_tunings(study),
+        tuning=(*spending_notes(study), *undone_notes(study)),
         answer=(*answer(judged, caveats), *_elsewhere(study, rescored), *flattery(arms)),
         missing=(
             *study.gaps,
+            *study.unequal_terms,
             *_missing_runs(study, searched, again, rescored),
             *_missing_looks(judged),
             *_missing_search(study, arms),

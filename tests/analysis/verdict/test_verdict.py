@@ -117,7 +117,7 @@ def test_a_better_method_that_was_tuned_otherwise_is_said_to_be(tmp_path: Path) 
     write_study(tmp_path / "replicate", again, replicates={"kd-0": {"arm": "kd", "trial": 0}})
     found = judged(tmp_path, arms=arms, spaces={"optimizer": rate, "rdd": threshold})
     assert found.answer[0] == "better than baseline, though not at equal tuning, of 1 setting compared with it: kd-0"
-    assert "kd did not search optimizer/lr, which baseline did" in found.caveats
+    assert "kd did not search train/optimizer/lr, which baseline did" in found.caveats
     assert found.answer[1] == f"not at equal tuning: {'; '.join(found.caveats)}"
     assert any(line.startswith("kd ") and "4 trials" in line for line in found.tuning)
 

@@ -12,7 +12,9 @@ from trainers.loop import train
 
 
 def test_a_teacher_whose_checkpoint_is_damaged_is_not_kept(tmp_path: Path, config: Callable[..., StudyConfig]) -> None:
-    study = config(teacher__folder=str(tmp_path / "teachers"), teacher__train__iterations=2)
+    study = config(
+        teacher__folder=str(tmp_path / "teachers"), teacher__train__iterations=2, teacher__train__evaluate_every=2
+    )
     context = LocalContext(tmp_path / "trial")
     train(study.teacher_trial(), context)
     (checkpoint,) = context.checkpoints()
