@@ -37,7 +37,7 @@ class Standing:
         images: that score it; 0 where what they counted is not known.
         ended: seeds with which it ran, that have ended.
         failed: those of them that failed.
-        outcome: what the difference shows; None where there is none.
+        outcome: what the difference shows, or that it has too few seeds so far; None where there is none to expect.
     """
 
     arm: str
@@ -176,7 +176,7 @@ class _Evidence:
     rescored: bool
 
     def of(self, runs: Runs) -> Runs | None:
-        """The setting with the runs that this scores; None where it scores none, but for one that failed."""
+        """A setting; where checkpoints were judged again, with those runs alone, and None where there are none."""
         if not self.rescored:
             return runs
         kept = tuple(run for run in runs.runs if run.name in self.scores)
@@ -204,8 +204,9 @@ def _of_one_seed(
     """Each arm's best by its score."""
     best = {arm: runs for arm, found in settings.items() if (runs := best_of(found) or next(iter(found), None))}
     by_arm = {
-        arm: _standing(arm, runs, runs.runs, evidence, differences.get(id(runs)), "one seed")
+        arm: _standing(arm, runs, runs.runs, evidence, found, "one seed" if found else None)
         for arm, runs in best.items()
+        for found in (differences.get(id(runs)),)
     }
     compared = any(standing.difference for standing in by_arm.values())
     return replace(about, by_arm=by_arm, seeds=int(compared))
@@ -227,7 +228,7 @@ def _over_seeds(
         difference = differences.get(id(runs))
         within = layout.runs(runs) if difference or runs is layout.settings[0] else runs.runs
         shown = _shown(difference, looked, about.margin) if difference else "waiting"
-        by_arm[arm] = _standing(arm, runs, within, evidence, difference, shown)
+        by_arm[arm] = _standing(arm, runs, within, evidence, difference, None if arm in about.own_arms else shown)
     shares = zip(layout.settings, family.best_shares, strict=True)
     return replace(
         about,
@@ -242,10 +243,8 @@ def _over_seeds(
 
 def _interim(study: Study, about: Standings, layout: Layout) -> bool:
     """Whether seeds that were planned have not ended, in settings that are not given up."""
-    judged_arms = {run.row["arm"] for runs in layout.settings for run in runs.runs} | {
-        runs.name for runs in layout.settings
-    }
-    waiting = set(study.config.get("arms", {})) - judged_arms - set(about.own_arms)
+    there = {name for runs in layout.settings for name in (runs.name, *(run.row["arm"] for run in runs.runs))}
+    waiting = set(study.config.get("arms", {})) - there - set(about.own_arms)
     return about.planned is not None and (len(layout.seeds) < about.planned or bool(waiting))
 
 
@@ -270,7 +269,7 @@ def _standing(
     within: Sequence[Run],
     evidence: _Evidence,
     difference: MethodDifference | None,
-    outcome: Shown,
+    outcome: Shown | None,
 ) -> Standing:
     first = within[0] if within else next(iter(runs.runs), None)
     scores = [evidence.scores[run.name] for run in within]
@@ -284,7 +283,7 @@ def _standing(
         images=len(evidence.counts.images),
         ended=len(runs.runs) + len(runs.failed),
         failed=len(runs.failed),
-        outcome=outcome if difference or outcome == "waiting" else None,
+        outcome=outcome,
     )
 
 

@@ -18,9 +18,6 @@ from analysis.verdict.looks import Look
 from analysis.verdict.ranking import Standings, standings
 from analysis.verdict.sentences import against, answer, flattery, rescored_on
 
-FEW = 5
-"""Finished trials below which an arm has hardly been searched."""
-
 
 @dataclass(frozen=True)
 class Verdict:
@@ -160,12 +157,8 @@ def _missing_search(study: Study, arms: Sequence[ArmVerdict]) -> Iterator[str]:
     if study.evaluation == "best":
         yield "an unflattered score: the search maximised the best evaluation of each run, chosen on the same images"
     for arm in arms:
-        complete, failed = arm.states.get("COMPLETE", 0), arm.states.get("FAIL", 0)
-        if failed or (complete < FEW and arm.searched):
-            yield (
-                f"{arm.arm}: only {complete} of {counted(arm.trials, 'trial')} used the whole budget of {arm.budget} "
-                f"iterations; {arm.states.get('PRUNED', 0)} stopped early, {failed} failed"
-            )
+        if failed := arm.states.get("FAIL", 0):
+            yield f"{arm.arm}: {failed} of {counted(arm.trials, 'trial')} failed"
     if any(arm.searched for arm in arms):
         yield f"search variance is not in the intervals: {_search_variance(study, arms)}"
 
