@@ -23,12 +23,14 @@ class Changes:
         trials: the new budget.
         retry_failed: run failed trials again.
         arms: those that `trials` and `retry_failed` are for; none for all.
+        accept_data: take a dataset that has changed for the study's from now on.
     """
 
     sets: tuple[str, ...] = ()
     trials: int | None = None
     retry_failed: bool = False
     arms: tuple[str, ...] = ()
+    accept_data: bool = False
 
     def apply(self, config: StudyConfig) -> StudyConfig:
         """The study with these changes.

@@ -9,6 +9,8 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
+from optuna.trial import TrialState
+
 from study import tables
 from study.configuration.changes import Changes
 from study.configuration.config import TEACHER, StudyConfig
@@ -19,6 +21,7 @@ from study.execution.stopping import Drain, HaltedError
 from study.execution.teacher import StudyTeacher
 from study.execution.view import View
 from study.folder import read_config, rewrite_config
+from study.ledger.dataset import dataset_of, hold_dataset
 from study.ledger.journal import repair_journal
 from study.ledger.ledger import ArmLedger, failed, open_arms, states, status, study_names
 from study.ledger.lock import locked
@@ -71,6 +74,7 @@ def resume(folder: Path, address: str = "local", *, only_teacher: bool = False, 
             view.say(f"warning: {line}")
         if changes.retry_failed:
             _retry_failed(config, folder, changes.arms, view)
+        _hold_dataset(config, folder, view, accept=changes.accept_data)
         if _settled(config, folder, view):
             return True
         # Ray takes the signals for itself as it starts
@@ -87,10 +91,31 @@ def _changed(changes: Changes, folder: Path) -> StudyConfig:
 
 
 def _retry_failed(config: StudyConfig, folder: Path, names: tuple[str, ...], view: View) -> None:
-    arms = open_arms(config, folder, with_teacher=TEACHER in status(config, folder))
+    arms = _begun_arms(config, folder)
     again = {name: arm.retry_failed() for name, arm in arms.items() if name in (names or arms)}
     told = ", ".join(f"{count} of {name}" for name, count in again.items() if count)
     view.say(f"failed trials to run again: {told or 'none'}")
+
+
+def _hold_dataset(config: StudyConfig, folder: Path, view: View, *, accept: bool) -> None:
+    """Hold the dataset of a study that has begun against what its ledger has of it."""
+    counts = status(config, folder)
+    if not any(arm[state.name] for arm in counts.values() for state in TrialState):
+        return  # the first start records it, with all its arms
+    arms = _begun_arms(config, folder)
+    try:
+        found = dataset_of(config)
+    except ValueError:
+        if all(arm.finished for arm in arms.values()):  # nobody will read it again
+            return
+        raise
+    if said := hold_dataset(config, folder, arms, found, accept=accept):
+        view.say(said)
+
+
+def _begun_arms(config: StudyConfig, folder: Path) -> dict[str, ArmLedger]:
+    """The ledger of every arm; of the teacher's only where the study has begun to train one."""
+    return open_arms(config, folder, with_teacher=TEACHER in status(config, folder))
 
 
 def _settled(config: StudyConfig, folder: Path, view: View) -> bool:
@@ -100,7 +125,7 @@ def _settled(config: StudyConfig, folder: Path, view: View) -> bool:
         return False
     from study.execution.recording.study_tables import StudyTables, finish
 
-    arms = open_arms(config, folder, with_teacher=TEACHER in counts)
+    arms = _begun_arms(config, folder)
     if not all(arm.finished for arm in arms.values()):
         return False
     view.warn(finish(StudyTables(config, folder, arms), config, folder, arms))
@@ -126,6 +151,8 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
     if only_teacher and not teacher.must_train:
         return True
     opened = open_arms(config, folder, with_teacher=teacher.must_train)
+    if said := hold_dataset(config, folder, opened, dataset_of(config), accept=False):
+        view.say(said)
     arms.update({name: arm for name, arm in opened.items() if name == TEACHER or not only_teacher})
     if teacher.must_train and arms[TEACHER].finished:
         # the last driver died between the end of the training and the writing of the file
