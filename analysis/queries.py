@@ -46,12 +46,12 @@ def best(*folders: Path, top: int = 1) -> dict[str, Any]:
     _check_once(folders)
     objectives = {study.objective for study in studies}
     ranked_by = objectives.pop() if len(objectives) == 1 else LAST
-    told, boards = zip(*(_board(study, ranked_by, top) for study in studies), strict=True)
+    summaries, boards = zip(*(_board(study, ranked_by, top) for study in studies), strict=True)
     arms = [arm for board in boards for arm in board]
     return {
         "dataset": studies[0].dataset,
         "ranked_by": ranked_by,
-        "studies": list(told),
+        "studies": list(summaries),
         "top": _top([trial for arm in arms for trial in arm["best"]], ranked_by, top),
         "arms": arms,
     }
@@ -68,7 +68,7 @@ def _top(trials: Sequence[dict[str, Any]], ranked_by: str, count: int) -> list[d
 
 
 def _board(study: Study, ranked_by: str, top: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What is told of a study, and of each of its arms."""
+    """The summary of a study, and the best trials of each of its arms."""
     names = sorted(set(study.trials["arm"].to_pylist()))
     by_arm = {name: study.trials.filter(pc.field("arm") == name) for name in names}
     rows = {name: ranked(trials, ranked_by).slice(0, top).to_pylist() for name, trials in by_arm.items()}
@@ -78,7 +78,7 @@ def _board(study: Study, ranked_by: str, top: int) -> tuple[dict[str, Any], list
     evaluations = study.class_ious((row["arm"], row["trial"], row[evaluation]) for row in chosen)
     ious = {(arm, trial): classes for (arm, trial, _), classes in evaluations.items()}
     folder = str(study.folder)
-    told = {
+    summary = {
         "folder": folder,
         "name": study.name,
         "baseline": study.baseline,
@@ -99,7 +99,7 @@ def _board(study: Study, ranked_by: str, top: int) -> tuple[dict[str, Any], list
             for row in rows[name]
         ]
         arms.append({"folder": folder, "arm": name, **_cost(by_arm[name]), "best": trials})
-    return told, arms
+    return summary, arms
 
 
 def _trial(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,5 +118,5 @@ def _cost(trials: pa.Table) -> dict[str, Any]:
 def _teacher(study: Study, ious: Sequence[Mapping[str, float | None]]) -> dict[str, Any] | None:
     if study.teacher is None:
         return None
-    told = {key: study.teacher[key] for key in ("miou_percent", "path")}
-    return {**told, "class_iou_percent": dict(next(iter(ious), {}))}
+    teacher = {key: study.teacher[key] for key in ("miou_percent", "path")}
+    return {**teacher, "class_iou_percent": dict(next(iter(ious), {}))}

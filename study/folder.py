@@ -4,14 +4,17 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import TypeVar
 
 from study.configuration.config import StudyConfig
 from study.configuration.identity import differences
+from study.configuration.outline import StudyOutline
 from trainers.addresses import joined
-from trainers.checkpoints.places import refuse_taken
 from trainers.config import ConfigError, canonical_json, parse, plain
 from trainers.data.fingerprint import NOTE
 from trainers.registry import module_of
+
+OutlineT = TypeVar("OutlineT", bound=StudyOutline)
 
 CONFIG, WRITING = "study.json", "study.writing"
 CLASSES = "classes.json"
@@ -34,6 +37,8 @@ def create_study(config: StudyConfig, folder: Path) -> None:
     if folder.exists() and any(path.name != WRITING for path in folder.iterdir()):
         raise ValueError(f"--out must be a new folder, but {folder} holds other files; choose another --out")
     if config.checkpoints:
+        from trainers.checkpoints.places import refuse_taken  # who reads a study's outline needs no PyTorch
+
         refuse_taken(config.checkpoints)
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / CONFIG, canonical_json(config))
@@ -70,13 +75,26 @@ def read_config(folder: Path) -> StudyConfig:
     Raises:
         ValueError: there is none.
     """
+    return _read(StudyConfig, folder)
+
+
+def read_outline(folder: Path) -> StudyOutline:
+    """The name, storage and arms of the study in `folder`; imports none of its parts.
+
+    Raises:
+        ValueError: there is none.
+    """
+    return _read(StudyOutline, folder)
+
+
+def _read(kind: type[OutlineT], folder: Path) -> OutlineT:
     held = folder / CONFIG
     if not held.is_file():
         raise ValueError(
             f"DIR must be a study's folder, but {folder} holds no {CONFIG}; start one: kdstudy run STUDY --out {folder}"
         )
     try:
-        return parse(StudyConfig, json.loads(held.read_text()))
+        return parse(kind, json.loads(held.read_text()))
     except (json.JSONDecodeError, ConfigError) as error:
         raise ValueError(f"{held} must be what kdstudy wrote there, but: {error}; restore it") from None
 

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
 """Reference cases and real data that may lie beside a checkout; no test needs them to exist."""
 
 

@@ -332,11 +332,15 @@ class WeightingContract(ConfigContract):
         config = dataclasses.replace(self.config, **changes)
         return self.module.Weighting(config, num_classes=CLASSES, iterations=self.iterations)
 
+    def test_early_stopping_is_told_when_to_compare(self) -> None:
+        stop = self.config.earliest_stop(self.iterations)
+        assert stop is None or 0 <= stop <= self.iterations
+
     def terms(self, student: Taps, teacher: Taps, labels: Tensor, step: int) -> dict[str, Mean]:
         weighting = self.weighting()
         given = {name: teacher[name] for name in weighting.teacher_taps}
         means = weighting.terms(student, given or None, labels, iteration=step)
-        assert weighting.needs_teacher == bool(given)
+        assert weighting.config.needs_teacher == bool(given)
         assert means.keys() <= weighting.weights(step).keys()
         return means
 

@@ -1,7 +1,6 @@
 """A store that speaks S3's protocol over HTTP, on this machine, for as long as a test needs it."""
 
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +10,7 @@ from pyarrow import fs
 
 from trainers.checkpoints.base import Checkpoints
 
+HOST = "127.0.0.1"
 KEY = "not-a-real-key"
 
 
@@ -23,16 +23,25 @@ class Bucket:
 
     url = "s3://bucket"
 
-    def __init__(self, server: ThreadedMotoServer) -> None:
-        self.server = server
-        host, port = server.get_host_and_port()
+    def __init__(self) -> None:
+        self._port = 0  # any that is free
+        self.start()
         self.environment = {
-            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+            "AWS_ENDPOINT_URL": f"http://{HOST}:{self._port}",
             "AWS_ACCESS_KEY_ID": KEY,
             "AWS_SECRET_ACCESS_KEY": KEY,
             "AWS_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
         }
+
+    def start(self) -> None:
+        """Start the server; after a stop where it was before."""
+        self._server = ThreadedMotoServer(ip_address=HOST, port=self._port, verbose=False)
+        self._server.start()
+        _, self._port = self._server.get_host_and_port()
+
+    def stop(self) -> None:
+        self._server.stop()
 
     def make(self) -> None:
         endpoint = self.environment["AWS_ENDPOINT_URL"]
@@ -58,11 +67,7 @@ def _opened(place: str) -> tuple[fs.FileSystem, str]:
 @contextmanager
 def s3_bucket() -> Iterator[Bucket]:
     """A bucket whose server this process, and what it starts, finds by the environment."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]  # its own also after a stop in between
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
-    server.start()
-    bucket = Bucket(server)
+    bucket = Bucket()
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
@@ -72,7 +77,7 @@ def s3_bucket() -> Iterator[Bucket]:
         try:
             yield bucket
         finally:
-            server.stop()
+            bucket.stop()
 
 
 def changed(address: str, name: str, content: bytes | None) -> None:

@@ -2,11 +2,11 @@
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.conftest import ROOT
+
 SOURCES = [
     path for package in ("analysis", "search_spaces", "study", "trainers") for path in (ROOT / package).rglob("*.py")
 ]

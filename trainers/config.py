@@ -9,17 +9,16 @@ the hash at its default, so that trials and teachers from before it keep theirs.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, MinLen
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from trainers.addresses import is_url
-from trainers.registry import OneOf, SomeOf, nearest
+from trainers.registry import OneOf, SomeOf, adapter, implementation, nearest
 
 T = TypeVar("T")
 
@@ -145,13 +144,6 @@ class ConfigError(ValueError):
         self.faults = faults
 
 
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    # pydantic hands this down to every dataclass inside
-    kind.__pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
-    return TypeAdapter(kind)
-
-
 def parse(kind: type[T], values: object) -> T:
     """Read plain values (as from YAML or JSON) into the dataclass `kind`.
 
@@ -159,18 +151,19 @@ def parse(kind: type[T], values: object) -> T:
         ConfigError: with every fault and its path.
     """
     try:
-        read: T = _adapter(kind).validate_python(values)  # type: ignore[arg-type]
+        read: T = adapter(kind).validate_python(values)  # type: ignore[arg-type]
     except ValidationError as error:
-        raise ConfigError([_fault(kind, fault) for fault in error.errors()]) from None
+        raise ConfigError([_fault(kind, values, fault) for fault in error.errors()]) from None
     return read
 
 
-def _fault(kind: type[Any], fault: Any) -> str:
+def _fault(kind: Any, values: Any, fault: Any) -> str:
     """One line: the path as the file spells it, what is wrong, the value, the nearest valid key."""
-    path = [str(part) for part in fault["loc"]]
-    where = ".".join(_spelled(path)) or "the file"
+    # pydantic marks the keys of mappings that are wrong themselves
+    path = [str(part) for part in fault["loc"] if part != "[key]"]
+    where = ".".join(path) or "the file"
     if fault["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        return f"{where}: no such key; {nearest(path[-1], _siblings(kind, path))}"
+        return f"{where}: no such key; {nearest(path[-1], _keys(kind, values, path))}"
     if fault["type"] in ("missing", "missing_argument"):
         return f"{where}: is required"
     if fault["type"] == "unknown_name":
@@ -178,59 +171,28 @@ def _fault(kind: type[Any], fault: Any) -> str:
     return f"{where}: {fault['msg'][0].lower()}{fault['msg'][1:]}, but got {fault['input']!r}"
 
 
-def _spelled(path: list[str]) -> list[str]:
-    """Drop what pydantic adds to a path: the chosen implementation after a tagged key, and dict-key marks."""
-    tagged = {"data", "student", "task", "model"}
-    return [
-        part
-        for position, part in enumerate(path)
-        if not (position and path[position - 1] in tagged and _is_choice(part)) and part != "[key]"
-    ]
+def _keys(annotation: Any, values: Any, path: Sequence[str]) -> Iterable[str]:
+    """The keys that are valid beside the last one of `path`, which leads into `values` of the annotated type."""
+    first, *rest = path
+    kind = _kind(annotation, values)
+    if isinstance(kind, SomeOf):
+        return _keys(implementation(kind.package, first).Config, values[first], rest) if rest else kind.names
+    if not dataclasses.is_dataclass(kind):  # a mapping from names, of arms say: the type of its values
+        return _keys(get_args(kind)[1], values[first], rest)
+    fields = get_type_hints(kind, include_extras=True)
+    return _keys(fields[first], values[first], rest) if rest else fields
 
 
-def _is_choice(part: str) -> bool:
-    from trainers.registry import implementations
-
-    folders = ("trainers.data", "trainers.models", "trainers.difficulty")
-    return any(part in implementations(folder) for folder in folders)
-
-
-def _siblings(kind: type[Any], path: list[str]) -> list[str]:
-    """The keys that would have been valid at the last part of `path`."""
-    from trainers.registry import implementations
-
-    here: Any = kind
-    for part in path[:-1]:
-        here = _step(here, part)
-    if here == "methods":
-        return list(implementations("trainers.methods"))
-    return [f.name for f in dataclasses.fields(here)] if dataclasses.is_dataclass(here) else []
-
-
-def _step(here: Any, part: str) -> Any:
-    from trainers.registry import implementations
-
-    if part == "methods":
-        return "methods"
-    if here == "methods":
-        return implementations("trainers.methods")[part].Config
-    if here in ("trainers.data", "trainers.models", "trainers.difficulty"):
-        return implementations(here)[part].Config
-    for f in dataclasses.fields(here) if dataclasses.is_dataclass(here) else ():
-        if f.name == part:
-            return _inside(f.type)
-    return here
-
-
-def _inside(annotation: Any) -> Any:
-    """The dataclass or the registry folder behind a field's annotation."""
-    for extra in getattr(annotation, "__metadata__", ()):
-        if isinstance(extra, OneOf):
-            return extra.package
-    if dataclasses.is_dataclass(annotation):
+def _kind(annotation: Any, values: Any) -> Any:
+    """What an annotation says that its values are: a dataclass, the chosen one of a `OneOf`, `SomeOf`, or a mapping."""
+    for choice in getattr(annotation, "__metadata__", ()):
+        if isinstance(choice, OneOf):
+            return choice.config(values)
+        if isinstance(choice, SomeOf):
+            return choice
+    if dataclasses.is_dataclass(annotation) or get_origin(annotation) is Mapping:
         return annotation
-    inside = (_inside(argument) for argument in getattr(annotation, "__args__", ()))
-    return next((found for found in inside if found), None)
+    return next((found for part in get_args(annotation) if (found := _kind(part, values))), None)
 
 
 def plain(config: object) -> Any:

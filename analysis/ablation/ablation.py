@@ -18,35 +18,23 @@ import pyarrow.compute as pc
 
 from analysis.ablation.published import ABLATIONS, RDD_PAPER, Ablation, Line
 from analysis.statistics import Interval, mean_over_seeds, paired_over_seeds
-from analysis.studies.runs import SEEDS
+from analysis.studies.runs import SEEDS, Run, Seeds, read_runs
 from analysis.studies.study import Study
 
 APART = (*SEEDS, "teacher")
 """What trials of one table may differ in: a line without distillation has no teacher, and a study has one teacher."""
 
-Config = dict[str, Any]
-
 
 @dataclass(frozen=True)
-class Run:
-    """A finished trial: its configuration, last mIoU, and how long it trained and a step took."""
+class TimedRun(Run):
+    """A finished trial of a study, and how long a step of it took."""
 
-    arm: str
-    trial: int
-    config: Config
-    miou_percent: float
-    seconds: float
-    step_ms: float | None
-
-    @property
-    def seed(self) -> tuple[int, int]:
-        data, init = (self.config[name] for name in SEEDS)
-        return data, init
+    step_ms: float | None = None
 
     @cached_property
     def sections(self) -> Mapping[str, str]:
         """The sections of its configuration in which trials of one table agree, as text."""
-        return {name: json.dumps(part, sort_keys=True) for name, part in self.config.items() if name not in APART}
+        return {name: json.dumps(part, sort_keys=True) for name, part in self.settings.items() if name not in APART}
 
     def without(self, paths: Sequence[str]) -> Hashable:
         """What its configuration is but for the values at `paths`, which are sections or inside of `task`."""
@@ -77,7 +65,7 @@ class Cell:
     """What a study knows of a line: the mean over seeds, or None where it has no evidence."""
 
     line: Line
-    runs: tuple[Run, ...]
+    runs: tuple[TimedRun, ...]
     mean: Interval | None
     step_ms: float | None
     gain: Gain | None
@@ -102,23 +90,12 @@ def ablations(study: Study) -> list[AblationTable]:
     return [_table(ablation, runs) for ablation in ABLATIONS]
 
 
-def finished_runs(study: Study) -> list[Run]:
+def finished_runs(study: Study) -> list[TimedRun]:
     """The trials that used their whole budget and whose row says what they trained, without the teacher's."""
     rows = study.trials.filter(pc.field("state") == "COMPLETE").sort_by([("arm", "ascending"), ("trial", "ascending")])
     steps = _step_ms(study)
-    configs = [json.loads(row or "{}") for row in rows["config"].to_pylist()]
-    return [
-        Run(
-            arm=row["arm"],
-            trial=row["trial"],
-            config=config,
-            miou_percent=row["last_miou_percent"],
-            seconds=row["seconds"],
-            step_ms=steps.get((row["arm"], row["trial"])),
-        )
-        for row, config in zip(rows.to_pylist(), configs, strict=True)
-        if "task" in config
-    ]
+    runs = read_runs(rows)
+    return [TimedRun(run.row, run.config, steps.get((run.name.arm, run.name.number))) for run in runs if run.is_whole]
 
 
 def _step_ms(study: Study) -> dict[tuple[str, int], float]:
@@ -131,7 +108,7 @@ def _step_ms(study: Study) -> dict[tuple[str, int], float]:
     return {(row["arm"], row["trial"]): row["step_ms_mean"] for row in means if row["step_ms_mean"] is not None}
 
 
-def _table(ablation: Ablation, runs: Sequence[Run]) -> AblationTable:
+def _table(ablation: Ablation, runs: Sequence[TimedRun]) -> AblationTable:
     found = [_Fitting(run, frozenset(line.label for line in ablation.lines if _fits(run, line))) for run in runs]
     families = _groups([each for each in found if each.labels], ablation.varies)
     family = max(families, key=lambda group: _worth(group, ablation.lines, ablation), default=[])
@@ -143,12 +120,20 @@ def _table(ablation: Ablation, runs: Sequence[Run]) -> AblationTable:
 class _Fitting(NamedTuple):
     """A run and the lines that it fits."""
 
-    run: Run
+    run: TimedRun
     labels: frozenset[str]
 
 
-def _choices(ablation: Ablation, family: Sequence[_Fitting]) -> Iterable[tuple[str, list[Run]]]:
-    """The runs of each line, by its label; lines of the same methods have them with the same options."""
+def _choices(ablation: Ablation, family: Sequence[_Fitting]) -> Iterable[tuple[str, list[TimedRun]]]:
+    """The runs of each line, by its label; lines of the same methods have them with the same options.
+
+    A table compares lines with each other, so it must not pick each line's runs by themselves. Take the table of the
+    combine modes, with the lines XOR, OR and AND, and a search that has run XOR and OR at t = 0.70, and XOR, OR and
+    AND at t = 0.65, XOR at 0.70 with most seeds. Line by line, XOR would come from t = 0.70 and AND from 0.65, and
+    their difference would be that of two thresholds. So first a block of lines that distil alike chooses one group
+    of runs that agree in everything but what the table varies, here t = 0.65, which fills three lines; and only
+    within it each line chooses among the runs that still differ, such as other weights of a method.
+    """
     inside = tuple(path for path in ablation.varies if path != "methods")
     blocks: dict[Any, list[Line]] = defaultdict(list)
     for line in ablation.lines:
@@ -175,25 +160,25 @@ def _worth(group: Sequence[_Fitting], lines: Sequence[Line], ablation: Ablation)
     """What makes one group better than another: lines filled, the paper's other options, seeds."""
     filled = frozenset().union(*(each.labels for each in group)) & {line.label for line in lines}
     agreed = max(_like_the_paper(each.run, ablation) for each in group)
-    return len(filled), agreed, len({each.run.seed for each in group})
+    return len(filled), agreed, len({each.run.seeds for each in group})
 
 
-def _like_the_paper(run: Run, ablation: Ablation) -> int:
+def _like_the_paper(run: TimedRun, ablation: Ablation) -> int:
     """How many of the options that a table leaves open are those of the paper's RDD, which stands on KD."""
     options = [name for name in RDD_PAPER if f"task/{name}" not in ablation.varies]
     agreed = sum(_equal(run.config["task"].get(name), RDD_PAPER[name]) for name in options)
     return agreed + ("methods" not in ablation.varies and set(run.config["methods"]) == {"kd"})
 
 
-def _one_for_each_seed(group: Sequence[_Fitting]) -> list[Run]:
+def _one_for_each_seed(group: Sequence[_Fitting]) -> list[TimedRun]:
     """Trials of one configuration and one seed repeat each other; the first stands for them."""
-    first: dict[tuple[int, int], Run] = {}
+    first: dict[Seeds, TimedRun] = {}
     for each in group:
-        first.setdefault(each.run.seed, each.run)
+        first.setdefault(each.run.seeds, each.run)
     return list(first.values())
 
 
-def _fits(run: Run, line: Line) -> bool:
+def _fits(run: TimedRun, line: Line) -> bool:
     task = run.config["task"]
     if not all(_equal(task.get(name), value) for name, value in line.task.items()):
         return False
@@ -220,7 +205,7 @@ def _equal(value: object, wanted: object) -> bool:
     return value == wanted
 
 
-def _cell(ablation: Ablation, line: Line, held: Mapping[str, Sequence[Run]]) -> Cell:
+def _cell(ablation: Ablation, line: Line, held: Mapping[str, Sequence[TimedRun]]) -> Cell:
     runs = held[line.label]
     steps = [run.step_ms for run in runs if run.step_ms is not None]
     return Cell(
@@ -232,11 +217,11 @@ def _cell(ablation: Ablation, line: Line, held: Mapping[str, Sequence[Run]]) -> 
     )
 
 
-def _measured(ablation: Ablation, run: Run) -> float:
-    return run.seconds if ablation.measure == "seconds" else run.miou_percent
+def _measured(ablation: Ablation, run: TimedRun) -> float:
+    return float(run.row["seconds" if ablation.measure == "seconds" else "last_miou_percent"])
 
 
-def _gain(ablation: Ablation, line: Line, held: Mapping[str, Sequence[Run]]) -> Gain:
+def _gain(ablation: Ablation, line: Line, held: Mapping[str, Sequence[TimedRun]]) -> Gain:
     other = next(found for found in ablation.lines if found.label == line.versus)
     ratio = ablation.measure == "seconds"
     published = line.published / other.published if ratio else line.published - other.published
@@ -245,7 +230,7 @@ def _gain(ablation: Ablation, line: Line, held: Mapping[str, Sequence[Run]]) -> 
         return Gain(published, None, paired=False)
     if unlike := _unlike(ours[0], theirs[0]):
         return Gain(published, None, paired=False, why=f"other options of {', '.join(unlike)}")
-    by_seed = [{run.seed: _measured(ablation, run) for run in runs} for runs in (ours, theirs)]
+    by_seed = [{run.seeds: _measured(ablation, run) for run in runs} for runs in (ours, theirs)]
     pairs = [(by_seed[0][seed], by_seed[1][seed]) for seed in by_seed[0] if seed in by_seed[1]]
     scale = math.log if ratio else float
     if pairs:
@@ -257,7 +242,7 @@ def _gain(ablation: Ablation, line: Line, held: Mapping[str, Sequence[Run]]) -> 
     return Gain(published, _exponential(interval) if ratio else interval, bool(pairs))
 
 
-def _unlike(ours: Run, theirs: Run) -> list[str]:
+def _unlike(ours: TimedRun, theirs: TimedRun) -> list[str]:
     """Methods that both have and that differ in their options."""
     first, second = ours.config["methods"], theirs.config["methods"]
     return sorted(name for name in first.keys() & second.keys() if first[name] != second[name])
@@ -294,7 +279,7 @@ def _line_values(cell: Cell) -> dict[str, Any]:
         "line": cell.line.label,
         "published": cell.line.published,
         "ours": asdict(cell.mean) if cell.mean else None,
-        "trials": [f"{run.arm}-{run.trial}" for run in cell.runs],
+        "trials": [str(run.name) for run in cell.runs],
         "step_ms": cell.step_ms,
         "versus": cell.line.versus,
         "gain": asdict(cell.gain) if cell.gain else None,

@@ -47,8 +47,8 @@ def class_differences(ious: ClassIoU, baseline: str, colours: Mapping[str, str])
     z -= _matrix({baseline: ious[baseline]}, list(colours))
     reach = float(np.nanmax(np.abs(z), initial=1.0))
     drawn = figure(f"IoU of every class minus that of {baseline} (points)", "", "", **_size(colours))
-    shown = {"colorscale": DIVERGING, "zmin": -reach, "zmax": reach, "texttemplate": "%{z:+.1f}"}
-    return _heat_map(drawn, z, others, colours, **shown)
+    style = {"colorscale": DIVERGING, "zmin": -reach, "zmax": reach, "texttemplate": "%{z:+.1f}"}
+    return _heat_map(drawn, z, others, colours, **style)
 
 
 def _matrix(ious: ClassIoU, classes: Sequence[str]) -> np.ndarray:
@@ -61,12 +61,12 @@ def _size(classes: Mapping[str, str]) -> dict[str, int]:
 
 
 def _heat_map(
-    drawn: go.Figure, z: np.ndarray, columns: Sequence[str], colours: Mapping[str, str], **shown: object
+    drawn: go.Figure, z: np.ndarray, columns: Sequence[str], colours: Mapping[str, str], **style: object
 ) -> go.Figure:
     names = [f"<span style='color:{colour}'>■</span> {escape(name)}" for name, colour in colours.items()]
     cells = {"hovertemplate": "%{y}, %{x}: %{z:.2f}<extra></extra>", "hoverongaps": False, "xgap": 2, "ygap": 1}
     bar = {"thickness": 12}
-    drawn.add_trace(go.Heatmap(z=z, x=[_broken(name) for name in columns], y=names, colorbar=bar, **cells, **shown))
+    drawn.add_trace(go.Heatmap(z=z, x=[_broken(name) for name in columns], y=names, colorbar=bar, **cells, **style))
     drawn.update_layout(margin={"t": 48, "b": 12})
     return drawn.update_yaxes(autorange="reversed", showgrid=False).update_xaxes(side="top", showgrid=False)
 

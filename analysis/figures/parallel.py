@@ -49,16 +49,16 @@ def parallel(trials: pa.Table, objective: str, arm: str) -> Drawing:
             f"{arm}: parallel coordinates need two trials with an evaluation and a parameter that varies; "
             f"there are {scored.num_rows} and {len(paths)}."
         )
-    shown = scored.take(sample(range(scored.num_rows), LINES)).sort_by(objective)
-    told = sampled(shown.num_rows, scored.num_rows, "trials")
-    drawn = figure(f"{arm}: each line is a trial, from its settings to its mIoU{told}", "", "", height=340)
-    scores = shown[objective].to_pylist()
+    drawn_trials = scored.take(sample(range(scored.num_rows), LINES)).sort_by(objective)
+    sampling = sampled(drawn_trials.num_rows, scored.num_rows, "trials")
+    drawn = figure(f"{arm}: each line is a trial, from its settings to its mIoU{sampling}", "", "", height=340)
+    scores = drawn_trials[objective].to_pylist()
     axes = [
-        *(_axis(label(path), values(shown, path)) for path in paths),
-        _axis("iterations", shown["iterations"].to_pylist()),
+        *(_axis(label(path), values(drawn_trials, path)) for path in paths),
+        _axis("iterations", drawn_trials["iterations"].to_pylist()),
         _axis("mIoU (%)", scores),
     ]
-    drawn.add_traces(_lines(axes, scores, shown.to_pylist()))
+    drawn.add_traces(_lines(axes, scores, drawn_trials.to_pylist()))
     return _with_axes(drawn, axes)
 
 
@@ -95,14 +95,14 @@ def _lines(axes: Sequence[Axis], scores: Sequence[float], rows: Sequence[dict[st
         here = [n for n, mine in enumerate(shade_of) if mine == shade]
         x = [place for _ in here for place in (*range(len(axes)), None)]
         y = [height for n in here for height in (*(axis.heights[n] for axis in axes), None)]
-        text = [_told(rows[n], scores[n]) for n in here for _ in range(len(axes) + 1)]
+        text = [_hover_text(rows[n], scores[n]) for n in here for _ in range(len(axes) + 1)]
         line = {"color": colour, "width": 1.0 + shade / SHADES}
-        shown = {"mode": "lines", "line": line, "showlegend": False, "hovertemplate": "%{text}<extra></extra>"}
-        traces.append(go.Scatter(x=x, y=y, text=text, **shown))
+        style = {"mode": "lines", "line": line, "showlegend": False, "hovertemplate": "%{text}<extra></extra>"}
+        traces.append(go.Scatter(x=x, y=y, text=text, **style))
     return traces
 
 
-def _told(row: dict[str, Any], score: float) -> str:
+def _hover_text(row: dict[str, Any], score: float) -> str:
     return f"{row['arm']} {row['trial']}: {score:.2f} %"
 
 

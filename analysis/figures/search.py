@@ -29,8 +29,10 @@ def history(trials: pa.Table, objective: str, colours: Mapping[str, str]) -> Dra
     if not scored:
         return NoFigure("No trial has an evaluation yet, so there is no history to draw.")
     kept = sample(range(scored.num_rows), POINTS)
-    told = sampled(len(kept), scored.num_rows, "trials")
-    drawn = figure(f"Best finished trial so far of each arm, and every trial{told}", "trial of the arm (number)", MIOU)
+    sampling = sampled(len(kept), scored.num_rows, "trials")
+    drawn = figure(
+        f"Best finished trial so far of each arm, and every trial{sampling}", "trial of the arm (number)", MIOU
+    )
     points = scored.take(kept)
     for arm, colour in colours.items():
         drawn.add_traces(_best_so_far(_rows(scored, arm), objective, arm, colour))
@@ -72,14 +74,14 @@ def _points(rows: Rows, x: str, y: str, arm: str, colour: str, *, legend: bool) 
                     name=arm,
                     legendgroup=arm,
                     showlegend=legend and not traces,
-                    text=[_told(row, name) for row in here],
+                    text=[_hover_text(row, name) for row in here],
                     hovertemplate="%{text}<br>%{y:.2f} %<extra></extra>",
                 )
             )
     return traces
 
 
-def _told(row: dict[str, Any], ended: str) -> str:
+def _hover_text(row: dict[str, Any], ended: str) -> str:
     return f"{row['arm']} {row['trial']}, {ended}, {row['iterations']} iterations"
 
 
@@ -112,8 +114,8 @@ def _slice(trials: pa.Table, objective: str, path: str, colours: Mapping[str, st
     if not varies(found):
         return NoFigure(f"{label(path)} was {found[0]} in all {len(found)} trials that have it, so it has no slice.")
     points = active.take(sample(range(active.num_rows), POINTS // 4))
-    told = sampled(points.num_rows, active.num_rows, "trials")
-    drawn = figure(f"mIoU against {label(path)}, in the trials that have it{told}", label(path), MIOU, height=300)
+    sampling = sampled(points.num_rows, active.num_rows, "trials")
+    drawn = figure(f"mIoU against {label(path)}, in the trials that have it{sampling}", label(path), MIOU, height=300)
     scale = kind(found)
     drawn.update_xaxes(type=scale, exponentformat="power", **(_categories(found) if scale == "category" else {}))
     for arm, colour in colours.items():

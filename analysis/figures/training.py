@@ -43,8 +43,8 @@ def curves(reports: pa.Table, best: Sequence[Trial], of: int, colours: Mapping[s
     lines = _by_trial(reports.filter(pc.field("miou_percent").is_valid()))
     if not lines:
         return NoFigure("No trial has an evaluation yet, so there are no learning curves.")
-    told = sampled(len(lines), of, "trials")
-    drawn = figure(f"Learning curves; the best trial of each arm is thick{told}", "iteration", MIOU)
+    sampling = sampled(len(lines), of, "trials")
+    drawn = figure(f"Learning curves; the best trial of each arm is thick{sampling}", "iteration", MIOU)
     for trial in sorted(lines, key=lambda trial: (trial in best, trial)):
         drawn.add_trace(_curve(trial, lines[trial], colours.get(trial[0], "#444"), thick=trial in best))
     return drawn
@@ -94,8 +94,10 @@ def rungs(reports: pa.Table, trials: pa.Table, at: Mapping[str, Sequence[int]], 
     scored = reports.filter(pc.field("miou_percent").is_valid()).to_pylist()
     rows = [row for row in scored if row["iteration"] in at.get(row["arm"], ())]
     kept = sample(rows, POINTS)
-    told = sampled(len(kept), len(rows), "values")
-    drawn = figure(f"What early stopping saw: open marks were stopped at that rung, full ones went on{told}", "", MIOU)
+    sampling = sampled(len(kept), len(rows), "values")
+    drawn = figure(
+        f"What early stopping saw: open marks were stopped at that rung, full ones went on{sampling}", "", MIOU
+    )
     for arm, colour in colours.items():
         for stopped in (False, True):
             here = [row for row in kept if row["arm"] == arm and _stopped(row, ends) is stopped]
@@ -149,8 +151,8 @@ def terms(reports: pa.Table, trial: Trial) -> Drawing:
     for name in names:
         line = thinned([(at, found[name]) for at, found in points.items() if name in found], EVALUATIONS)
         x, y = zip(*line, strict=True)
-        shown = {"mode": _mode(len(line), thick=True), "marker": {"size": 5}}
-        drawn.add_trace(go.Scatter(x=x, y=y, name=name.removeprefix(TERM), **shown))
+        style = {"mode": _mode(len(line), thick=True), "marker": {"size": 5}}
+        drawn.add_trace(go.Scatter(x=x, y=y, name=name.removeprefix(TERM), **style))
     return drawn.update_yaxes(type="log" if _positive(points) else "linear")
 
 

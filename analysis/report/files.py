@@ -23,7 +23,7 @@ LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
 }
 
 
-def shown(column: str, value: Any) -> str:
+def formatted(column: str, value: Any) -> str:
     """A cell as it is read: percentages with two decimals, seconds with one or none, others in four digits."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return NOTHING
@@ -40,7 +40,7 @@ def shown(column: str, value: Any) -> str:
 
 def cells(rows: pa.Table) -> list[list[str]]:
     """Every cell as it is read, by row."""
-    columns = [[shown(name, value) for value in rows[name].to_pylist()] for name in rows.column_names]
+    columns = [[formatted(name, value) for value in rows[name].to_pylist()] for name in rows.column_names]
     return [list(row) for row in zip(*columns, strict=True)]
 
 

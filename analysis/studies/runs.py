@@ -40,6 +40,11 @@ class Run:
         return self.config.get("data_seed"), self.config.get("init_seed")
 
     @property
+    def is_whole(self) -> bool:
+        """Whether the row tells what the trial trained; rows of the first versions do not."""
+        return "task" in self.config
+
+    @property
     def settings(self) -> dict[str, Any]:
         """The configuration without the seeds."""
         return {key: value for key, value in {**LATER, **self.config}.items() if key not in SEEDS}
@@ -78,7 +83,7 @@ def finished(study: Study, arm: str) -> pa.Table:
 
 def read_runs(rows: pa.Table) -> list[Run]:
     """One run of each row, in their order."""
-    return [Run(row, json.loads(row["config"])) for row in rows.to_pylist()]
+    return [Run(row, json.loads(row["config"] or "{}")) for row in rows.to_pylist()]
 
 
 def best_runs(study: Study, arm: str) -> Runs | None:

@@ -29,7 +29,7 @@ def faults(config: StudyConfig) -> Iterable[str]:
     yield from _check_checkpoints(config)
     wrong = list(_check_weightings(config))
     if wrong:
-        yield from wrong  # which arms need a teacher is not known then
+        yield from wrong  # every arm with one would repeat it with its networks
         return
     channels = None
     try:
@@ -42,9 +42,11 @@ def faults(config: StudyConfig) -> Iterable[str]:
 
 
 def _check_weightings(config: StudyConfig) -> Iterable[str]:
-    for name in config.arms:
+    for name, arm in config.arms.items():
         try:
-            config.needs_teacher(name)
+            module_of(arm.task).Weighting(
+                arm.task, num_classes=len(config.class_names), iterations=config.train.iterations
+            )
         except ValueError as error:
             yield f"arms.{name}.task: {error}"
 

@@ -6,14 +6,14 @@ teacher. Files are read in `study.configuration.loading`; what the types here ca
 `study.configuration.checks`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
-from pydantic import StringConstraints
 
 from search_spaces.space import Int, Space, read_entries
+from study.configuration.outline import ArmOutline, Name, StudyOutline
 from trainers.addresses import joined
 from trainers.config import (
     AugmentConfig,
@@ -25,7 +25,7 @@ from trainers.config import (
     plain,
     replaced,
 )
-from trainers.registry import OneOf, SomeOf, implementations, module_of
+from trainers.registry import OneOf, SomeOf, implementation, module_of
 
 TEACHER = "teacher"
 """Name of the arm whose one trial trains the teacher; no arm of a file may have it."""
@@ -34,18 +34,15 @@ Placement = Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"]
 REPLICATE = "replicate"
 """The one parameter of a replicated arm: r of the replicate whose seeds are the study's plus r."""
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
-
 
 @dataclass(frozen=True, kw_only=True)
-class ArmConfig:
+class ArmConfig(ArmOutline):
     """One way to train, and what is searched in it.
 
     An arm without a space is replicated: it trains one setting with the seeds `seed`, `seed + 1`, ... of the study, one
     trial each and none stopped early, so that trials of equal seeds in different arms are paired.
 
     Attributes:
-        trials: trials that end COMPLETE or PRUNED; failed ones are replaced, replicates by their like.
         space: names or files of search spaces; their union is searched.
         task: weighting of the task loss.
         methods: distillation methods by name.
@@ -53,10 +50,9 @@ class ArmConfig:
         enqueue: settings to try right after the spaces' defaults, each a mapping from path to value.
     """
 
-    trials: Annotated[int, Ge(1)]
     space: tuple[str, ...] = ()
     task: Annotated[Any, OneOf("trainers.difficulty", "weighting")] = field(
-        default_factory=lambda: implementations("trainers.difficulty")["uniform"].Config()
+        default_factory=lambda: implementation("trainers.difficulty", "uniform").Config()
     )
     methods: Annotated[Mapping[str, Any], SomeOf("trainers.methods")] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
@@ -93,7 +89,7 @@ class PruningConfig:
 
     Attributes:
         reduction_factor: one in so many trials goes on from each rung; 0 switches early stopping off.
-        grace_iterations: the first rung; raised to the longest TFE stage below 1 plus one evaluation.
+        grace_iterations: the first rung; raised to what the arm's weighting asks for plus one evaluation.
     """
 
     reduction_factor: Literal[0, 2, 3, 4, 5] = 3
@@ -168,23 +164,20 @@ class Replicated:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyConfig:
-    """One study.
+class StudyConfig(StudyOutline):
+    """One study, whole.
 
     Attributes:
-        name: also names the study's folder and its Optuna studies.
         evaluate_on: the images that the search is judged by: the validation split, the test split, or the holdout. What
             a search has found by the holdout can be judged by the validation split, which it has not seen.
         holdout: share of the training images that no trial, and no teacher, is trained on.
         seed: of samplers and, through `data_seed` and `init_seed`, of every trial.
-        storage: "journal" for a file in the study's folder, or an RDB URL that Optuna knows.
         objective: what Optuna maximises: the mIoU of the last evaluation, or of the best one (optimistic).
         startup_trials: trials of an arm before TPE takes over from random sampling.
         spaces: what the files that the arms name said when the study began; filled in by `with_spaces`.
         replicates: which trials of another study its arms repeat; filled in by `study.commands.searches.replicate`.
     """
 
-    name: Name
     data: Annotated[Any, OneOf("trainers.data", "name")]
     augment: AugmentConfig
     student: Annotated[Any, OneOf("trainers.models", "architecture")]
@@ -194,7 +187,6 @@ class StudyConfig:
     evaluate_on: EvaluationSplit = "val"
     holdout: Annotated[float, Ge(0), Le(0.5)] = 0.0
     seed: Annotated[int, Ge(0)] = 0
-    storage: str = "journal"
     objective: Literal["last", "best"] = "last"
     startup_trials: Annotated[int, Ge(1)] = 5
     pruning: PruningConfig = field(default_factory=PruningConfig)
@@ -265,11 +257,9 @@ class StudyConfig:
         return Space.load(*chosen.space, kept=self.spaces)
 
     def needs_teacher(self, arm: str) -> bool:
+        """Whether an arm's trials have a teacher, as every distillation method asks for."""
         chosen = self.arms[arm]
-        weighting = module_of(chosen.task).Weighting(
-            chosen.task, num_classes=len(self.class_names), iterations=self.train.iterations
-        )
-        return bool(chosen.methods) or bool(weighting.needs_teacher)
+        return bool(chosen.methods) or bool(chosen.task.needs_teacher)
 
     def max_failed(self, arm: str) -> int:
         """Failed trials after which no more of an arm are started: the teacher has one try."""
@@ -296,11 +286,22 @@ class StudyConfig:
         return any(self.needs_teacher(arm) for arm in self.arms)
 
     def grace(self, arm: str) -> int:
-        """Iterations before which no trial of an arm is stopped: its longest TFE stage below 1 plus one evaluation."""
-        fractions = _tfe_fractions(self, arm)
-        longest = max((f for f in fractions if f < 1), default=0.0)
-        tfe = round(longest * self.train.iterations)
-        return max(self.pruning.grace_iterations, tfe + self.train.evaluate_every)
+        """Iterations before which no trial of an arm is stopped.
+
+        No weighting that the arm may have asks for later, and one evaluation follows. Searched options are varied one
+        at a time, the others at their defaults.
+        """
+        stops = (task.earliest_stop(self.train.iterations) for task in self._weightings(arm))
+        latest = max((stop for stop in stops if stop is not None), default=0)
+        return max(self.pruning.grace_iterations, latest + self.train.evaluate_every)
+
+    def _weightings(self, arm: str) -> Iterator[Any]:
+        """The Configs of an arm's weighting, at the defaults of what is searched and at each value of its options."""
+        space, standard = self.space(arm), self.space(arm).defaults()
+        yield self.trial(arm, standard, None).task
+        for path in space.parameters:
+            if path.startswith("task/"):
+                yield from (self.trial(arm, {**standard, path: value}, None).task for value in space.values(path))
 
     def workers_of(self, arm: str) -> int:
         """Workers of an arm's trials."""
@@ -320,15 +321,6 @@ class StudyConfig:
         return names
 
 
-def _tfe_fractions(config: StudyConfig, arm: str) -> tuple[float, ...]:
-    path = "task/tfe_fraction"
-    chosen = config.arms[arm]
-    space = config.space(arm)
-    if path in space.parameters:
-        return tuple(float(value) for value in space.values(path))
-    return (chosen.fixed.get(path, getattr(chosen.task, "tfe_fraction", 0.0)),)
-
-
 def prunable(trial: TrialConfig) -> bool:
-    """Whether a trial may be stopped early: one that stays in the TFE stage to its end may not."""
-    return float(getattr(trial.task, "tfe_fraction", 0.0)) < 1
+    """Whether a trial may be stopped early."""
+    return trial.task.earliest_stop(trial.train.iterations) is not None

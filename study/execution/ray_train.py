@@ -30,7 +30,7 @@ PLACEMENT_GROUPS = "placement_groups.txt"
 
 
 def report_again(place: str) -> None:
-    """Tell what the newest checkpoints say: one that died may not have told it, and who heard it drops it.
+    """Report the metrics of the newest checkpoints again: a trial that died may not have, and duplicates are dropped.
 
     A trial is at most two reports ahead of its driver, one on its way and one that waits, and as many are kept.
     """

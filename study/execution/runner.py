@@ -23,7 +23,7 @@ from study.execution.view import View
 from study.folder import read_config, rewrite_config
 from study.ledger.dataset import dataset_of, hold_dataset
 from study.ledger.journal import repair_journal
-from study.ledger.ledger import ArmLedger, failed, open_arms, states, status, study_names
+from study.ledger.ledger import ArmLedger, failed, open_arms, status, study_names, trials_by_arm
 from study.ledger.lock import locked
 from trainers.checkpoints.places import checkpoints_at
 
@@ -35,7 +35,9 @@ NO_CHANGES = Changes()
 def given_up_arms(folder: Path) -> list[str]:
     """The arms of which so many trials failed that no more are started."""
     config = read_config(folder)
-    return [arm for arm, trials in states(config, folder).items() if len(failed(trials)) >= config.max_failed(arm)]
+    return [
+        arm for arm, trials in trials_by_arm(config, folder).items() if len(failed(trials)) >= config.max_failed(arm)
+    ]
 
 
 def has_ended_trials(folder: Path) -> bool:
@@ -93,8 +95,8 @@ def _changed(changes: Changes, folder: Path) -> StudyConfig:
 def _retry_failed(config: StudyConfig, folder: Path, names: tuple[str, ...], view: View) -> None:
     arms = _begun_arms(config, folder)
     again = {name: arm.retry_failed() for name, arm in arms.items() if name in (names or arms)}
-    told = ", ".join(f"{count} of {name}" for name, count in again.items() if count)
-    view.say(f"failed trials to run again: {told or 'none'}")
+    counts = ", ".join(f"{count} of {name}" for name, count in again.items() if count)
+    view.say(f"failed trials to run again: {counts or 'none'}")
 
 
 def _hold_dataset(config: StudyConfig, folder: Path, view: View, *, accept: bool) -> None:

@@ -2,7 +2,7 @@
 
 Arms advance together, each by the share of its budget that has been started. The teacher comes first; arms that
 distil wait for its file, and for one finished trial of an arm that does not distil, to see whether the teacher is one.
-How trials end is not told here but by the recorder, which knows the reason.
+How trials end is recorded not here but by the recorder, which knows the reason.
 """
 
 from collections.abc import Callable, Mapping

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from study.ledger.ledger import ArmLedger
 
-SHOWN = 20
+MAX_LINES = 20
 """Running trials that have a line of their own."""
 
 
@@ -127,9 +127,9 @@ class View:
                 + (f"mIoU {run.miou:.2f}, " if run.miou is not None else "")
                 + f"{time.monotonic() - run.since:.0f} s"
             )
-            for (arm, number), run in islice(self._running.items(), SHOWN)
+            for (arm, number), run in islice(self._running.items(), MAX_LINES)
         ]
-        if (more := len(self._running) - SHOWN) > 0:
+        if (more := len(self._running) - MAX_LINES) > 0:
             lines.append(Text(f"and {more} more"))
         seconds = f"{time.monotonic() - self._began:.0f} s{self._left()}"
         return Group(table, *lines, *([Text(self._capacity_line)] if self._capacity_line else []), Text(seconds))

@@ -28,7 +28,7 @@ BEGAN, RUN = "began", "run"
 Entry = dict[str, Any]
 
 
-class Mended(NamedTuple):
+class Repaired(NamedTuple):
     """A journal that Optuna can read, and the lines of the former one that nobody can, counted from 1."""
 
     content: bytes
@@ -46,7 +46,7 @@ def _entry(line: bytes) -> Entry | None:
     return entry if fields <= entry.keys() and line.endswith(b"\n") else None
 
 
-def mend(content: bytes, studies: Sequence[str]) -> Mended:
+def repair(content: bytes, studies: Sequence[str]) -> Repaired:
     """Leave out what is no entry, or put a blank in its place where it created something.
 
     Args:
@@ -55,36 +55,43 @@ def mend(content: bytes, studies: Sequence[str]) -> Mended:
     """
     lines = content.splitlines(keepends=True)
     entries = [_entry(line) for line in lines]
-    unreadable = [place for place, entry in enumerate(entries) if entry is None]
+    unreadable = [index for index, entry in enumerate(entries) if entry is None]
     if not unreadable:
-        return Mended(content, [])
+        return Repaired(content, [])
     blanks = _blanks(entries, studies)
-    kept = (blanks.get(place, b"") if entry is None else lines[place] for place, entry in enumerate(entries))
-    return Mended(b"".join(kept), [place + 1 for place in unreadable])
+    kept = (blanks.get(index, b"") if entry is None else lines[index] for index, entry in enumerate(entries))
+    return Repaired(b"".join(kept), [index + 1 for index in unreadable])
 
 
 def _blanks(entries: Sequence[Entry | None], studies: Sequence[str]) -> dict[int, bytes]:
-    """What stands for lost creations, each at the last unreadable line before something speaks of it."""
-    names: list[str] = []
+    """Lines that create again what unreadable lines created, by the index of the line that each replaces.
+
+    Optuna numbers studies and trials in the order of their creation. An entry on a number that nothing has created yet
+    proves that one of the unreadable lines before it was that creation; which of them is not known, and the last one is
+    taken. For example, in "create trial", unreadable, "trial 1 reports" the last entry is on trial 1 where only trial 0
+    was created: the unreadable line is replaced by the creation of a trial. An unreadable line that no later entry
+    needs is left out.
+    """
+    names: list[str] = []  # of the studies created so far, by number
     trials = 0
-    lost: list[tuple[int, int, int]] = []  # the place, and the numbers that a study and a trial had there
-    found: dict[int, bytes] = {}
-    for place, entry in enumerate(entries):
+    lost: list[tuple[int, int, int]] = []  # index, and the numbers that a study and a trial created there would have
+    blanks: dict[int, bytes] = {}
+    for index, entry in enumerate(entries):
         if entry is None:
-            lost.append((place, len(names), trials))
+            lost.append((index, len(names), trials))
             continue
         while lost and entry.get("study_id", -1) >= len(names):
-            there, number, _ = lost.pop()
+            replaced, number, _ = lost.pop()
             names.insert(number, _name(entries, number, [name for name in studies if name not in names]))
-            found[there] = _blank(Operation.CREATE_STUDY, study_name=names[number])
+            blanks[replaced] = _blank(Operation.CREATE_STUDY, study_name=names[number])
         while lost and entry.get("trial_id", -1) >= trials:
-            there, _, number = lost.pop()
-            found[there] = _blank(Operation.CREATE_TRIAL, study_id=_study(entries, number, names))
+            replaced, _, number = lost.pop()
+            blanks[replaced] = _blank(Operation.CREATE_TRIAL, study_id=_study(entries, number, names))
             trials += 1
         if entry["op_code"] == Operation.CREATE_STUDY and entry["study_name"] not in names:
             names.append(entry["study_name"])  # every start of a driver asks for it again
         trials += entry["op_code"] == Operation.CREATE_TRIAL
-    return found
+    return blanks
 
 
 def _blank(operation: Operation, **fields: Any) -> bytes:
@@ -152,23 +159,23 @@ def repair_journal(folder: Path, studies: Sequence[str] = ()) -> list[str]:
     (folder / f"{JOURNAL}.lock").unlink(missing_ok=True)
     content = journal.read_bytes()
     good = content.rfind(b"\n") + 1
-    said = []
+    done = []
     if good != len(content):
         (folder / f"{JOURNAL}.torn").write_bytes(content[good:])
         with journal.open("r+b") as file:
             file.truncate(good)
-        said.append(f"{journal} ended in half a line ({len(content) - good} bytes); it was moved to {JOURNAL}.torn")
-    mended = mend(content[:good], studies)
-    if mended.unreadable:
+        done.append(f"{journal} ended in half a line ({len(content) - good} bytes); it was moved to {JOURNAL}.torn")
+    repaired = repair(content[:good], studies)
+    if repaired.unreadable:
         shutil.copyfile(journal, folder / f"{JOURNAL}.damaged")
-        _replace(journal, mended.content)
-        said.append(f"{journal}: {_named(mended.unreadable)}; passed over, and the file kept as {JOURNAL}.damaged")
-    return said
+        _replace(journal, repaired.content)
+        done.append(f"{journal}: {_listed(repaired.unreadable)}; passed over, and the file kept as {JOURNAL}.damaged")
+    return done
 
 
-def _named(lines: Sequence[int]) -> str:
-    shown = ", ".join(map(str, lines[:5])) + (f" and {len(lines) - 5} more" if len(lines) > 5 else "")
-    return f"line {shown} cannot be read" if len(lines) == 1 else f"lines {shown} cannot be read"
+def _listed(lines: Sequence[int]) -> str:
+    numbers = ", ".join(map(str, lines[:5])) + (f" and {len(lines) - 5} more" if len(lines) > 5 else "")
+    return f"line{'' if len(lines) == 1 else 's'} {numbers} cannot be read"
 
 
 def _replace(path: Path, content: bytes) -> None:

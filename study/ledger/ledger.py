@@ -24,8 +24,9 @@ from optuna.trial import FrozenTrial, TrialState
 from search_spaces.space import Space
 from study.configuration.config import REPLICATE, TEACHER, StudyConfig
 from study.configuration.identity import record, refuse_another
+from study.configuration.outline import StudyOutline
 from study.ledger import optuna_internals
-from study.ledger.journal import BEGAN, JOURNAL, RUN, Backend, mend
+from study.ledger.journal import BEGAN, JOURNAL, RUN, Backend, repair
 from study.ledger.rungs import Halving
 from study.ledger.trial_run import Suggestion, TrialRun
 
@@ -34,27 +35,27 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 RETRY_OF = "retry_of"
 """User attribute of a trial that repeats a failed one: the number of that."""
-FRUITLESS = "fruitless"
-"""User attribute of a trial: its starts since its last evaluation that were cut short, and that evaluation."""
+FUTILE_STARTS = "fruitless"
+"""User attribute of a trial: its starts in a row that came to no new evaluation, and the last one before them."""
 LOST_DRIVERS = 10
 """Drivers in a row that may die over a trial without a new evaluation, before it is taken for what kills them."""
 
 
-class _Standing(NamedTuple):
-    """Trials by state, those that wait to be run again, and how many failed for good."""
+class _Summary(NamedTuple):
+    """Of an arm's trials: how many are in each state, which wait to be run again, how many failed and are not."""
 
     counts: Counter[TrialState]
     retries: list[FrozenTrial]
     failed: int
 
     @classmethod
-    def of(cls, trials: Sequence[FrozenTrial]) -> "_Standing":
-        waiting = (trial for trial in trials if trial.state == TrialState.WAITING)
+    def of(cls, trials: Sequence[FrozenTrial]) -> "_Summary":
+        waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
         retries = [trial for trial in waiting if RETRY_OF in trial.user_attrs]
         return cls(Counter(trial.state for trial in trials), retries, len(failed(trials)))
 
 
-def open_storage(config: StudyConfig, folder: Path) -> BaseStorage:
+def open_storage(config: StudyOutline, folder: Path) -> BaseStorage:
     """The storage of a study: its journal file, or the database that the configuration names."""
     if config.storage == "journal":
         return JournalStorage(Backend(folder / JOURNAL))
@@ -65,9 +66,14 @@ class ArmLedger:
     """The trials of one arm.
 
     Args:
+        arm: its name.
         study: the arm's Optuna study.
         space: what is searched; None for the teacher's arm.
         budget: trials that shall end COMPLETE or PRUNED.
+        config: the study.
+
+    Attributes:
+        orphans: trials that a dead driver left RUNNING and that are not handed out again yet.
     """
 
     def __init__(
@@ -83,9 +89,9 @@ class ArmLedger:
         self.max_failed = config.max_failed(arm)
         self._config = config
         self._replicated = arm != TEACHER and config.arms[arm].replicated
-        self._live: dict[int, optuna.Trial] = {}
-        self._stands: _Standing | None = None
-        self._adopted_at: dict[int, int | None] = {}
+        self._live: dict[int, optuna.Trial] = {}  # those that this driver runs, by number
+        self._cached_summary: _Summary | None = None
+        self._adopted_at: dict[int, int | None] = {}  # the evaluation at which the last driver left an orphan
         self._halving = (
             None if arm == TEACHER or self._replicated else Halving(config.grace(arm), config.pruning.reduction_factor)
         )
@@ -94,40 +100,40 @@ class ArmLedger:
     def _running(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
-    def _standing(self) -> _Standing:
-        """How the trials stand; counted anew only after one began or ended, because it is asked at every report."""
-        if self._stands is None:
-            self._stands = _Standing.of(self.study.get_trials(deepcopy=False))
-        return self._stands
+    def _summary(self) -> _Summary:
+        """The counts of the trials; made anew only after one began or ended, because every report needs them."""
+        if self._cached_summary is None:
+            self._cached_summary = _Summary.of(self.study.get_trials(deepcopy=False))
+        return self._cached_summary
 
     def count(self, *states: TrialState) -> int:
         """Trials in any of these states."""
-        counts = self._standing().counts
+        counts = self._summary().counts
         return sum(counts[state] for state in states)
 
     @property
     def given_up(self) -> bool:
         """Whether so many trials failed that no more are started; one that is run again does not count."""
-        return self._standing().failed >= self.max_failed
+        return self._summary().failed >= self.max_failed
 
     def _retries(self) -> list[FrozenTrial]:
-        return self._standing().retries
+        return self._summary().retries
 
     def retry_failed(self) -> int:
         """Have every failed trial run again, also beyond the budget; says how many there are."""
         again = failed(self.study.get_trials(deepcopy=False))
-        if self._replicated:
+        if self._replicated:  # each replicate once, however often it failed, and none that has ended well since
             missing = self._missing()
             last = {trial.params[REPLICATE]: trial for trial in again}
             again = [trial for number, trial in last.items() if number in missing]
         for trial in again:
             self.study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
-        self._stands = None
+        self._cached_summary = None
         return len(again)
 
     @property
     def exhausted(self) -> bool:
-        """Whether no trial is left to start."""
+        """Whether no trial is left to start, unless one that runs fails."""
         if self.orphans or self._retries():
             return False
         started = self.count(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
@@ -155,6 +161,7 @@ class ArmLedger:
             return None
         if self._replicated and (missing := self._missing()):
             self.study.enqueue_trial({REPLICATE: missing[0]})
+        # `study.ask` takes the first trial that waits, or makes a new one; the sampler needs its number before
         waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         number = waiting[0].number if waiting else len(self.study.get_trials(deepcopy=False))
         self.study.sampler = self._sampler(number)
@@ -171,10 +178,10 @@ class ArmLedger:
         attempt = run.attempt + 1 if (run := noted_run(orphan)) else 1
         self.study.sampler = self._sampler(orphan.number)
         trial = optuna_internals.reopen(self.study, orphan)
-        if attempt > 1 and (error := given_up_error(self._count_fruitless(trial, orphan))):
+        if attempt > 1 and (error := given_up_error(self._count_futile_starts(trial, orphan))):
             trial.set_user_attr("error", error)
             self.study.tell(trial, state=TrialState.FAIL)
-            self._stands = None
+            self._cached_summary = None
             return None
         if run is None:
             self._draw_again(trial, orphan)
@@ -199,24 +206,29 @@ class ArmLedger:
             if name not in enqueued and not distribution.single() and name not in trial.relative_params:
                 self.study.sampler.sample_independent(self.study, orphan, name, distribution)
 
-    def _count_fruitless(self, trial: optuna.Trial, orphan: FrozenTrial) -> int:
-        """Starts of a trial since its last evaluation, or since it was last stopped on purpose."""
-        before = orphan.user_attrs.get(FRUITLESS, {"starts": 0, "step": None})
+    def _count_futile_starts(self, trial: optuna.Trial, orphan: FrozenTrial) -> int:
+        """Count the starts of a trial since its last evaluation, or since it was last stopped on purpose.
+
+        For example, a trial evaluated at iterations 2 and 4 that drivers then died over three times has been counted at
+        step 4 three times: 1, 2, 3. Had it come to 6 between them, the next count would be 1 again.
+        """
+        before = orphan.user_attrs.get(FUTILE_STARTS, {"starts": 0, "step": None})
         starts = before["starts"] + 1 if before["step"] == orphan.last_step else 1
-        trial.set_user_attr(FRUITLESS, {"starts": starts, "step": orphan.last_step})
+        trial.set_user_attr(FUTILE_STARTS, {"starts": starts, "step": orphan.last_step})
         return starts
 
     def leave(self) -> None:
         """Leave what runs to the next driver, without this start being counted against it."""
         for number, trial in self._live.items():
-            trial.set_user_attr(FRUITLESS, {"starts": -1, "step": self._frozen(number).last_step})
+            # the next start counts it up to 0, and one that dies to 1
+            trial.set_user_attr(FUTILE_STARTS, {"starts": -1, "step": self._frozen(number).last_step})
 
     def _repeat(self, retry: FrozenTrial) -> Suggestion:
         self.study.sampler = self._sampler(retry.number)
         return self._start(optuna_internals.begin_enqueued(self.study, retry), 1)
 
     def _start(self, trial: optuna.Trial, attempt: int) -> Suggestion:
-        self._stands = None
+        self._cached_summary = None
         values = self.space.suggest(trial) if self.space else {}
         self._live[trial.number] = trial
         repeated = trial.user_attrs.get(RETRY_OF)
@@ -264,7 +276,7 @@ class ArmLedger:
         trial = self._live.pop(number)
         trial.set_user_attr("row", json.dumps(row))
         self.study.tell(trial, value if state == TrialState.COMPLETE else None, state=state)
-        self._stands = None
+        self._cached_summary = None
 
     def note(self, run: TrialRun) -> None:
         """Keep what a live trial runs with it, for a driver that finds it without this one."""
@@ -288,11 +300,11 @@ class ArmLedger:
         return self.space.distributions() if self.space else {}
 
 
-def given_up_error(fruitless: int) -> str | None:
+def given_up_error(futile_starts: int) -> str | None:
     """Why a trial fails that so many drivers in a row died over without a new evaluation; None while they are few."""
-    if fruitless < LOST_DRIVERS:
+    if futile_starts < LOST_DRIVERS:
         return None
-    return f"the study's driver died {fruitless} times in a row without a new evaluation of this trial"
+    return f"the study's driver died {futile_starts} times in a row without a new evaluation of this trial"
 
 
 def noted_run(trial: FrozenTrial) -> TrialRun | None:
@@ -307,7 +319,12 @@ def _replicate(trial: FrozenTrial) -> int | None:
 
 
 def failed(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The failed ones among an arm's trials that were not run again; of a replicate, all go with its last one."""
+    """The failed ones among an arm's trials that were not run again.
+
+    A failed replicate is replaced by its like without being asked for, so one replicate may have failed several times
+    when its last failure is run again: then none of them counts. For example, trials 1, 2 and 3 are replicate 1 and
+    failed, and trial 4 repeats trial 3: nothing is failed. If 4 fails too, it alone is.
+    """
     repeated = {trial.user_attrs.get(RETRY_OF) for trial in trials}
     last = {_replicate(trial): trial.number for trial in trials if trial.number in repeated}
     return [
@@ -368,27 +385,27 @@ def _open_study(config: StudyConfig, arm: str, storage: BaseStorage) -> optuna.S
     return study
 
 
-def study_names(config: StudyConfig) -> dict[str, str]:
+def study_names(config: StudyOutline) -> dict[str, str]:
     """The name of every arm's Optuna study, the teacher's among them, in the order in which they are created."""
     return {arm: f"{config.name}/{arm}" for arm in (TEACHER, *config.arms)}
 
 
-def states(config: StudyConfig, folder: Path) -> dict[str, list[FrozenTrial]]:
+def trials_by_arm(config: StudyOutline, folder: Path) -> dict[str, list[FrozenTrial]]:
     """All trials of every arm, the teacher's among them, for a reader beside the driver."""
     names = study_names(config)
     with tempfile.TemporaryDirectory() as place:
         if config.storage == "journal" and (folder / JOURNAL).exists():
             content = (folder / JOURNAL).read_bytes()
-            (Path(place) / JOURNAL).write_bytes(mend(content, list(names.values())).content)
+            (Path(place) / JOURNAL).write_bytes(repair(content, list(names.values())).content)
             folder = Path(place)
         found = optuna_internals.trials_by_study(open_storage(config, folder))
         return {arm: found.get(name, []) for arm, name in names.items()}
 
 
-def status(config: StudyConfig, folder: Path) -> dict[str, dict[str, int]]:
+def status(config: StudyOutline, folder: Path) -> dict[str, dict[str, int]]:
     """Trials by arm and state, beside the `budget` of each arm; of the teacher only where the study trains it."""
     counts = {}
-    for arm, trials in states(config, folder).items():
+    for arm, trials in trials_by_arm(config, folder).items():
         if arm == TEACHER and not trials:
             continue
         found = Counter(trial.state.name for trial in trials)

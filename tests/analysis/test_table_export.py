@@ -1,7 +1,6 @@
 """Exported tables say what the stored ones say, in every format, and what DuckDB reads of them."""
 
 import json
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,9 +18,10 @@ from analysis.queries import best
 from study.__main__ import main
 from study.tables import ENVIRONMENT, REPORTS, TableWriter, read
 from tests.analysis.test_queries import CONFIG, trial, write_study
+from tests.pages import blocks
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-(QUERY,) = re.findall(r"```sql\n(.*?)```", README, re.DOTALL)
+(QUERY,) = (block for block in blocks("sql") if "AS best_trial" in block)
+(READING,) = (block for block in blocks("python") if "runs/quickstart/tables" in block)
 NOON = datetime(2025, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 READERS: dict[str, Callable[[Path], pa.Table]] = {"parquet": pq.read_table, "arrow": pyarrow.feather.read_table}
 
@@ -111,9 +111,14 @@ def test_a_table_that_cannot_be_read_is_named(study: Path, capsys: pytest.Captur
     assert "must have a readable file, but: table 'reports'" in capsys.readouterr().err
 
 
-def test_the_query_of_the_readme_gives_what_best_gives(
-    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_pages_python_reads_a_table(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    exec(READING, found)
+    assert found["trials"].equals(read(study / "tables", "trials"))
+
+
+def test_the_pages_query_gives_what_best_gives(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     rows = duckdb.sql(QUERY).fetchall()
     assert rows == [("kd", 2, 32.0, 1, 0.0), ("baseline", 0, 31.0, 0, 0.0), ("focal", None, None, 0, 0.0)]

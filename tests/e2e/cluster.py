@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.conftest import ROOT
 from tests.study.conftest import ray_environment
 
 HEAD = """
@@ -152,7 +153,7 @@ class LocalCluster:
             [RAY, *arguments],
             capture_output=True,
             text=True,
-            cwd=Path(__file__).parents[2],
+            cwd=ROOT,
             env={**self.environment, **environment},
             check=False,
             timeout=timeout,

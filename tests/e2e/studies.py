@@ -83,6 +83,18 @@ def journal(folder: Path) -> bytes:
     return path.read_bytes() if path.exists() else b""
 
 
+def tear_journal(folder: Path, entry: str) -> None:
+    """Leave the journal as a machine does that lost its power: half a line, and Optuna's lock.
+
+    The driver must be dead. Its own death may have left the lock already.
+    """
+    lock = folder / f"{JOURNAL}.lock"
+    lock.unlink(missing_ok=True)
+    lock.symlink_to(folder / JOURNAL)
+    with (folder / JOURNAL).open("a") as file:
+        file.write(entry)
+
+
 def assert_consistent(folder: Path) -> None:
     """The ledger and the tables tell of the same trials, each once, and every evaluation is there once."""
     counts = json.loads(kdstudy("status", folder, "--json", cwd=folder).stdout)

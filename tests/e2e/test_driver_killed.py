@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from study.ledger.journal import JOURNAL
 from tests.e2e.drivers import driver, kdstudy, wait_while_alive
-from tests.e2e.studies import TRIALS, assert_same_study, journal
+from tests.e2e.studies import TRIALS, assert_same_study, journal, tear_journal
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
@@ -34,10 +33,7 @@ def test_killed_at_the_start_in_a_report_and_at_the_last_end(whole: Path, undist
     kill_when(lines(1), *resume)  # twice in a row, before anything is trained
     kill_when(reported(1), *resume)  # between the ledger and the table, as the teacher trains
     kill_when(reported(12), *resume)
-    # a dead driver may have held Optuna's lock, and have written half a line
-    (folder / f"{JOURNAL}.lock").symlink_to(folder / JOURNAL)
-    with (folder / JOURNAL).open("a") as file:
-        file.write('{"op_code": 5, "worker')
+    tear_journal(folder, '{"op_code": 5, "worker')
     kill_when(lambda: journal(folder).count(b'"row":') == TRIALS, *resume)  # its end is noted, but not told
     done = kdstudy(*resume, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -1,7 +1,6 @@
 """What dies or is sent away while a study runs, and what the study says of it and does then."""
 
 import signal
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -26,13 +25,11 @@ def test_killed_for_memory_told_to_go_extended_and_repeated(tmp_path: Path) -> N
     eventually(lambda: (folder / "trials" / "baseline-00001").exists(), seconds=240, what="the rest did not go on")
     eventually(lambda: list(folder.glob("trials/baseline-00001/checkpoint_[0-9]*")), seconds=240, what="no report")
 
-    told = time.monotonic()
     started.send_signal(signal.SIGTERM)
-    _, said = started.communicate(timeout=60)
-    assert time.monotonic() - told < 30
+    _, said = started.communicate(timeout=240)
     assert started.returncode == 1, said
     assert f"go on with: kdstudy resume {folder}" in said and "Traceback" not in said
-    eventually(lambda: not of_this_study(started.pid), seconds=30, what="processes are left after SIGTERM")
+    eventually(lambda: not of_this_study(started.pid), seconds=120, what="processes are left after SIGTERM")
     (row,) = trial_rows(folder)
     assert (row["trial"], row["state"]) == (0, "FAIL")
     assert row["error"].startswith("Killed: its process was killed, which is what a system does that has no memory")

@@ -62,9 +62,9 @@ def test_a_local_study_opens_nothing_to_those_without_its_token(tmp_path: Path) 
         assert "let in" in welcome.stdout, welcome.stderr
     finally:
         own.stdin.close()
-        own.wait(timeout=60)
+        own.wait(timeout=240)
 
     def left() -> bool:
         return Path(said["token"]).exists() or any(process.is_running() for process in processes)
 
-    eventually(lambda: not left(), seconds=30, what="the token, or processes, are left")
+    eventually(lambda: not left(), seconds=120, what="the token, or processes, are left")

@@ -42,7 +42,8 @@ def test_killed_and_resumed_with_checkpoints_in_a_store(
         started.wait()
         done = kdstudy("resume", folder, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        assert "warning" not in done.stderr
+        # the kill may have torn a table's last batch; no checkpoint of a store may be found damaged
+        assert not [line for line in done.stderr.splitlines() if "warning" in line and "checkpoint" in line]
         assert_same_study(folder, undisturbed)
         assert not list(folder.rglob("checkpoint_*"))
         for row in trial_rows(folder):

@@ -16,9 +16,8 @@ from typing import Any
 
 import pytest
 
-from study.ledger.journal import JOURNAL
 from tests.e2e.drivers import TRIAL, below, driver, eventually, of_this_study, wait_while_alive
-from tests.e2e.studies import assert_consistent, assert_same_study, contents, journal
+from tests.e2e.studies import assert_consistent, assert_same_study, contents, journal, tear_journal
 
 pytestmark = [pytest.mark.ray, pytest.mark.stress, pytest.mark.timeout(0)]
 
@@ -28,13 +27,9 @@ def kill_driver(folder: Path, started: Any) -> None:
 
 
 def kill_driver_with_a_torn_journal(folder: Path, started: Any) -> None:
-    """As a machine leaves it that lost its power: half a line, and Optuna's lock."""
     started.kill()
     started.wait()
-    (folder / f"{JOURNAL}.lock").unlink(missing_ok=True)
-    (folder / f"{JOURNAL}.lock").symlink_to(folder / JOURNAL)
-    with (folder / JOURNAL).open("ab") as file:
-        file.write(b'{"op_code": 6, "tri')
+    tear_journal(folder, '{"op_code": 6, "tri')
 
 
 def kill_driver_with_a_torn_table(folder: Path, started: Any) -> None:

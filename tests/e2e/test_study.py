@@ -17,6 +17,11 @@ from tests.study.test_presets import SHRUNKEN
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 
+def lock_text(folder: Path) -> str:
+    path = folder / "study.lock"
+    return path.read_text() if path.exists() else ""
+
+
 def test_ledger_and_tables_agree_at_the_end(undisturbed: Path) -> None:
     assert_consistent(undisturbed)
     rows = trial_rows(undisturbed)
@@ -105,15 +110,16 @@ def test_stopped_a_study_goes_on_to_the_same_trials_with_the_same_teacher(
 ) -> None:
     folder = tmp_path / "run"
     started = driver("run", whole, "--out", folder, cwd=whole.parent)
-    assert wait_while_alive(started, (folder / "study.lock").exists)
+    # the file is there a moment before the driver has locked it and written its name
+    assert wait_while_alive(started, lambda: f'"pid": {started.pid}' in lock_text(folder))
     second = kdstudy("resume", folder, cwd=tmp_path)
     assert second.returncode == 2 and f"process {started.pid}" in second.stderr
     assert wait_while_alive(started, lambda: checkpoints(folder)), started.communicate()
     started.send_signal(signal.SIGINT)
-    _, said = started.communicate(timeout=60)
+    _, said = started.communicate(timeout=240)
     assert started.returncode == 1, said
     assert f"kdstudy resume {folder}" in said
-    eventually(lambda: not of_this_study(started.pid), seconds=30, what="processes are left after Ctrl-C")
+    eventually(lambda: not of_this_study(started.pid), seconds=120, what="processes are left after Ctrl-C")
     done = kdstudy("resume", folder, cwd=whole.parent)
     assert done.returncode == 0, done.stderr
     assert_consistent(folder)

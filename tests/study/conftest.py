@@ -15,6 +15,7 @@ import yaml
 
 from study.configuration.config import StudyConfig
 from study.configuration.loading import load
+from tests.conftest import ROOT
 from trainers import models
 from trainers.config import replaced
 from trainers.data import streets
@@ -58,7 +59,7 @@ def ray_environment() -> dict[str, str]:
     scratch = tempfile.mkdtemp(prefix="kdt", dir="/tmp")
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    root = str(Path(__file__).parents[2])
+    root = str(ROOT)
     return {**kept, "RAY_TMPDIR": scratch, "TMPDIR": scratch, "OMP_NUM_THREADS": "1", "PYTHONPATH": root}
 
 

@@ -78,7 +78,7 @@ def test_the_ablation_presets_fill_every_line_of_their_tables(
         for cell in found[name].cells:
             assert cell.mean is not None and cell.mean.n == 3, (name, cell.line.label)
             assert cell.gain is None or (cell.gain.paired and cell.gain.interval is not None)
-            used |= {run.arm for run in cell.runs}
+            used |= {run.name.arm for run in cell.runs}
     assert used == set(config.arms)
 
 

@@ -18,9 +18,9 @@ from study.execution.report_keys import ERROR, FINAL
 from study.execution.trial import run_trial
 from study.folder import create_study, trial_checkpoints
 from tests.stores import KEY, Bucket, changed, s3_bucket
+from tests.study.commands.trials.test_export import trained_study
 from tests.study.conftest import tiny, write_study
-from tests.study.test_export import trained_study
-from tests.study.test_recorder import Driver
+from tests.study.execution.recording.test_recorder import Driver
 from tests.trainers.stops import reproducible
 from trainers.checkpoints import store
 from trainers.checkpoints.places import checkpoints_at
@@ -157,11 +157,11 @@ def test_a_store_out_of_reach_is_the_error_of_the_trial(
     monkeypatch.setattr(store, "WAITS_S", ())
     study = config(arms=ONE_ARM, execution={"engine": "inline", "checkpoints": place})
     trial = trial_of(study, tmp_path)
-    bucket.server.stop()
+    bucket.stop()
     try:
         run_trial(trial)
     finally:
-        bucket.server.start()
+        bucket.start()
     (report,) = told
     assert report[ERROR].startswith(
         f"UnreachableError: checkpoints must be listed at {place}/tiny/baseline-00000, but "
@@ -213,12 +213,12 @@ def test_the_recorder_reads_counts_from_the_store_and_says_where_it_cannot(
         run_trial(trial.config)
         trial.last_result = told[-1]
         if trial.config["number"] == 1:
-            bucket.server.stop()
+            bucket.stop()
         try:
             driver.recorder.on_trial_complete(0, [], trial)
         finally:
             if trial.config["number"] == 1:
-                bucket.server.start()
+                bucket.start()
     rows = driver.rows("image_confusion")
     assert rows and {row["trial"] for row in rows} == {0}
     assert [row["state"] for row in driver.rows("trials")] == ["COMPLETE", "COMPLETE"]

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 from tests.trainers import small
+from tests.trainers.checkpoints.test_folder import full_at
 from tests.trainers.stops import StoppedError, ending, equal, reproducible, stopped, tensors
-from tests.trainers.test_checkpoint_folder import full_at
 from trainers import optim
 from trainers.checkpoint import TrainState
 from trainers.checkpoints import folder as checkpoint_folders

@@ -6,8 +6,10 @@ distillation method.
 """
 
 from abc import ABC, abstractmethod
-from typing import Generic, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, Generic, TypeVar
 
+from annotated_types import Ge
 from torch import Tensor
 
 from trainers.difficulty.class_shares import ClassShares
@@ -19,21 +21,38 @@ from trainers.difficulty.cross_entropy import (
 from trainers.distributed.means import Mean
 from trainers.models import AUXILIARY, Taps
 
-__all__ = ["DifficultyWeighting", "WeightingConfig", "upsample", "weighted_cross_entropy"]
+__all__ = ["DifficultyWeighting", "PerHeadWeighting", "WeightingConfig", "upsample", "weighted_cross_entropy"]
 
 
-class WeightingConfig(Protocol):
-    """What every weighting's Config has besides its own options and its tag, `weighting`."""
+@dataclass(frozen=True, kw_only=True)
+class WeightingConfig:
+    """Base of every weighting's `Config`, which adds its tag, `weighting`, and its own options.
+
+    A study asks nothing else of a weighting than what is declared here, and knows none by name.
+
+    Attributes:
+        aux_weight: weight of each auxiliary head of the student; 0 leaves these heads untrained.
+        class_weights: one factor per class, or None.
+    """
+
+    aux_weight: Annotated[float, Ge(0)] = 0.4
+    class_weights: tuple[Annotated[float, Ge(0)], ...] | None = None
 
     @property
-    def aux_weight(self) -> float:
-        """Weight of each auxiliary head of the student; 0 leaves these heads untrained."""
-        ...
+    def needs_teacher(self) -> bool:
+        """Whether the weighting reads a teacher's outputs."""
+        return False
 
-    @property
-    def class_weights(self) -> tuple[float, ...] | None:
-        """One factor per class, or None."""
-        ...
+    def earliest_stop(self, iterations: int) -> int | None:
+        """Iterations after which early stopping may compare trials, 0 to `iterations`; None where it never may.
+
+        A score before that would be of the schedule's stage, such as a warm-up whose length is searched, and not of the
+        setting.
+
+        Args:
+            iterations: length of the whole training.
+        """
+        return 0
 
 
 ConfigT = TypeVar("ConfigT", bound=WeightingConfig)
@@ -64,13 +83,8 @@ class DifficultyWeighting(ABC, Generic[ConfigT]):
 
     @property
     def teacher_taps(self) -> tuple[str, ...]:
-        """Taps of the teacher that `terms` may read; empty where no teacher is needed."""
+        """Taps of the teacher that `terms` may read; some exactly where the Config's `needs_teacher`."""
         return ()
-
-    @property
-    def needs_teacher(self) -> bool:
-        """Whether `terms` must be given a teacher."""
-        return bool(self.teacher_taps)
 
     def heads(self, student: Taps) -> dict[str, str]:
         """Tap by term: `main`, and those of AUXILIARY that the student has, at a weight above 0."""
@@ -91,3 +105,21 @@ class DifficultyWeighting(ABC, Generic[ConfigT]):
     def weights(self, iteration: int) -> dict[str, float]:
         """Weight of every term that `terms` may return at this 0-based iteration."""
         return {"main": 1.0} | dict.fromkeys(AUXILIARY, self.config.aux_weight)
+
+
+class PerHeadWeighting(DifficultyWeighting[ConfigT]):
+    """Base of a weighting in which the loss of a head depends on that head's own logits alone."""
+
+    def terms(self, student: Taps, teacher: Taps | None, labels: Tensor, *, iteration: int) -> dict[str, Mean]:
+        """Task loss of each head; see `head_loss`."""
+        return {name: self.head_loss(name, student[tap], labels) for name, tap in self.heads(student).items()}
+
+    @abstractmethod
+    def head_loss(self, name: str, logits: Tensor, labels: Tensor) -> Mean:
+        """Task loss of one head, unweighted.
+
+        Args:
+            name: of the head, as in `heads`.
+            logits: the head's, [B, C, h, w].
+            labels: int64 [B, H, W] at full resolution, IGNORE where unlabelled.
+        """

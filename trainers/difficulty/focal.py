@@ -12,27 +12,22 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from trainers.difficulty import DifficultyWeighting
+from trainers.difficulty import PerHeadWeighting, WeightingConfig
 from trainers.difficulty.cross_entropy import pixel_cross_entropy, weighted_mean
 from trainers.distributed.means import Mean
-from trainers.models import Taps
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(WeightingConfig):
     """Options of the focal loss.
 
     Attributes:
         weighting: the tag.
         gamma: exponent of (1 - p); 0 is plain cross entropy.
-        aux_weight: weight of the student's auxiliary head.
-        class_weights: one factor per class, or None.
     """
 
     weighting: Literal["focal"] = "focal"
     gamma: Annotated[float, Ge(0)] = 2.0
-    aux_weight: Annotated[float, Ge(0)] = 0.4
-    class_weights: tuple[Annotated[float, Ge(0)], ...] | None = None
 
 
 def focal(cross_entropy: Tensor, gamma: float) -> Tensor:
@@ -42,23 +37,10 @@ def focal(cross_entropy: Tensor, gamma: float) -> Tensor:
     return doubt**gamma * cross_entropy
 
 
-class Weighting(DifficultyWeighting[Config]):
+class Weighting(PerHeadWeighting[Config]):
     """Focal loss, mean over the labelled pixels."""
 
-    def terms(
-        self,
-        student: Taps,
-        teacher: Taps | None,
-        labels: Tensor,
-        *,
-        iteration: int,
-    ) -> dict[str, Mean]:
-        """Focal loss of each head."""
-        return {
-            name: weighted_mean(
-                focal(pixel_cross_entropy(student[tap], labels).cross_entropy, self.config.gamma),
-                labels,
-                class_weights=self.config.class_weights,
-            )
-            for name, tap in self.heads(student).items()
-        }
+    def head_loss(self, name: str, logits: Tensor, labels: Tensor) -> Mean:
+        """Focal loss of one head."""
+        losses = focal(pixel_cross_entropy(logits, labels).cross_entropy, self.config.gamma)
+        return weighted_mean(losses, labels, class_weights=self.config.class_weights)

@@ -8,14 +8,13 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from trainers.data import IGNORE
-from trainers.difficulty import DifficultyWeighting
+from trainers.difficulty import PerHeadWeighting, WeightingConfig
 from trainers.difficulty.cross_entropy import Denominator, pixel_cross_entropy, weighted_mean
 from trainers.distributed.means import Mean
-from trainers.models import Taps
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(WeightingConfig):
     """Options of OHEM.
 
     Attributes:
@@ -32,8 +31,6 @@ class Config:
     threshold: Annotated[float, Gt(0), Le(1)] = 0.7
     min_kept: Annotated[int, Ge(0)] = 0
     denominator: Denominator = "kept"
-    aux_weight: Annotated[float, Ge(0)] = 0.4
-    class_weights: tuple[Annotated[float, Ge(0)], ...] | None = None
 
 
 def hard_pixels(confidence: Tensor, valid: Tensor, *, threshold: float, min_kept: int) -> Tensor:
@@ -55,21 +52,11 @@ def hard_pixels(confidence: Tensor, valid: Tensor, *, threshold: float, min_kept
     return valid & (confidence <= last.clamp(min=threshold))
 
 
-class Weighting(DifficultyWeighting[Config]):
+class Weighting(PerHeadWeighting[Config]):
     """Cross entropy of the pixels whose label the student finds improbable."""
 
-    def terms(
-        self,
-        student: Taps,
-        teacher: Taps | None,
-        labels: Tensor,
-        *,
-        iteration: int,
-    ) -> dict[str, Mean]:
-        """Cross entropy of each head over its own hard pixels."""
-        return {name: self._head(name, student[tap], labels) for name, tap in self.heads(student).items()}
-
-    def _head(self, name: str, logits: Tensor, labels: Tensor) -> Mean:
+    def head_loss(self, name: str, logits: Tensor, labels: Tensor) -> Mean:
+        """Cross entropy of one head over its own hard pixels."""
         losses = pixel_cross_entropy(logits, labels)
         hard = hard_pixels(
             losses.confidence("target"),

@@ -17,7 +17,7 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from trainers.data import IGNORE
-from trainers.difficulty import DifficultyWeighting, upsample
+from trainers.difficulty import DifficultyWeighting, WeightingConfig, upsample
 from trainers.difficulty.cross_entropy import (
     Confidence,
     Denominator,
@@ -35,7 +35,7 @@ Combine = Literal["xor", "or", "and", "ohem"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(WeightingConfig):
     """Options of RDD; the defaults are the paper's, "published" marks those of the authors' code.
 
     Attributes:
@@ -71,8 +71,19 @@ class Config:
     combine: Combine = "xor"
     min_kept: Annotated[int, Ge(0)] = 0
     denominator: Denominator = "all"
-    aux_weight: Annotated[float, Ge(0)] = 0.4
-    class_weights: tuple[Annotated[float, Ge(0)], ...] | None = None
+
+    @property
+    def needs_teacher(self) -> bool:
+        """RDD is the teacher's weighting: whatever the stage, at least its logits are read."""
+        return True
+
+    def tfe_iterations(self, iterations: int) -> int:
+        """Length of the TFE stage in so many iterations."""
+        return round(self.tfe_fraction * iterations)
+
+    def earliest_stop(self, iterations: int) -> int | None:
+        """The end of the TFE stage, whose loss is on another scale than TSE's; None for a trial that stays in it."""
+        return self.tfe_iterations(iterations) if self.tfe_fraction < 1 else None
 
 
 @torch.no_grad()
@@ -182,7 +193,7 @@ class Weighting(DifficultyWeighting[Config]):
 
     def __init__(self, config: Config, *, num_classes: int, iterations: int) -> None:
         super().__init__(config, num_classes=num_classes, iterations=iterations)
-        self.tfe_iterations = round(config.tfe_fraction * iterations)
+        self.tfe_iterations = config.tfe_iterations(iterations)
 
     @property
     def teacher_taps(self) -> tuple[str, ...]:

@@ -48,7 +48,7 @@ class Distiller(nn.Module):
     def _refuse_without_teacher(self, config: TrialConfig) -> None:
         needing = [
             *(name for name, method in config.methods.items() if weighed(method)),
-            *([config.task.weighting] if self.weighting.needs_teacher else []),
+            *([config.task.weighting] if config.task.needs_teacher else []),
         ]
         if needing:
             raise ValueError(

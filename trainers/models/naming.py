@@ -7,7 +7,7 @@ import ast
 from typing import Any
 
 from trainers.config import ConfigError, parse
-from trainers.registry import implementations, nearest
+from trainers.registry import find, implementations, nearest
 
 
 def named(text: str) -> Any:
@@ -21,14 +21,14 @@ def named(text: str) -> Any:
             does not have or a value out of range. Whether timm knows the backbone is found out by building.
     """
     architecture, fields = _parts(text)
-    known = implementations("trainers.models")
-    if architecture not in known:
+    module = find("trainers.models", architecture)
+    if module is None:
         raise ValueError(
             f"the architecture must be one of trainers/models, but got {architecture!r} in {text!r}; "
-            f"{nearest(architecture, known)}"
+            f"{nearest(architecture, implementations('trainers.models'))}"
         )
     try:
-        return parse(known[architecture].Config, fields)
+        return parse(module.Config, fields)
     except ConfigError as error:
         raise ValueError(f"{text!r} names no network: {error}") from None
 

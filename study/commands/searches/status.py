@@ -4,7 +4,7 @@ import argparse
 import json
 
 from study.commands.options import add_folder, add_json
-from study.folder import read_config
+from study.folder import read_outline
 from study.ledger.ledger import status
 
 
@@ -16,7 +16,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Run it."""
-    found = status(read_config(options.folder), options.folder)
+    found = status(read_outline(options.folder), options.folder)
     if options.json:
         print(json.dumps(found))
         return 0

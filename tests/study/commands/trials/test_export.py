@@ -1,0 +1,223 @@
+"""A study's trial becomes a folder that says what it is, and that anyone can score and load. No cluster is started."""
+
+import importlib.util
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx.reference import ReferenceEvaluator
+from torch import nn
+
+from study import tables
+from study.__main__ import main
+from study.commands.trials import export
+from study.configuration.config import StudyConfig
+from study.configuration.loading import load
+from study.execution import runner
+from study.execution.recording import recorder
+from study.folder import create_study
+from tests.study.conftest import tiny, write_study, write_teacher
+from tests.study.execution.recording.test_recorder import Driver
+from trainers.checkpoints.folder import FolderCheckpoints
+from trainers.checkpoints.reading import read_student
+from trainers.config import TeacherFile, TrialConfig, parse
+from trainers.context import LocalContext
+from trainers.data import streets
+from trainers.difficulty import upsample
+from trainers.loop import train
+from trainers.teachers import teacher
+
+NAMES = streets.Dataset.class_names
+
+
+def trained_study(config: StudyConfig, folder: Path, file: TeacherFile) -> None:
+    """One trial in each arm, trained to its end, and a second one of the baseline that was stopped early."""
+    create_study(config, folder)
+    driver = Driver(config, folder)
+    driver.searcher._teacher = lambda: file
+    for state in ("final", "final", "stopped"):
+        trial = driver.start()
+        context = LocalContext(Path(trial.config["folder"]), place=trial.config["checkpoints"])
+        metrics = dict(train(parse(TrialConfig, trial.config["trial"]), context))
+        driver.result(trial, **{**metrics, **({state: True} if state == "final" else {})})
+        driver.recorder.on_trial_complete(0, [], trial)
+    driver.tables.add_start(runner.environment())
+    driver.tables.close()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of such a study."""
+    place = tmp_path_factory.mktemp("export")
+    file = write_teacher(place / "teacher.safetensors")
+    values = tiny(teacher={"file": str(file)}, train__iterations=4, train__evaluate_every=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recorder, "release", lambda _: None)  # speaks to a cluster
+        torch.set_num_threads(1)
+        found = TeacherFile(path=str(file), sha256=teacher.sha256(file))
+        trained_study(load(str(write_study(place, values))), place / "run", found)
+    return place / "run"
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    """The study, to be changed."""
+    return Path(shutil.copytree(made, tmp_path / "run"))
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = tables.read(folder / "tables", "trials").to_pylist()
+    return found
+
+
+def images() -> torch.Tensor:
+    return torch.randint(256, (1, 3, 48, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def scored(path: Path, capsys: pytest.CaptureFixture[str]) -> float:
+    capsys.readouterr()
+    assert main(["evaluate", str(path), "--dataset", "streets", "--json"]) == 0
+    return float(json.loads(capsys.readouterr().out)["miou_percent"])
+
+
+def test_the_best_trial_is_exported_and_scores_what_it_scored(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(folder)]) == 0
+    complete = [row for row in rows(folder) if row["state"] == "COMPLETE"]
+    best = max(complete, key=lambda row: row["last_miou_percent"])
+    out = folder / "exports" / f"{best['arm']}-{best['trial']:05d}"
+    assert capsys.readouterr().out == f"written to {out}\n"
+    assert sorted(path.name for path in out.iterdir()) == ["README.md", "config.json", "student.safetensors"]
+    assert scored(out / "student.safetensors", capsys) == pytest.approx(best["last_miou_percent"], abs=1e-9)
+
+
+def test_python_loads_it_as_the_card_says(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["export", str(folder), "--trial", "rdd-0", "--out", str(tmp_path / "out")]) == 0
+    card = (tmp_path / "out" / "README.md").read_text()
+    program = card.partition("```python\n")[2].partition("```")[0]
+    monkeypatch.chdir(tmp_path / "out")
+    names: dict[str, Any] = {"images": images()}
+    exec(program, names)
+    checkpoint = FolderCheckpoints(folder / "trials" / "rdd-00000").of(4)
+    _, weights = read_student(checkpoint)
+    loaded = names["student"].network.state_dict()
+    assert all(torch.equal(tensor, loaded[name]) for name, tensor in weights.items())
+    assert names["logits"].shape[:2] == (1, len(NAMES))
+
+
+def test_the_card_tells_where_it_comes_from(folder: Path, tmp_path: Path) -> None:
+    assert main(["export", str(folder), "--trial", "0", "--arm", "rdd", "--out", str(tmp_path / "out")]) == 0
+    card = (tmp_path / "out" / "README.md").read_text()
+    said = dict(
+        line.strip("| ").split(" | ", 1) for line in card.splitlines() if line.startswith("| ") and "| |" not in line
+    )
+    (row,) = [row for row in rows(folder) if (row["arm"], row["trial"]) == ("rdd", 0)]
+    assert (said["study"], said["arm"]) == ("tiny", "rdd")
+    assert said["trial"] == "0, COMPLETE after 4 of 4 iterations"
+    assert said["configuration"] == f"sha256 {row['config_hash']}"
+    assert said["val mIoU, last evaluation"] == f"{row['last_miou_percent']:.2f} %"
+    assert said["val mIoU, best evaluation"].startswith(f"{row['best_miou_percent']:.2f} %")
+    assert said["teacher"] == f"sha256 {json.loads(row['config'])['teacher']['sha256']}"
+    assert said["torch"] == torch.__version__.partition("+")[0]
+    assert '"name": "streets"' in said["dataset"] and '"temperature"' in said["distillation"]
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["trial"]["train"]["iterations"] == 4
+    assert config["network"]["trained_by"] == row["config_hash"]
+    # where things lay is nobody's business
+    assert str(folder.parent) not in card + json.dumps(config)
+    assert json.loads(row["config"])["teacher"]["path"] not in card + json.dumps(config)
+
+
+def test_the_onnx_file_gives_the_same_logits(folder: Path, tmp_path: Path) -> None:
+    assert main(["export", str(folder), "--trial", "baseline-0", "--onnx", "--out", str(tmp_path / "out")]) == 0
+    model = onnx.load(tmp_path / "out" / "student.onnx")
+    onnx.checker.check_model(model)
+    values = images()
+    (found,) = ReferenceEvaluator(model).run(None, {"images": values.float().numpy()})
+    student = teacher.load(tmp_path / "out" / "student.safetensors", class_names=NAMES)
+    expected = upsample(student(values)["logits"], (48, 64)).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * float(np.abs(expected).max()))
+    assert "float32 [1, 3, 48, 64]" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_without_the_package_onnx_it_is_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else object())
+    assert main(["export", str(folder), "--onnx", "--out", str(tmp_path / "out")]) == 2
+    assert (
+        "--onnx needs the package onnxscript, which is not here; pip install 'kdstudy[onnx]'" in capsys.readouterr().err
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+class Undecided(nn.Module):
+    """What cannot be exported: its shape depends on what it sees."""
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"logits": images if bool(images.sum() > 0) else images[..., :8, :8]}
+
+
+def test_a_network_that_cannot_be_written_as_onnx_is_refused(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    student = export.student
+    monkeypatch.setattr(export, "student", lambda path: (student(path)[0], Undecided(), student(path)[2]))
+    assert main(["export", str(folder), "--onnx", "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("kdstudy: PyTorch cannot write this network as ONNX (Failed to export")
+    assert said.endswith("); leave out --onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_named(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, last = map(Path, FolderCheckpoints(folder / "trials" / "rdd-00000").all())
+    (last / "state.pt").write_bytes(b"")
+    assert main(["export", str(folder), "--trial", "rdd-0", "--out", str(tmp_path / "out")]) == 0
+    assert f"{last / 'state.pt'} must have " in (said := capsys.readouterr().err)
+    assert f"{first} is exported instead" in said
+    assert "| checkpoint | iteration 2, " in (tmp_path / "out" / "README.md").read_text()
+    (first / "metrics.json").unlink()
+    assert main(["export", str(folder), "--trial", "rdd-0", "--out", str(tmp_path / "none")]) == 2
+    assert "a trial must have a whole checkpoint to be exported, but " in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--trial", "rdd-7"],
+            "--trial must be a trial that ended, but rdd 7 is none; there are some of baseline, rdd",
+        ),
+        (["--trial", "0"], "--trial must be ARM-N, or N with --arm ARM, but got '0'"),
+        (["--trial", "rdd"], "--trial must be ARM-N, or N with --arm ARM, but got 'rdd'"),
+        (["--trial", "rdd-0", "--arm", "baseline"], "--trial must be ARM-N, or N with --arm ARM, but got 'rdd-0'"),
+        (["--arm", "kd"], "no trial of kd has used its whole budget"),
+        (["--out", "{folder}"], "--out must be a new folder, but {folder} is not empty"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused(
+    folder: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(folder.rglob("*"))
+    assert main(["export", str(folder), *(part.format(folder=folder) for part in arguments)]) == 2
+    assert message.format(folder=folder) in capsys.readouterr().err
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_folder_without_a_study_or_without_an_ended_trial_is_refused(
+    tmp_path: Path, config: Callable[..., StudyConfig], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(tmp_path / "nowhere")]) == 2
+    assert "DIR must be a study's folder" in capsys.readouterr().err
+    create_study(config(), tmp_path / "new")
+    assert main(["export", str(tmp_path / "new")]) == 2
+    assert "a trial must have ended to be asked for, but none has in" in capsys.readouterr().err

@@ -1,0 +1,84 @@
+"""What the README and the pages of docs/ show works as it stands there."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from study.__main__ import main
+from study.commands import COMMANDS
+from study.configuration.loading import load, presets
+from tests.conftest import ROOT
+from tests.pages import PAGES, TEXT, blocks
+
+STREETS = "data={name: streets, size: [48, 64]}"
+OURS = r"`((?:analysis|docs|search_spaces|study|tests|trainers)/[\w./-]*)`"
+"""A folder or file of this repository, named in a text."""
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub lets a link name in a page: its headings in small letters, with hyphens for spaces."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+def complete_studies() -> list[str]:
+    """Those blocks that are whole studies; others show a few keys."""
+    return [block for block in blocks("yaml") if {"name", "arms", "data"} <= set(yaml.safe_load(block))]
+
+
+def test_the_studies_that_the_pages_show_are_well(tmp_path: Path) -> None:
+    assert complete_studies()
+    for study in complete_studies():
+        file = tmp_path / "study.yaml"
+        file.write_text(study)
+        config = load(str(file), [STREETS])
+        assert set(config.arms) == set(yaml.safe_load(study)["arms"])
+
+
+@pytest.mark.parametrize("preset", sorted(presets()))
+def test_every_preset_is_well_and_named_in_a_page(preset: str) -> None:
+    assert load(preset, [STREETS]).name == preset
+    assert preset in TEXT
+
+
+def test_the_trial_by_hand_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (by_hand,) = (block for block in blocks("python") if "TrialConfig," in block)
+    exec(by_hand, {})
+    assert 0 < float(capsys.readouterr().out) < 100
+
+
+def test_all_python_of_the_pages_is_python() -> None:
+    for block in blocks("python"):
+        ast.parse(block)
+
+
+def test_every_command_of_the_readme_exists(capsys: pytest.CaptureFixture) -> None:
+    named = set(re.findall(r"^\| `kdstudy ([\w-]+)", (ROOT / "README.md").read_text(), re.MULTILINE))
+    assert named == set(COMMANDS)
+    for command in COMMANDS:
+        with pytest.raises(SystemExit, match="0"):
+            main([command, "--help"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_links_and_paths_of_a_page_lead_somewhere(page: Path) -> None:
+    text = page.read_text()
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    for link in [*links, *re.findall(r'<img src="([^"]+)"', text)]:
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+    missing = [path for path in re.findall(OURS, text) if not (ROOT / path).exists()]
+    assert not missing
+
+
+def test_every_page_of_docs_is_linked_from_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert not [page.name for page in (ROOT / "docs").glob("*.md") if f"](docs/{page.name})" not in readme]
