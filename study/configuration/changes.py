@@ -42,7 +42,7 @@ class Changes:
         budgets = [f"arms.{arm}.trials={self.trials}" for arm in self.arms or config.arms if self.trials is not None]
         changed = parse(StudyConfig, with_settings(plain(config), [*self.sets, *budgets]))
         fixed = [path for path in differences(plain(config), plain(changed)) if not _may_change(path, config, changed)]
-        found = [refusal(path, config, changed) for path in fixed]
+        found = [refusal(path, config, changed) for path in fixed] + _lowered(config, changed)
         if not found and changed.execution != config.execution:
             found = list(dict.fromkeys(faults(changed)))
         if found:
@@ -58,14 +58,18 @@ class Changes:
             for arm in self.arms
             if arm not in config.arms and (arm != TEACHER or self.trials is not None)
         ]
-        wrong += [
-            f"--trials must be at least the budget that an arm has, but got {self.trials} and {name} has {arm.trials}; "
-            "name the arms to raise: --arm ARM"
-            for name, arm in config.arms.items()
-            if self.trials is not None and name in (self.arms or config.arms) and self.trials < arm.trials
-        ]
         if wrong:
             raise ConfigError(wrong)
+
+
+def _lowered(config: StudyConfig, changed: StudyConfig) -> list[str]:
+    """Budgets that shrink, by whichever option."""
+    return [
+        f"arms.{name}.trials: must be at least {arm.trials}, the budget that the arm has, but got "
+        f"{changed.arms[name].trials}; name the arms to raise: --arm ARM"
+        for name, arm in config.arms.items()
+        if name in changed.arms and changed.arms[name].trials < arm.trials
+    ]
 
 
 def _may_change(path: str, one: StudyConfig, other: StudyConfig) -> bool:

@@ -29,6 +29,7 @@ from study.ledger import optuna_internals
 from study.ledger.journal import BEGAN, JOURNAL, RUN, Backend, repair
 from study.ledger.rungs import Halving
 from study.ledger.trial_run import Suggestion, TrialRun
+from trainers.config import ConfigError
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -95,6 +96,8 @@ class ArmLedger:
         self._halving = (
             None if arm == TEACHER or self._replicated else Halving(config.grace(arm), config.pruning.reduction_factor)
         )
+        if self._halving is not None:
+            self._halving.look_at(self.ended(), _is_prunable)
         self.orphans = self._running()
 
     def _running(self) -> list[FrozenTrial]:
@@ -120,30 +123,34 @@ class ArmLedger:
         return self._summary().retries
 
     def retry_failed(self) -> int:
-        """Have every failed trial run again, also beyond the budget; says how many there are."""
+        """Have failed trials run again, the first ones first, as many as the budget lacks; says how many there are."""
         again = failed(self.study.get_trials(deepcopy=False))
         if self._replicated:  # each replicate once, however often it failed, and none that has ended well since
             missing = self._missing()
             last = {trial.params[REPLICATE]: trial for trial in again}
             again = [trial for number, trial in last.items() if number in missing]
+        again = again[: max(0, self.budget - self._started - len(self._retries()))]
         for trial in again:
             self.study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
         self._cached_summary = None
         return len(again)
 
     @property
+    def _started(self) -> int:
+        """Trials that count towards the budget, or will unless they fail."""
+        return self.count(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+
+    @property
     def exhausted(self) -> bool:
         """Whether no trial is left to start, unless one that runs fails."""
-        if self.orphans or self._retries():
+        if self.orphans:
             return False
-        started = self.count(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-        return started >= self.budget or self.given_up
+        return self._started >= self.budget or (self.given_up and not self._retries())
 
     @property
     def finished(self) -> bool:
         """Whether the budget is used and nothing runs any more."""
-        used = self.count(TrialState.COMPLETE, TrialState.PRUNED) >= self.budget
-        return used and not self.count(TrialState.RUNNING) and not self._retries()
+        return self.count(TrialState.COMPLETE, TrialState.PRUNED) >= self.budget and not self.count(TrialState.RUNNING)
 
     @property
     def started_share(self) -> float:
@@ -155,10 +162,10 @@ class ArmLedger:
         while self.orphans:
             if suggestion := self._adopt(self.orphans.pop(0)):
                 return suggestion
-        if retries := self._retries():
-            return self._repeat(retries[0])
         if self.exhausted:
             return None
+        if retries := self._retries():
+            return self._repeat(retries[0])
         if self._replicated and (missing := self._missing()):
             self.study.enqueue_trial({REPLICATE: missing[0]})
         # `study.ask` takes the first trial that waits, or makes a new one; the sampler needs its number before
@@ -185,7 +192,8 @@ class ArmLedger:
             return None
         if run is None:
             self._draw_again(trial, orphan)
-        self._adopted_at[orphan.number] = orphan.last_step
+        if self._halving is not None and _is_prunable(orphan):
+            self._halving.adopt(self.study, orphan)
         return self._start(trial, attempt)
 
     def _draw_again(self, trial: optuna.Trial, orphan: FrozenTrial) -> None:
@@ -265,8 +273,7 @@ class ArmLedger:
         """Whether successive halving stops the trial at its last evaluation."""
         if self._halving is None:
             return False
-        trial = self._frozen(number)
-        return self._halving.stops(self.study, trial, anew=self._adopted_at.get(number) == trial.last_step)
+        return self._halving.stops(self.study, self._frozen(number))
 
     def _frozen(self, number: int) -> FrozenTrial:
         return optuna_internals.as_stored(self.study, self._live[number])
@@ -313,6 +320,12 @@ def noted_run(trial: FrozenTrial) -> TrialRun | None:
     return None if noted is None else TrialRun.parse(json.loads(noted))
 
 
+def _is_prunable(trial: FrozenTrial) -> bool:
+    """Whether early stopping judges a trial, by the run that was noted."""
+    noted = trial.user_attrs.get(RUN)
+    return noted is not None and bool(json.loads(noted).get("prunable"))
+
+
 def _replicate(trial: FrozenTrial) -> int | None:
     """Which replicate a trial is, also of one that is enqueued and not begun."""
     return trial.params.get(REPLICATE, optuna_internals.enqueued_values(trial).get(REPLICATE))
@@ -343,10 +356,13 @@ def open_arms(config: StudyConfig, folder: Path, *, with_teacher: bool) -> dict[
         with_teacher: whether the study trains its teacher itself, as an arm with one trial.
 
     Raises:
-        ConfigError: the ledger's trials belong to a study whose numbers would not compare with this one's.
+        ConfigError: the ledger's trials belong to a study whose numbers would not compare with this one's, or there are
+            more of them than the budget allows.
     """
     storage = open_storage(config, folder)
     arms = {}
+    if study_names(config)[TEACHER] in optuna.get_all_study_names(storage):
+        _open_study(config, TEACHER, storage)  # what it was trained by holds, also once it is
     if with_teacher:
         arms[TEACHER] = ArmLedger(
             TEACHER,
@@ -368,7 +384,21 @@ def open_arms(config: StudyConfig, folder: Path, *, with_teacher: bool) -> dict[
             budget=arm.trials,
             config=config,
         )
+    _refuse_lowered(arms)
     return arms
+
+
+def _refuse_lowered(arms: Mapping[str, ArmLedger]) -> None:
+    """Raise ConfigError for budgets below what was done already, whoever lowered them."""
+    done = {name: arm.count(TrialState.COMPLETE, TrialState.PRUNED) for name, arm in arms.items()}
+    lowered = [
+        f"arms.{name}.trials: must be at least the {done[name]} trials that have ended well, but got {arm.budget}; "
+        "put it back"
+        for name, arm in arms.items()
+        if done[name] > arm.budget
+    ]
+    if lowered:
+        raise ConfigError(lowered)
 
 
 def _open_study(config: StudyConfig, arm: str, storage: BaseStorage) -> optuna.Study:
