@@ -4,7 +4,6 @@ Each kind checks itself when made, from YAML or in code, so that no trial starts
 would refuse or silently bend.
 """
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -26,6 +25,8 @@ from pydantic import (
     ValidationError,
 )
 
+from trainers.registry import nearest as nearest
+
 Value = str | int | float | bool
 
 
@@ -35,13 +36,6 @@ class SpaceError(ValueError):
     def __init__(self, faults: Iterable[str]) -> None:
         self.faults = list(faults)
         super().__init__("\n".join(self.faults))
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`did you mean 'x'?`, or all the known names where none is near."""
-    known = sorted(map(str, known))
-    match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {match[0]!r}?" if match else f"known: {', '.join(known)}"
 
 
 def _plain(value: Any) -> Value:

@@ -102,7 +102,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_synthetic_study_reads_like_a_real_one(drawn: Path) -> None:
     names = [place.name for place in (drawn / "tables").iterdir()]
-    assert sorted(SCHEMAS.keys() - set(names)) == ["mask_shares", "rescored"]
+    assert sorted(SCHEMAS.keys() - set(names)) == ["images", "mask_shares", "rescored", "rescored_confusion"]
     for name in names:
         schema, stored = SCHEMAS[name], read(drawn / "tables", name)
         assert [field for field in stored.schema if not field.name.startswith("param/")] == list(schema)

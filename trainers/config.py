@@ -98,6 +98,23 @@ class TrainConfig:
     channels_last: bool = False
     freeze_batch_norm: bool = False
 
+    def refuse_single_images(self, *, workers: int, on_gpus: bool) -> None:
+        """Hold the batch against batch normalisation, whose variance over one image of 1x1 maps does not exist.
+
+        Args:
+            workers: ranks that share the batch.
+            on_gpus: whether they run on GPUs, where batch statistics are those of all ranks together.
+
+        Raises:
+            ValueError: statistics would be taken over fewer than two images, and are not frozen.
+        """
+        normalised = self.batch if on_gpus else self.batch // workers
+        if normalised < 2 and not self.freeze_batch_norm:
+            raise ValueError(
+                f"batch normalisation needs two images per worker, but got batch={self.batch} and workers={workers}; "
+                "raise train.batch or set train.freeze_batch_norm"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherFile:

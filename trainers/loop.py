@@ -117,13 +117,7 @@ def _prepare(config: TrialConfig, context: TrialContext, loader_workers: int) ->
             f"both splits must hold images, but {config.data.name} has {len(train_data)} for training and "
             f"{len(val_data)} for {config.evaluate_on}; complete the dataset"
         )
-    # on GPUs batch normalisation is synchronised over the ranks
-    share = config.train.batch // (1 if context.device.type == "cuda" else context.world_size)
-    if share < 2 and not config.train.freeze_batch_norm:
-        raise ValueError(
-            f"batch normalisation needs two images per worker, but got train.batch={config.train.batch} for "
-            f"{context.world_size} workers; raise train.batch or set train.freeze_batch_norm"
-        )
+    config.train.refuse_single_images(workers=context.world_size, on_gpus=context.device.type == "cuda")
     teacher = load_teacher(config, train_data, context.device)
     torch.manual_seed(config.init_seed)
     distiller = Distiller(

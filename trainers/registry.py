@@ -76,7 +76,7 @@ def module_of(config: object) -> ModuleType:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """`did you mean 'x'?`, or all the known names where none is near."""
-    known = sorted(known)
+    known = sorted(map(str, known))
     match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"did you mean {match[0]!r}?" if match else f"known: {', '.join(known)}"
 

@@ -1,4 +1,4 @@
-"""What of a study may change once it has begun: how many trials its arms have, and where they run.
+"""What of a study may change once it has begun: how many trials and searches its arms have, and where they run.
 
 Anything else decides what a trial measures. Its change is refused by the name of its field, whether it comes from the
 command line or from an edited file, because trials from before and after it would not compare.
@@ -10,6 +10,7 @@ from study.configuration.checks import faults
 from study.configuration.config import TEACHER, StudyConfig
 from study.configuration.identity import CHECKPOINTS, differences, on_gpus, refusal
 from study.configuration.loading import with_settings
+from study.configuration.searches import named_arms, search_faults, with_searches
 from trainers.config import ConfigError, parse, plain
 from trainers.registry import nearest
 
@@ -39,11 +40,13 @@ class Changes:
             ConfigError: with every field that has to stay, every unknown arm, and every fault that a change makes.
         """
         self._check(config)
-        budgets = [f"arms.{arm}.trials={self.trials}" for arm in self.arms or config.arms if self.trials is not None]
-        changed = parse(StudyConfig, with_settings(plain(config), [*self.sets, *budgets]))
+        named = named_arms(config, self.arms) or config.arms
+        budgets = [f"arms.{arm}.trials={self.trials}" for arm in named if self.trials is not None]
+        changed = with_searches(parse(StudyConfig, with_settings(plain(config), [*self.sets, *budgets])))
         fixed = [path for path in differences(plain(config), plain(changed)) if not _may_change(path, config, changed)]
         found = [refusal(path, config, changed) for path in fixed] + _lowered(config, changed)
-        if not found and changed.execution != config.execution:
+        found = found or list(search_faults(changed))
+        if not found and (changed.execution, changed.searches) != (config.execution, config.searches):
             found = list(dict.fromkeys(faults(changed)))
         if found:
             raise ConfigError(found)
@@ -77,5 +80,9 @@ def _may_change(path: str, one: StudyConfig, other: StudyConfig) -> bool:
         return on_gpus(one) == on_gpus(other)
     if path == CHECKPOINTS:
         return False
+    if path == "searches":
+        return one.searches < other.searches
     first, *below = path.split(".")
+    if first == "arms" and len(below) == 1:  # one of the two has no such arm
+        return below[0] not in one.arms and other.arms[below[0]].search_of in one.arms
     return first == "execution" or (first == "arms" and below[1:] == ["trials"])

@@ -12,10 +12,13 @@ import torch
 
 from search_spaces.space import Space, SpaceError
 from study.configuration.config import TEACHER, ExecutionConfig, StudyConfig
+from study.configuration.identity import on_gpus
+from study.configuration.searches import search_faults
 from trainers import models
 from trainers.addresses import is_url
 from trainers.checkpoints.store import refuse_url
 from trainers.config import ConfigError, TeacherFile, TrainConfig, TrialConfig
+from trainers.data.groups import image_groups
 from trainers.data.splits import judging_images, training_images
 from trainers.distillation.distiller import Distiller
 from trainers.registry import module_of, nearest
@@ -25,6 +28,7 @@ from trainers.teachers.teacher import read_card
 def faults(config: StudyConfig) -> Iterable[str]:
     """Faults of a configuration that its types cannot see, one line each."""
     yield from _check_data(config)
+    yield from search_faults(config)
     yield from _check_execution(config.execution)
     yield from _check_checkpoints(config)
     wrong = list(_check_weightings(config))
@@ -37,7 +41,9 @@ def faults(config: StudyConfig) -> Iterable[str]:
     except ValueError as error:
         yield f"teacher: {error}"
     yield from _check_teacher(config)
-    of_arms = [fault for name in config.arms for fault in _check_arm(config, name, channels)]
+    # a further search has the faults of the first
+    searched_once = [name for name, arm in config.arms.items() if arm.search_of not in config.arms]
+    of_arms = [fault for name in searched_once for fault in _check_arm(config, name, channels)]
     yield from of_arms or _check_workers(config)
 
 
@@ -61,9 +67,14 @@ def _check_data(config: StudyConfig) -> Iterable[str]:
             return
     try:
         training_images(config.data, holdout=config.holdout)
-        judging_images(config.data, config.evaluate_on, holdout=config.holdout)
+        judged = judging_images(config.data, config.evaluate_on, holdout=config.holdout)
     except ValueError as error:
         yield f"evaluate_on: {error}"
+        return
+    try:
+        image_groups(judged, config.groups)
+    except ValueError as error:
+        yield f"groups: {error}"
 
 
 def _check_execution(execution: ExecutionConfig) -> Iterable[str]:
@@ -221,14 +232,12 @@ def _check_networks(where: str, trial: TrialConfig, teacher_channels: Mapping[st
 
 def _check_batch(config: StudyConfig, where: str, train: TrainConfig) -> Iterable[str]:
     """Every worker has the same share of a batch, and enough of it to normalise by."""
-    share, rest = divmod(train.batch, train.workers)
-    given = f"batch={train.batch} and workers={train.workers}"
-    if rest:
-        yield f"{where}: train.batch must be a multiple of train.workers, but got {given}; change one of them"
-    # on GPUs batch normalisation is synchronised over the workers
-    normalised = train.batch if config.execution.gpus_per_worker else share
-    if normalised < 2 and not train.freeze_batch_norm:
+    if train.batch % train.workers:
         yield (
-            f"{where}: batch normalisation needs two images per worker, but got {given}; raise train.batch or set "
-            "train.freeze_batch_norm"
+            f"{where}: train.batch must be a multiple of train.workers, but got batch={train.batch} and "
+            f"workers={train.workers}; change one of them"
         )
+    try:
+        train.refuse_single_images(workers=train.workers, on_gpus=on_gpus(config))
+    except ValueError as error:
+        yield f"{where}: {error}"

@@ -16,6 +16,7 @@ from search_spaces.space import Int, Space, read_entries
 from study.configuration.outline import ArmOutline, Name, StudyOutline
 from trainers.addresses import joined
 from trainers.config import (
+    LATER,
     AugmentConfig,
     EvaluationSplit,
     TeacherFile,
@@ -48,6 +49,7 @@ class ArmConfig(ArmOutline):
         methods: distillation methods by name.
         fixed: values by path that this arm does not search but sets, e.g. `train/optimizer/lr: 0.1`.
         enqueue: settings to try right after the spaces' defaults, each a mapping from path to value.
+        search_of: the arm that this one searches again; filled in by `study.configuration.searches`.
     """
 
     space: tuple[str, ...] = ()
@@ -57,6 +59,7 @@ class ArmConfig(ArmOutline):
     methods: Annotated[Mapping[str, Any], SomeOf("trainers.methods")] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
     enqueue: tuple[Mapping[str, Any], ...] = ()
+    search_of: str | None = field(default=None, metadata=LATER)
 
     @property
     def replicated(self) -> bool:
@@ -153,6 +156,9 @@ class Replicated:
         trial: the first trial there that had the setting.
         config_hash: of that trial.
         miou_percent: what the setting scored there, by that study's objective; the mean over its trials.
+        search_of: the arm of that study that `arm` searches again, where it is a further search.
+        chosen_by: the arms of that study that the setting was among the best of; several where they found the same one.
+            Empty in studies that began before arms were chosen from one by one.
     """
 
     study: str
@@ -161,6 +167,8 @@ class Replicated:
     trial: Annotated[int, Ge(0)]
     config_hash: str
     miou_percent: float
+    search_of: str | None = None
+    chosen_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +182,13 @@ class StudyConfig(StudyOutline):
         seed: of samplers and, through `data_seed` and `init_seed`, of every trial.
         objective: what Optuna maximises: the mIoU of the last evaluation, or of the best one (optimistic).
         startup_trials: trials of an arm before TPE takes over from random sampling.
+        searches: how often each arm is searched, with other sampler seeds; each further search is an arm of its own,
+            called ARM-search2 and so on, which `study.configuration.searches` adds.
+        groups: a regular expression over the names of images that captures which of them belong together and are not
+            independent, such as the frames of one drive; None for the dataset's own groups.
+        equivalence_points: two methods count as no different where their mIoU differs by no more than so many points.
+        planned_seeds: how many seeds each arm of a replicated study is planned to have; filled in by
+            `study.commands.searches.replicate`, and kept when more are added later.
         spaces: what the files that the arms name said when the study began; filled in by `with_spaces`.
         replicates: which trials of another study its arms repeat; filled in by `study.commands.searches.replicate`.
     """
@@ -189,6 +204,10 @@ class StudyConfig(StudyOutline):
     seed: Annotated[int, Ge(0)] = 0
     objective: Literal["last", "best"] = "last"
     startup_trials: Annotated[int, Ge(1)] = 5
+    searches: Annotated[int, Ge(1)] = 1
+    groups: str | None = None
+    equivalence_points: Annotated[float, Gt(0)] = 1.0
+    planned_seeds: Annotated[int, Ge(1)] | None = None
     pruning: PruningConfig = field(default_factory=PruningConfig)
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     spaces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -15,6 +15,10 @@ REASONS = {
     "name": "its trials are kept under this name",
     "storage": "its trials are kept there",
     CHECKPOINTS: "its trials' checkpoints lie there",
+    "groups": "the groups of its images are written down as it begins",
+    "equivalence_points": "it says something only where it was fixed before the results were seen",
+    "planned_seeds": "a plan says something only where it was made before the results were seen",
+    "searches": "the searches that it has stay",
     "execution": "trials on GPUs and on CPUs do not give the same numbers",
 }
 """Why a field stays, where the reason is not that trials would not compare."""

@@ -8,6 +8,7 @@ import yaml
 
 from study.configuration.checks import faults
 from study.configuration.config import StudyConfig
+from study.configuration.searches import with_searches
 from trainers.config import ConfigError, absolute, parse, replaced
 from trainers.registry import nearest
 
@@ -31,7 +32,7 @@ def load(study: str, sets: Sequence[str] = (), arms: Sequence[str] = ()) -> Stud
         ConfigError: with every fault of the file, its spaces, networks and data.
     """
     values = _with_arms(with_settings(read_yaml(_path(study)), sets), arms)
-    config = absolute(parse(StudyConfig, _listed_spaces(values)))
+    config = with_searches(absolute(parse(StudyConfig, _listed_spaces(values))))
     # a fault of what all arms share is found with each of them
     found = list(dict.fromkeys(faults(config)))
     if found:

@@ -13,7 +13,10 @@ from typing import Annotated
 from annotated_types import Ge, MinLen
 from pydantic import ConfigDict, StringConstraints
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
+NAME_LENGTH = 60
+"""Characters that the name of a study or an arm has at most."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=NAME_LENGTH)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from study import tables
 from study.configuration.changes import Changes
 from study.configuration.config import TEACHER, StudyConfig
+from study.configuration.searches import named_arms
 from study.execution import session
 from study.execution.capacity import MAX_CONCURRENT, ClusterCapacity
 from study.execution.recording.environment import environment
@@ -75,7 +76,7 @@ def resume(folder: Path, address: str = "local", *, only_teacher: bool = False, 
         for line in repair_journal(folder, list(study_names(config).values())):
             view.say(f"warning: {line}")
         if changes.retry_failed:
-            _retry_failed(config, folder, changes.arms, view)
+            _retry_failed(config, folder, named_arms(config, changes.arms), view)
         _hold_dataset(config, folder, view, accept=changes.accept_data)
         if _settled(config, folder, view):
             return True
@@ -134,8 +135,16 @@ def _settled(config: StudyConfig, folder: Path, view: View) -> bool:
     if not all(arm.finished for arm in arms.values()):
         return False
     view.warn(finish(StudyTables(config, folder, arms), config, folder, arms))
+    _record_groups(config, folder, view)
     shutil.rmtree(folder / TUNE, ignore_errors=True)
     return True
+
+
+def _record_groups(config: StudyConfig, folder: Path, view: View) -> None:
+    from study.execution.recording.image_groups import record_groups
+
+    if wrong := record_groups(config, folder):
+        view.say(f"warning: {wrong}")
 
 
 def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) -> bool:
@@ -165,6 +174,7 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
     written = StudyTables(config, folder, arms)
     view.warn(written.complete(arms))
     written.add_start(environment())
+    _record_groups(config, folder, view)
     recorder = Recorder(config, arms, written, view, on_teacher=teacher.trained, drain=drain)
     tuner = tune.Tuner(
         tune.with_resources(run_trial, capacity.trial_resources),

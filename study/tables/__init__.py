@@ -7,10 +7,12 @@ from study.tables.reader import read as read
 from study.tables.schemas import CLASS_IOU as CLASS_IOU
 from study.tables.schemas import ENVIRONMENT as ENVIRONMENT
 from study.tables.schemas import IMAGE_CONFUSION as IMAGE_CONFUSION
+from study.tables.schemas import IMAGES as IMAGES
 from study.tables.schemas import MASK_SHARES as MASK_SHARES
 from study.tables.schemas import PARAMETER as PARAMETER
 from study.tables.schemas import REPORTS as REPORTS
 from study.tables.schemas import RESCORED as RESCORED
+from study.tables.schemas import RESCORED_CONFUSION as RESCORED_CONFUSION
 from study.tables.schemas import SCHEMAS as SCHEMAS
 from study.tables.schemas import parameters_of as parameters_of
 from study.tables.schemas import trials_schema as trials_schema

@@ -48,7 +48,9 @@ class Keys:
     def add_all(self, rows: pa.Table) -> None:
         """Add the keys of all rows; a table's key columns are never null."""
         if not self._counted:
-            for key in zip(*(rows[name].to_pylist() for name in self._columns), strict=True):
+            # of some tables many rows have one key
+            distinct = rows.group_by(self._columns).aggregate([])
+            for key in zip(*(distinct[name].to_pylist() for name in self._columns), strict=True):
                 self.add(key)
             return
         *first, last = self._columns

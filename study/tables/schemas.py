@@ -113,6 +113,19 @@ RESCORED = _schema(
     _fields(_REAL, "miou_percent pixel_accuracy_percent"),
 )
 """What the checkpoint of a trial scores on images that the search has not seen; written by `kdstudy rescore`."""
+RESCORED_CONFUSION = _schema(
+    "rescored_confusion",
+    "arm trial split",
+    _fields(_TEXT, "arm"),
+    _fields(_INT, "trial"),
+    _fields(_TEXT, "split"),
+    _fields(_INT, "iteration"),
+    _fields(_TEXT, "image class"),
+    _fields(_INT, "true_positives false_positives false_negatives"),
+)
+"""Pixels of a class in an image of the split that a checkpoint was judged on again; never all zero."""
+IMAGES = _schema("images", "split image", _fields(_TEXT, "split image group"))
+"""An image that trials are judged on; images of one `group`, such as the frames of one drive, are not independent."""
 ENVIRONMENT = _schema(
     "environment",
     "session",
@@ -133,6 +146,8 @@ SCHEMAS = {
     "image_confusion": IMAGE_CONFUSION,
     "mask_shares": MASK_SHARES,
     "rescored": RESCORED,
+    "rescored_confusion": RESCORED_CONFUSION,
+    "images": IMAGES,
     "environment": ENVIRONMENT,
 }
 """The tables by name; `trials` has a column for each searched parameter too."""

@@ -1,7 +1,9 @@
 """What a study leaves behind on a cluster that outlives it, and how its driver grows."""
 
+import re
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +52,20 @@ def grown_mib(folder: Path, started: Any, *, first: int, last: int) -> float:
 
 
 def left(cluster: LocalCluster) -> set[str]:
-    """Actors and placement groups that live, CPUs in use, processes of trials, and segments of shared memory."""
+    """Actors and placement groups that live, CPUs in use, trial processes, orphaned segments of shared memory."""
     (node,) = cluster.nodes
     processes = [process.name() for name in (TRIAL, WORKER) for process in below(node.pid, name)]
     names = {name for names in cluster.left().values() for name in names} - {OF_RAY}
-    return {*names, *processes, *(path.name for path in Path("/dev/shm").iterdir())}
+    return {*names, *processes, *orphaned_segments()}
+
+
+def orphaned_segments() -> set[str]:
+    """Segments of shared memory that no process maps; whatever else runs on this machine maps its own."""
+    mapped = set()
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        with suppress(OSError):  # it ended meanwhile
+            mapped |= set(re.findall(r"/dev/shm/(\S+)", maps.read_text()))
+    return {path.name for path in Path("/dev/shm").iterdir()} - mapped
 
 
 def run_all(tmp_path: Path, record: Callable[[str, object], None], *, inline: int, train: int) -> None:

@@ -60,6 +60,10 @@ class Dataset(FileDataset):
         super().__init__(pairs, {**{i: i for i in self.ids}, VOID: IGNORE}, listing=listing)
         self.size = config.size
 
+    def image_group(self, index: int) -> str:
+        """The drive that the image is a frame of: `0016E5` of `0016E5_07959`."""
+        return self.image_name(index).partition("_")[0]
+
     def load(self, index: int) -> tuple[Array, Array]:
         image, label = super().load(index)
         if self.size is not None:

@@ -15,6 +15,8 @@ from trainers.data.files import FileDataset, Pair, SplitMissingError, find_folde
 
 IMAGE = "_leftImg8bit.png"
 ENCODINGS = ("labelIds", "labelTrainIds")
+FRAMES = 1000
+"""Frames of a sequence that are taken together: about a minute."""
 LABEL_IDS = range(34)
 """All values of labelIds; a license plate has none and keeps what lies around it."""
 
@@ -74,6 +76,12 @@ class Dataset(FileDataset):
     def image_name(self, index: int) -> str:
         """`CITY_SEQUENCE_FRAME`, by which the evaluation server finds a prediction."""
         return self.pairs[index].image.name.removesuffix(IMAGE)
+
+    def image_group(self, index: int) -> str:
+        """`CITY_SEQUENCE_THOUSANDS`: some sequences go through a whole city, so each thousand of frames is a group."""
+        name = self.image_name(index)
+        recorded, _, frame = name.rpartition("_")
+        return f"{recorded}_{int(frame) // FRAMES}" if recorded and frame.isdecimal() else name
 
 
 def _suffix(encoding: str) -> str:

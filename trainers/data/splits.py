@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, cast
 
 from trainers.data import Array, SegmentationDataset
+from trainers.data.groups import image_group
 from trainers.registry import module_of
 
 SALT = "kdstudy holdout"
@@ -30,6 +31,9 @@ class Part:
 
     def image_name(self, index: int) -> str:
         return self._whole.image_name(self._indices[index])
+
+    def image_group(self, index: int) -> str:
+        return image_group(self._whole, self._indices[index])
 
     def load(self, index: int) -> tuple[Array, Array]:
         return self._whole.load(self._indices[index])

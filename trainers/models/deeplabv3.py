@@ -5,7 +5,7 @@ projection and classifier, and a head of 128 channels on small backbones. The fe
 output of that convolution after its ReLU and dropout.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
@@ -13,27 +13,18 @@ from annotated_types import Gt, MinLen
 from torch import Tensor, nn
 
 from trainers.models.blocks import ConvBNReLU
-from trainers.models.encoder import Encoder
-from trainers.models.heads import EncoderDecoder, auxiliary_head
+from trainers.models.heads import EncoderDecoder, StridedConfig, auxiliary_head
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    """DeepLabV3 on any backbone that `encoder.Encoder` builds."""
+class Config(StridedConfig):
+    """DeepLabV3 on any backbone that `encoder.Encoder` builds.
+
+    As published, the features have 256 channels on ResNet-50 and -101, else 128, and dropout rates are 0.5, 0.1 and, in
+    the auxiliary head, 0.1.
+    """
 
     architecture: Literal["deeplabv3"] = "deeplabv3"
-    backbone: str = "resnet18"
-    weights: str = field(default="none", metadata={"path": True})
-    """The backbone's: "none", "timm" (ImageNet) or the path of a state-dict file."""
-    width: Annotated[float, Gt(0)] = 1.0
-    """Factor of all channels of a deep-stem ResNet backbone; the head's are `head_channels`."""
-    output_stride: Literal[8, 16, 32] = 8
-    """Of the last stage; a backbone that timm cannot dilate keeps its own, with a warning."""
-    head_channels: Annotated[int, Gt(0)] | None = None
-    """Channels of the features; None is as published: 256 on ResNet-50 and -101, else 128."""
-    aux: bool = True
-    dropout: bool = True
-    """False turns off all dropout; published rates are 0.5, 0.1 and, in the auxiliary head, 0.1."""
     rates: Annotated[tuple[Annotated[int, Gt(0)], ...], MinLen(1)] = (12, 24, 36)
     """Dilations of the pyramid's 3x3 convolutions."""
 
@@ -42,9 +33,7 @@ class Network(EncoderDecoder):
     """Taps: "logits", "features" and, where the config asks for it, "aux"."""
 
     def __init__(self, config: Config, *, num_classes: int) -> None:
-        encoder = Encoder(
-            config.backbone, output_stride=config.output_stride, weights=config.weights, width=config.width
-        )
+        encoder = config.encoder()
         channels = config.head_channels or (256 if encoder.wide else 128)
         head = nn.Sequential(
             AtrousPyramid(encoder.channels[1], channels, config.rates),

@@ -9,6 +9,7 @@ Nothing is downloaded unless `weights` asks for it.
 
 import difflib
 import warnings
+from dataclasses import dataclass, field
 from typing import Any
 
 import timm
@@ -28,6 +29,16 @@ _DEEP_STEM_NAMES = {
 
 # timm starts the last BN weight of each residual block at 0; the literature starts it at 1.
 _DEEP_STEM = {"stem_width": 64, "stem_type": "deep", "zero_init_last": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneConfig:
+    """Base of the `Config` of an architecture that stands on an `Encoder`."""
+
+    backbone: str = "resnet18"
+    """Any that `Encoder` builds, unless the architecture says otherwise."""
+    weights: str = field(default="none", metadata={"path": True})
+    """The backbone's: "none", "timm" (ImageNet) or the path of a state-dict file."""
 
 
 class Encoder(nn.Module):

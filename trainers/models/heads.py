@@ -1,10 +1,44 @@
 """What stands on an encoder: the network that joins it to a head, and the auxiliary head."""
 
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Gt
 from torch import Tensor, nn
 
 from trainers.models import SegmentationNetwork, Taps
-from trainers.models.blocks import ConvBNReLU, turn_off_dropout
-from trainers.models.encoder import Encoder
+from trainers.models.blocks import ConvBN, ConvBNReLU, turn_off_dropout
+from trainers.models.encoder import BackboneConfig, Encoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderDecoderConfig(BackboneConfig):
+    """Base of the `Config` of an `EncoderDecoder`."""
+
+    width: Annotated[float, Gt(0)] = 1.0
+    """Factor of all channels of a deep-stem ResNet backbone."""
+    aux: bool = True
+    """Whether there is an auxiliary head."""
+    dropout: bool = True
+    """False turns off all dropout, the auxiliary head's too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StridedConfig(EncoderDecoderConfig):
+    """Base of the `Config` of an `EncoderDecoder` whose output stride can be chosen."""
+
+    output_stride: Literal[8, 16, 32] = 8
+    """Of the last stage; a backbone that timm cannot dilate keeps its own, with a warning."""
+    head_channels: Annotated[int, Gt(0)] | None = None
+    """Channels of the features; None is as published."""
+
+    def encoder(self) -> Encoder:
+        """The backbone.
+
+        Raises:
+            ValueError: as `Encoder` does.
+        """
+        return Encoder(self.backbone, output_stride=self.output_stride, weights=self.weights, width=self.width)
 
 
 class EncoderDecoder(SegmentationNetwork):
@@ -64,6 +98,15 @@ def auxiliary_head(in_channels: int, num_classes: int) -> nn.Sequential:
     """
     width = in_channels // 4
     return nn.Sequential(ConvBNReLU(in_channels, width, 3), nn.Dropout(0.1), nn.Conv2d(width, num_classes, 1))
+
+
+def deep_supervision(
+    in_channels: int, channels: int, num_classes: int, *, block: type[ConvBN], dropout: float
+) -> nn.Sequential:
+    """The auxiliary head of SKD's and OCNet's code: 3x3 with a bias to the features' channels, dropout, 1x1."""
+    return nn.Sequential(
+        block(in_channels, channels, 3, bias=True), nn.Dropout2d(dropout), nn.Conv2d(channels, num_classes, 1)
+    )
 
 
 def _initialise(convolution: nn.Conv2d) -> None:

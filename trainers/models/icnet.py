@@ -11,7 +11,7 @@ guides its low-resolution side by a classifier of its own, so that there are two
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch.nn.functional as F
@@ -19,21 +19,19 @@ from torch import Tensor, nn
 
 from trainers.models import SegmentationNetwork, Taps
 from trainers.models.blocks import ConvBN, ConvBNReLU
-from trainers.models.encoder import Encoder
+from trainers.models.encoder import BackboneConfig, Encoder
 
 CHANNELS = 128
 """Of every fused map."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(BackboneConfig):
     """ICNet; published on resnet50."""
 
     architecture: Literal["icnet"] = "icnet"
     backbone: str = "resnet50"
     """Any that `encoder.Encoder` builds at output stride 8."""
-    weights: str = field(default="none", metadata={"path": True})
-    """The backbone's: "none", "timm" (ImageNet) or the path of a state-dict file."""
     lean: bool = False
     """Leave out what nothing reads: the frozen ImageNet classifier, and stages on the half-size image. In evaluation
     the taps are the same; in training, batch normalisation no longer sees the half-size image in those stages."""

@@ -6,7 +6,7 @@ projection after it starts random like the other convolutions, where the publish
 map before the classifier, after its activation and dropout.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
@@ -16,25 +16,18 @@ from torch import Tensor, nn
 
 from trainers.models.blocks import ConvBN, ConvBNLeaky
 from trainers.models.encoder import FullyDilatedEncoder
-from trainers.models.heads import EncoderDecoder
+from trainers.models.heads import EncoderDecoder, EncoderDecoderConfig, deep_supervision
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    """OCNet; the papers' tables have it on resnet101."""
+class Config(EncoderDecoderConfig):
+    """OCNet; the papers' tables have it on resnet101. The published dropout rate is 0.05."""
 
     architecture: Literal["ocnet"] = "ocnet"
     backbone: str = "resnet101"
     """A deep-stem ResNet: resnet18, resnet34, resnet50 or resnet101."""
-    weights: str = field(default="none", metadata={"path": True})
-    """The backbone's: "none", "timm" (ImageNet) or the path of a state-dict file."""
-    width: Annotated[float, Gt(0)] = 1.0
-    """Factor of all channels of the backbone."""
     head_channels: Annotated[int, Gt(1)] = 512
     """Channels of the features, of the context and inside the auxiliary head."""
-    aux: bool = True
-    dropout: bool = True
-    """False turns off all dropout; the published rate is 0.05."""
     cells: Annotated[tuple[Annotated[int, Gt(0)], ...], MinLen(1)] = (1, 2, 3, 6)
     """Cells a side of the grids, one attention each."""
 
@@ -51,15 +44,11 @@ class Network(EncoderDecoder):
             nn.Sequential(ConvBN(last, channels, 3, bias=True), PyramidContext(channels, config.cells)),
             head_channels=channels,
             num_classes=num_classes,
-            aux=_deep_supervision(before_last, channels, num_classes) if config.aux else None,
+            aux=deep_supervision(before_last, channels, num_classes, block=ConvBN, dropout=0.05)
+            if config.aux
+            else None,
             dropout=config.dropout,
         )
-
-
-def _deep_supervision(in_channels: int, channels: int, num_classes: int) -> nn.Sequential:
-    return nn.Sequential(
-        ConvBN(in_channels, channels, 3, bias=True), nn.Dropout2d(0.05), nn.Conv2d(channels, num_classes, 1)
-    )
 
 
 class PyramidContext(nn.Module):

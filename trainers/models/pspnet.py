@@ -5,7 +5,7 @@ with aligned corners. The features are the output of the 3x3 convolution after t
 its ReLU and dropout.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
@@ -14,27 +14,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainers.models.blocks import ConvBN, ConvBNReLU
-from trainers.models.encoder import Encoder
-from trainers.models.heads import EncoderDecoder, auxiliary_head
+from trainers.models.heads import EncoderDecoder, StridedConfig, auxiliary_head
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    """PSPNet on any backbone that `encoder.Encoder` builds."""
+class Config(StridedConfig):
+    """PSPNet on any backbone that `encoder.Encoder` builds.
+
+    As published, the features have 512 channels on ResNet-50 and -101, else 128, and the dropout rate is 0.1, in the
+    auxiliary head too.
+    """
 
     architecture: Literal["pspnet"] = "pspnet"
-    backbone: str = "resnet18"
-    weights: str = field(default="none", metadata={"path": True})
-    """The backbone's: "none", "timm" (ImageNet) or the path of a state-dict file."""
-    width: Annotated[float, Gt(0)] = 1.0
-    """Factor of all channels of a deep-stem ResNet backbone; the head's are `head_channels`."""
-    output_stride: Literal[8, 16, 32] = 8
-    """Of the last stage; a backbone that timm cannot dilate keeps its own, with a warning."""
-    head_channels: Annotated[int, Gt(0)] | None = None
-    """Channels of the features; None is as published: 512 on ResNet-50 and -101, else 128."""
-    aux: bool = True
-    dropout: bool = True
-    """False turns off all dropout; the published rate is 0.1, in the auxiliary head too."""
     bins: Annotated[tuple[Annotated[int, Gt(0)], ...], MinLen(1)] = (1, 2, 3, 6)
     """Sides of the pyramid's pooled maps."""
 
@@ -43,9 +34,7 @@ class Network(EncoderDecoder):
     """Taps: "logits", "features" and, where the config asks for it, "aux"."""
 
     def __init__(self, config: Config, *, num_classes: int) -> None:
-        encoder = Encoder(
-            config.backbone, output_stride=config.output_stride, weights=config.weights, width=config.width
-        )
+        encoder = config.encoder()
         channels = config.head_channels or (512 if encoder.wide else 128)
         pyramid = PoolingPyramid(encoder.channels[1], config.bins)
         head = nn.Sequential(pyramid, ConvBNReLU(pyramid.out_channels, channels, 3), nn.Dropout(0.1))

@@ -7,7 +7,7 @@ features, whose 3x3 convolution has a bias. The features are the output of the 3
 its activation and dropout.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from annotated_types import Gt, MinLen
@@ -15,27 +15,22 @@ from torch import nn
 
 from trainers.models.blocks import ConvBNLeaky
 from trainers.models.encoder import FullyDilatedEncoder
-from trainers.models.heads import EncoderDecoder
+from trainers.models.heads import EncoderDecoder, EncoderDecoderConfig, deep_supervision
 from trainers.models.pspnet import PoolingPyramid
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    """The papers' networks: resnet101 (teacher), resnet18, and resnet18 at width 0.5."""
+class Config(EncoderDecoderConfig):
+    """The papers' networks: resnet101 (teacher), resnet18, and resnet18 at width 0.5.
+
+    The backbone is a deep-stem ResNet: resnet18, resnet34, resnet50 or resnet101. `width` scales the heads too where
+    `head_channels` is None. The published dropout rate is 0.1.
+    """
 
     architecture: Literal["pspnet_skd"] = "pspnet_skd"
-    backbone: str = "resnet18"
-    """A deep-stem ResNet: resnet18, resnet34, resnet50 or resnet101."""
-    weights: str = field(default="none", metadata={"path": True})
-    """The backbone's: "none", "timm" (ImageNet) or the path of a state-dict file."""
-    width: Annotated[float, Gt(0)] = 1.0
-    """Factor of all channels, the heads' too where `head_channels` is None."""
     head_channels: Annotated[int, Gt(0)] | None = None
     """Channels of the features, of each level of the pyramid and inside the auxiliary head; None is as published: a
     quarter of the last stage's, which is 512 on ResNet-50 and -101, 128 on ResNet-18, and 64 on that at half width."""
-    aux: bool = True
-    dropout: bool = True
-    """False turns off all dropout; the published rate is 0.1."""
     bins: Annotated[tuple[Annotated[int, Gt(0)], ...], MinLen(1)] = (1, 2, 3, 6)
     """Sides of the pyramid's pooled maps."""
 
@@ -53,12 +48,8 @@ class Network(EncoderDecoder):
             nn.Sequential(pyramid, ConvBNLeaky(pyramid.out_channels, channels, 3), nn.Dropout2d(0.1)),
             head_channels=channels,
             num_classes=num_classes,
-            aux=_deep_supervision(before_last, channels, num_classes) if config.aux else None,
+            aux=deep_supervision(before_last, channels, num_classes, block=ConvBNLeaky, dropout=0.1)
+            if config.aux
+            else None,
             dropout=config.dropout,
         )
-
-
-def _deep_supervision(in_channels: int, channels: int, num_classes: int) -> nn.Sequential:
-    return nn.Sequential(
-        ConvBNLeaky(in_channels, channels, 3, bias=True), nn.Dropout2d(0.1), nn.Conv2d(channels, num_classes, 1)
-    )

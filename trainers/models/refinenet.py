@@ -6,7 +6,7 @@ the features are the map before it and after its dropout: it ends with a residua
 features are not activated.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch.nn.functional as F
@@ -15,18 +15,16 @@ from torch import Tensor, nn
 
 from trainers.models import SegmentationNetwork, Taps
 from trainers.models.blocks import turn_off_dropout
-from trainers.models.encoder import Encoder
+from trainers.models.encoder import BackboneConfig, Encoder
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(BackboneConfig):
     """RefineNet-101."""
 
     architecture: Literal["refinenet"] = "refinenet"
     backbone: str = "resnet101.tv_in1k"
     """Any that `encoder.Encoder` builds; published with the ResNet-101 of a 7x7 stem, undilated."""
-    weights: str = field(default="none", metadata={"path": True})
-    """The backbone's: "none", "timm" (ImageNet) or the path of a state-dict file."""
     head_channels: Annotated[int, Gt(0)] = 256
     """Channels of the features and of every block; the deepest has twice as many."""
     dropout: bool = True

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from study.commands.lookup.datasets import dataset_config
 from study.commands.options import WRONG_INPUT, add_json
-from study.commands.stored.datasets import dataset_config
 from trainers.data.check import check as check_files
 from trainers.data.files import FileDataset
 from trainers.registry import module_of
 
-SHOWN = 20
+MAX_PRINTED = 20
 """Faults that are printed; --json has them all."""
 
 
@@ -59,17 +59,19 @@ def print_check(checked: Mapping[str, Any]) -> None:
     splits = checked["splits"]
     for split, found in splits.items():
         print(f"{split}: {found['absent'] or _counted(found)}")
-    shown = {split: found["class_percent"] for split, found in splits.items() if found["class_percent"]}
-    names = list(next(iter(shown.values()), ()))
+    frequencies = {split: found["class_percent"] for split, found in splits.items() if found["class_percent"]}
+    names = list(next(iter(frequencies.values()), ()))
     width = max(map(len, names), default=0)
     for name in names:
-        print(f"  {name:{width}}  " + "  ".join(f"{split} {shares[name]:6.2f} %" for split, shares in shown.items()))
-    # a wrong root is every split's fault, and told once
+        print(
+            f"  {name:{width}}  " + "  ".join(f"{split} {shares[name]:6.2f} %" for split, shares in frequencies.items())
+        )
+    # a wrong root is every split's fault, and printed once
     faults = list(dict.fromkeys(fault for found in splits.values() for fault in found["faults"]))
-    for fault in faults[:SHOWN]:
+    for fault in faults[:MAX_PRINTED]:
         print(f"kdstudy: {fault}", file=sys.stderr)
-    if len(faults) > SHOWN:
-        print(f"kdstudy: and {len(faults) - SHOWN} more; --json has them all", file=sys.stderr)
+    if len(faults) > MAX_PRINTED:
+        print(f"kdstudy: and {len(faults) - MAX_PRINTED} more; --json has them all", file=sys.stderr)
 
 
 def _counted(split: Mapping[str, Any]) -> str:

@@ -122,8 +122,8 @@ def _for_yaml(config: ClusterConfig, out: str, name: str) -> dict[str, Any]:
         "cpus": config.cpus,
         "gpus": config.gpus,
     }
-    told = {"label": name, "out": shlex.quote(out), "driver": shlex.quote(driver(config.study, out)), "ray": ray}
-    return {key: json.dumps(value) for key, value in values.items()} | told
+    texts = {"label": name, "out": shlex.quote(out), "driver": shlex.quote(driver(config.study, out)), "ray": ray}
+    return {key: json.dumps(value) for key, value in values.items()} | texts
 
 
 def driver(study: str, out: str) -> str:

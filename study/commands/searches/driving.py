@@ -1,4 +1,4 @@
-"""What the commands that drive a study share: a study driven to its end, and how that is told."""
+"""What the commands that drive a study share: driving it to its end, and what is printed of that."""
 
 import sys
 from pathlib import Path

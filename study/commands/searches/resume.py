@@ -18,7 +18,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--accept-data", action="store_true", help="go on although the dataset has changed; trials will not compare"
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="PATH=VALUE", dest="sets", help="execution.* or arms.ARM.trials"
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        dest="sets",
+        help="execution.*, searches, arms.*.trials",
     )
 
 

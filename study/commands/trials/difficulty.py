@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analysis.difficulty import mask_shares, panels
+from study.commands.lookup.trained_networks import load_trained
 from study.commands.options import add_json
-from study.commands.stored.networks import stored_network
 from trainers.config import parse, plain
 from trainers.data import SegmentationDataset, Split
 from trainers.data.transforms import tensors
@@ -47,43 +47,44 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Run it."""
-    examination = Examination(
+    difficulty = SplitDifficulty(
         options.checkpoint,
         teacher=options.teacher,
         dataset=options.dataset,
         root=options.root,
         split=options.split,
-        looks=parse(Looks, {"thresholds": options.thresholds}),
+        requested=parse(RequestedThresholds, {"thresholds": options.thresholds}),
     )
     reading = panels.Reading(
-        class_names=examination.data.class_names,
-        palette=examination.data.palette,
-        confidence=examination.config.confidence,
-        trained=examination.trained,
+        class_names=difficulty.data.class_names,
+        palette=difficulty.data.palette,
+        confidence=difficulty.config.confidence,
+        trained=difficulty.trained_mask,
     )
     pictures = [
-        panels.write(examination.look(index), reading, options.out)
-        for index in chosen(examination.data, options.images)
+        panels.write(difficulty.maps_of(index), reading, options.out)
+        for index in chosen(difficulty.data, options.images)
     ]
     if options.whole_split:
-        examination.look_at_the_rest()
-    answer = examination.answer()
+        difficulty.count_remaining()
+    answer = difficulty.drain()
     shares = mask_shares.shares_table(answer["shares"])
     written = [*mask_shares.write(shares, options.out), *pictures]
     if options.json:
         print(json.dumps({**answer, "files": [str(path) for path in written]}))
         return 0
-    print(examination.described)
-    print(f"percent of the labelled pixels of {answer['images']} images (tfe: mean weight), t = {examination.shown:g}")
-    mask_shares.print_shares(shares, examination.shown)
+    print(difficulty.options_text)
+    threshold = difficulty.reported_threshold
+    print(f"percent of the labelled pixels of {answer['images']} images (tfe: mean weight), t = {threshold:g}")
+    mask_shares.print_shares(shares, threshold)
     for path in written:
         print(f"written to {path}")
     return 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looks:
-    """What is asked for beside a student and a teacher; thresholds None are the paper's and the trial's own."""
+class RequestedThresholds:
+    """Confidences at or below which a pixel is hard; None for the paper's and the trial's own."""
 
     thresholds: Annotated[tuple[Annotated[float, Gt(0), Le(1)], ...], MinLen(1)] | None = None
 
@@ -105,8 +106,8 @@ class ImageMaps:
     masks: Mapping[str, Mapping[float, Mask]]
 
 
-class Examination:
-    """A student and a teacher that look at one split.
+class SplitDifficulty:
+    """What RDD finds hard on one split, for a student beside a teacher.
 
     Args:
         checkpoint: of the student; what `kdstudy evaluate` takes.
@@ -114,29 +115,37 @@ class Examination:
         dataset: name of a dataset; where the student was trained on the same one, at the size that it had then.
         root: the dataset's folder.
         split: with labels, without which nothing is hard.
-        looks: thresholds.
+        requested: thresholds to make maps at.
 
     Attributes:
         config: the options of RDD that the student was trained with, or the paper's.
         from_trial: whether they are the trial's.
         thresholds: in rising order.
-        shown: the trial's among them, else the first.
+        reported_threshold: the one whose shares are printed: the trial's among them, else the first.
 
     Raises:
         ValueError: wrong input.
     """
 
     def __init__(
-        self, checkpoint: Path, *, teacher: Path, dataset: str, root: str, split: Split, looks: Looks | None = None
+        self,
+        checkpoint: Path,
+        *,
+        teacher: Path,
+        dataset: str,
+        root: str,
+        split: Split,
+        requested: RequestedThresholds | None = None,
     ) -> None:
-        network, self._normalisation, self.data, trial = stored_network(
+        network, self._normalisation, self.data, trial = load_trained(
             checkpoint, dataset=dataset, root=root, split=split
         )
         self.from_trial = trial is not None and isinstance(trial.task, rdd.Config)
         self.config: rdd.Config = trial.task if trial is not None and self.from_trial else rdd.Config()
-        asked = (looks or Looks()).thresholds
-        self.thresholds = sorted(set(asked or (*THRESHOLDS, self.config.threshold)))
-        self.shown = self.config.threshold if self.config.threshold in self.thresholds else self.thresholds[0]
+        given = (requested or RequestedThresholds()).thresholds
+        self.thresholds = sorted(set(given or (*THRESHOLDS, self.config.threshold)))
+        own = self.config.threshold
+        self.reported_threshold = own if own in self.thresholds else self.thresholds[0]
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._student = network.to(self._device).eval()
         self._teacher = teachers.load(teacher, class_names=self.data.class_names).to(self._device)
@@ -144,14 +153,14 @@ class Examination:
         self._seen: set[int] = set()
 
     @property
-    def trained(self) -> tuple[str, float] | None:
+    def trained_mask(self) -> tuple[str, float] | None:
         """Mask and threshold that the student's TSE stage kept pixels by; None where it had none."""
         mask = "student_hard" if self.config.combine == "ohem" else self.config.combine
         return (mask, self.config.threshold) if self.from_trial and self.config.tfe_fraction < 1 else None
 
     @property
-    def described(self) -> str:
-        """Whose options these are, in a sentence."""
+    def options_text(self) -> str:
+        """The options of RDD and where they come from, in a sentence."""
         config = self.config
         options = f"confidence {config.confidence}, divergence {config.divergence}"
         if not self.from_trial:
@@ -160,7 +169,7 @@ class Examination:
         return f"options of the trial: {options}, combine {config.combine}, t = {config.threshold:g}{raised}"
 
     @torch.no_grad()
-    def look(self, index: int) -> ImageMaps:
+    def maps_of(self, index: int) -> ImageMaps:
         """The maps of one image, which is counted into the shares."""
         self._seen.add(index)
         image, label = self.data.load(index)
@@ -176,16 +185,16 @@ class Examination:
         }
         return ImageMaps(name=self.data.image_name(index), image=image, label=label, **predictions, **_arrays(maps))
 
-    def look_at_the_rest(self) -> None:
-        """Count the images of the split that were not looked at."""
+    def count_remaining(self) -> None:
+        """Count the remaining images of the split into the shares."""
         for index in sorted({*range(len(self.data))} - self._seen):
-            self.look(index)
+            self.maps_of(index)
 
-    def answer(self) -> dict[str, Any]:
-        """What was found since the last answer.
+    def drain(self) -> dict[str, Any]:
+        """What was counted since the last call.
 
         Returns:
-            {"settings": options of RDD, with "from_trial", "images": number of images looked at, "shares": a row for
+            {"settings": options of RDD, with "from_trial", "images": number of images counted, "shares": a row for
             each mask, threshold and class that had labelled pixels}.
         """
         settings = {"from_trial": self.from_trial, **plain(self.config)}

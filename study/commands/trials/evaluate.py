@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from study.commands.lookup.trained_networks import load_trained
 from study.commands.options import add_json
-from study.commands.stored.networks import stored_network
 from trainers.config import parse
 from trainers.data import Split
 from trainers.data.export import Export, Kind
@@ -81,7 +81,7 @@ def evaluate(
     Raises:
         ValueError: wrong input.
     """
-    network, normalisation, data, _ = stored_network(checkpoint, dataset=dataset, root=root, split=split)
+    network, normalisation, data, _ = load_trained(checkpoint, dataset=dataset, root=root, split=split)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     counted = count(
         network.to(device),

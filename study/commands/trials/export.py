@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from study import tables
+from study.commands.lookup.trials import find_trial
 from study.commands.options import add_folder, add_out
-from study.commands.stored.ended_trials import ended_trial
 from study.commands.trials import model_card
 from study.configuration.config import StudyConfig
 from study.folder import read_config, trial_checkpoints, trial_folder
@@ -69,7 +69,7 @@ def export(folder: Path, *, trial: str | None, arm: str | None, out: Path | None
         ValueError: no such study or trial, no whole checkpoint of it, or `out` holds something.
     """
     config = read_config(folder)
-    row = ended_trial(config, folder, trial, arm)
+    row = find_trial(config, folder, trial, arm)
     place = (out or folder / "exports" / trial_folder(folder, row["arm"], row["trial"]).name).absolute()
     if onnx:
         _require_onnx()
@@ -166,5 +166,5 @@ def _write_onnx(network: nn.Module, normalisation: Normalisation, size: tuple[in
             verbose=False,
         )
     except torch.onnx.OnnxExporterError as error:
-        told = str(error).partition(". ")[0]  # what follows is advice to who writes exporters
-        raise ValueError(f"PyTorch cannot write this network as ONNX ({told}); leave out --onnx") from None
+        message = str(error).partition(". ")[0]  # what follows is advice to who writes exporters
+        raise ValueError(f"PyTorch cannot write this network as ONNX ({message}); leave out --onnx") from None

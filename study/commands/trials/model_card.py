@@ -31,7 +31,7 @@ def facts(
         environment: row of the environment table.
     """
     scored = f"{trial.evaluate_on} mIoU {_percent(metrics['val/miou_percent'])}"
-    said = {
+    entries = {
         **_trial(config, row),
         "checkpoint": f"iteration {metrics['iteration']}, {scored}",
         **_parts(trial),
@@ -42,7 +42,7 @@ def facts(
         "Python": environment["python"],
         **{name: version for name, version in environment["packages"] if name in VERSIONS},
     }
-    lines = "\n".join(f"| {name} | {value} |" for name, value in said.items())
+    lines = "\n".join(f"| {name} | {value} |" for name, value in entries.items())
     return (
         f"# {config.name}: {row['arm']} {row['trial']}\n\nA network for semantic segmentation, trained and exported by "
         f"kdstudy.\n\n| | |\n|---|---|\n{lines}\n"

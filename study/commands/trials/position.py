@@ -34,7 +34,7 @@ def execute(options: argparse.Namespace) -> int:
     return 0
 
 
-class Found(NamedTuple):
+class PositionAccuracy(NamedTuple):
     """The position network of an arm, and its mean absolute errors in units of the map's side."""
 
     arm: str
@@ -46,7 +46,7 @@ class Found(NamedTuple):
     """That of the best guess which knows nothing of the features."""
 
 
-def position(study: str, sets: Sequence[str], *, arm: str | None) -> list[Found]:
+def position(study: str, sets: Sequence[str], *, arm: str | None) -> list[PositionAccuracy]:
     """Train what the trials of a study would, or find it, and test it on the validation split.
 
     Args:
@@ -66,14 +66,14 @@ def position(study: str, sets: Sequence[str], *, arm: str | None) -> list[Found]
             f"a position network is for arms with idd and its weights.position above 0, but {arm or 'no arm'} of "
             f"{config.name} is {'none' if arm else 'one'}; add `methods: {{idd: {{}}}}`"
         )
-    return [_found(name, trial) for name, trial in reading.items()]
+    return [_accuracy(name, trial) for name, trial in reading.items()]
 
 
 def _reads_positions(trial: TrialConfig) -> bool:
     return "idd" in trial.methods and trial.methods["idd"].weights.position > 0
 
 
-def _found(arm: str, trial: TrialConfig) -> Found:
+def _accuracy(arm: str, trial: TrialConfig) -> PositionAccuracy:
     assert trial.teacher is not None
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     training = training_images(trial.data, holdout=trial.holdout)
@@ -83,7 +83,7 @@ def _found(arm: str, trial: TrialConfig) -> Found:
     teacher = teachers.load(Path(trial.teacher.path), class_names=training.class_names)
     network = networks.learned(idd.pretraining, teacher.channels["features"], data)
     read = networks.read_out(network, pretraining_data(trial, validation, device), images=len(validation))
-    return Found(
+    return PositionAccuracy(
         arm=arm,
         path=networks.kept_at(idd.pretraining, data),
         images=len(validation),

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from study.commands.lookup.trials import find_trial
 from study.commands.options import FAILED, add_out, add_study
-from study.commands.stored.ended_trials import ended_trial
 from study.configuration.config import TEACHER, ExecutionConfig, StudyConfig
 from study.configuration.loading import load, read_yaml, with_settings
 from study.execution import session
@@ -100,7 +100,7 @@ def _named(study: str, sets: Sequence[str], arm: str | None) -> tuple[str, Execu
 def _again(folder: str, sets: Sequence[str], trial: str, arm: str | None) -> tuple[str, ExecutionConfig, TrialConfig]:
     """The same of a trial that ended."""
     config = read_config(Path(folder))
-    row = ended_trial(config, Path(folder), trial, arm)
+    row = find_trial(config, Path(folder), trial, arm)
     values = with_settings(json.loads(row["config"]), sets)
     return f"{config.name}-{row['arm']}-{row['trial']}", config.execution, absolute(parse(TrialConfig, values))
 

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from study import tables
 from study.execution.report_keys import PEAK
 from study.ledger.trial_run import TrialRun
@@ -114,18 +116,35 @@ def confusion_rows(
     """Rows of the image_confusion table of a trial's last and best evaluation, from its last checkpoint."""
     names, evaluations = read_evaluations(checkpoint)
     iterations = {"last": key["iterations"], "best": int(read_metrics(checkpoint)["best/iteration"])}
+    of_trial = {"arm": key["arm"], "trial": key["trial"]}
+    return [
+        row
+        for evaluation, counts in evaluations.items()
+        for row in count_rows(
+            {**of_trial, "evaluation": evaluation, "iteration": iterations[evaluation]}, counts, names, class_names
+        )
+    ]
+
+
+def count_rows(
+    key: Mapping[str, Any], counts: Tensor, names: Sequence[str], class_names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """One row per image and class that occurs there.
+
+    Args:
+        key: the columns that all rows share.
+        counts: int64 [images, classes, 3]: true positives, false positives, false negatives.
+        names: of the images.
+        class_names: of the classes.
+    """
     return [
         {
-            "arm": key["arm"],
-            "trial": key["trial"],
-            "evaluation": evaluation,
-            "iteration": iterations[evaluation],
+            **key,
             "image": names[image],
             "class": class_names[number],
             "true_positives": counts[image, number, 0].item(),
             "false_positives": counts[image, number, 1].item(),
             "false_negatives": counts[image, number, 2].item(),
         }
-        for evaluation, counts in evaluations.items()
         for image, number in counts.sum(2).nonzero().tolist()
     ]

@@ -102,7 +102,7 @@ def test_a_wrong_root_is_told_once(tmp_path: Path, capsys: Shown) -> None:
 
 
 def test_many_faults_are_cut_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Shown) -> None:
-    monkeypatch.setattr("study.commands.networks.data.SHOWN", 2)
+    monkeypatch.setattr("study.commands.networks.data.MAX_PRINTED", 2)
     cityscapes_tree(tmp_path)
     assert main(["data", "check", "cityscapes", "--root", str(tmp_path)]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == "kdstudy: and 1 more; --json has them all"

@@ -17,6 +17,7 @@ from study.folder import read_config
 from study.ledger.lock import locked
 from tests.study.commands.trials.test_export import trained_study
 from tests.study.conftest import tiny, write_study, write_teacher
+from tests.study.test_light_commands import loaded
 from trainers.config import TeacherFile
 from trainers.data.splits import judging_images
 from trainers.teachers import teacher
@@ -86,3 +87,9 @@ def test_a_running_study_and_wrong_input_are_refused(folder: Path) -> None:
         rescored(folder, top=1, split="val")
     with pytest.raises(ValueError, match="--top must be at least 1, but got 0"):
         rescored(folder, top=0, split="val")
+
+
+def test_it_needs_no_ray(folder: Path) -> None:
+    printed, modules = loaded(["rescore", str(folder), "--split", "val", "--top", "1", "--json"])
+    assert [row["setting"] for row in json.loads(printed)] == ["baseline", "rdd-0"]
+    assert "torch" in modules and "ray" not in modules

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from study.__main__ import main
-from study.commands.trials.difficulty import Examination, Looks, chosen
+from study.commands.trials.difficulty import RequestedThresholds, SplitDifficulty, chosen
 from tests.study.conftest import tiny, write_study
 from trainers.data import IGNORE, streets
 from trainers.data.transforms import Normalisation
@@ -72,14 +72,14 @@ def test_the_shares_are_those_of_the_training_mask_over_the_split(
     stored = [row for row in found["shares"] if row["mask"] == "xor"]
     assert {row["threshold"] for row in stored} == {0.2}
 
-    examination = Examination(student, teacher=teacher_file, dataset="streets", root="", split="val")
+    difficulty = SplitDifficulty(student, teacher=teacher_file, dataset="streets", root="", split="val")
     teacher = load(teacher_file, class_names=streets.Dataset.class_names)
     kept, valid = torch.zeros(11), torch.zeros(11)
     for index in range(8):
-        image, label = (torch.from_numpy(part) for part in examination.data.load(index))
+        image, label = (torch.from_numpy(part) for part in difficulty.data.load(index))
         images, labels = image.permute(2, 0, 1)[None], label.long()[None]
         with torch.no_grad():
-            logits = examination._student(Normalisation()(images))["logits"]
+            logits = difficulty._student(Normalisation()(images))["logits"]
             mask = tse_mask(logits, teacher(images)["logits"], labels, threshold=0.2, confidence="target")
         for number in range(11):
             kept[number] += int((mask & (labels == number)).sum())
@@ -91,11 +91,20 @@ def test_the_shares_are_those_of_the_training_mask_over_the_split(
 
 
 def test_maps_of_an_image_have_its_size_and_no_ignored_pixel(student: Path, teacher_file: Path) -> None:
-    examination = Examination(
-        student, teacher=teacher_file, dataset="streets", root="", split="train", looks=Looks(thresholds=(0.9, 0.1))
+    difficulty = SplitDifficulty(
+        student,
+        teacher=teacher_file,
+        dataset="streets",
+        root="",
+        split="train",
+        requested=RequestedThresholds(thresholds=(0.9, 0.1)),
     )
-    assert (examination.thresholds, examination.shown, examination.trained) == ([0.1, 0.9], 0.1, ("xor", 0.7))
-    maps = examination.look(3)
+    assert (difficulty.thresholds, difficulty.reported_threshold, difficulty.trained_mask) == (
+        [0.1, 0.9],
+        0.1,
+        ("xor", 0.7),
+    )
+    maps = difficulty.maps_of(3)
     assert maps.name == "train/00003" and maps.image.shape == (48, 64, 3) and maps.tfe_weight is not None
     for array in (maps.student_prediction, maps.teacher_confidence, maps.tfe_weight, maps.masks["xor"][0.9]):
         assert array.shape == maps.label.shape == (48, 64)

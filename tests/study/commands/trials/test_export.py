@@ -24,6 +24,7 @@ from study.execution.recording import recorder
 from study.folder import create_study
 from tests.study.conftest import tiny, write_study, write_teacher
 from tests.study.execution.recording.test_recorder import Driver
+from tests.study.test_light_commands import loaded
 from trainers.checkpoints.folder import FolderCheckpoints
 from trainers.checkpoints.reading import read_student
 from trainers.config import TeacherFile, TrialConfig, parse
@@ -221,3 +222,9 @@ def test_a_folder_without_a_study_or_without_an_ended_trial_is_refused(
     create_study(config(), tmp_path / "new")
     assert main(["export", str(tmp_path / "new")]) == 2
     assert "a trial must have ended to be asked for, but none has in" in capsys.readouterr().err
+
+
+def test_an_export_needs_no_ray(folder: Path) -> None:
+    printed, modules = loaded(["export", str(folder)])
+    assert "written to" in printed
+    assert "torch" in modules and "ray" not in modules

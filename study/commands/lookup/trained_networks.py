@@ -1,11 +1,11 @@
-"""A network that a trial or `kdstudy teacher` left, with a split of the dataset that it is to be tried on."""
+"""Loads the network of a trial's checkpoint or of a teacher's file, and a split of the dataset to apply it to."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import nn
 
-from study.commands.stored.datasets import dataset_config
+from study.commands.lookup.datasets import dataset_config
 from trainers import models
 from trainers.checkpoints.reading import read_student
 from trainers.config import TrialConfig, plain
@@ -16,7 +16,7 @@ from trainers.registry import module_of
 from trainers.teachers import teacher as teachers
 
 
-class StoredNetwork(NamedTuple):
+class TrainedNetwork(NamedTuple):
     """A network on the CPU, and what it was trained for; `trial` is None of a teacher's file."""
 
     network: nn.Module
@@ -25,7 +25,7 @@ class StoredNetwork(NamedTuple):
     trial: TrialConfig | None
 
 
-def stored_network(checkpoint: str | Path, *, dataset: str, root: str, split: Split) -> StoredNetwork:
+def load_trained(checkpoint: str | Path, *, dataset: str, root: str, split: Split) -> TrainedNetwork:
     """The network of a trial's checkpoint folder or of a teacher's file.
 
     Args:
@@ -40,12 +40,12 @@ def stored_network(checkpoint: str | Path, *, dataset: str, root: str, split: Sp
     if (file := Path(checkpoint)).is_file():
         data = _dataset(dataset, root, split, teachers.read_card(file).data)
         teacher = teachers.load(file, class_names=data.class_names)
-        return StoredNetwork(teacher.network, teacher.card.normalisation, data, None)
+        return TrainedNetwork(teacher.network, teacher.card.normalisation, data, None)
     trial, weights = read_student(checkpoint)
     data = _dataset(dataset, root, split, trial.data)
     network = models.build(trial.student, num_classes=len(data.class_names))
     load_weights(network, weights, source=str(checkpoint))
-    return StoredNetwork(network, NORMALISATION, data, trial)
+    return TrainedNetwork(network, NORMALISATION, data, trial)
 
 
 def _dataset(name: str, root: str, split: Split, recorded: Any) -> SegmentationDataset:

@@ -1,4 +1,4 @@
-"""A trial of a study by its name, as the command line gives it, or the best one."""
+"""Finds a trial of a study by its name, as the command line gives it, or the best one."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from study import tables
 from study.configuration.config import TEACHER, StudyConfig
 
 
-def ended_trial(config: StudyConfig, folder: Path, trial: str | None, arm: str | None) -> dict[str, Any]:
+def find_trial(config: StudyConfig, folder: Path, trial: str | None, arm: str | None) -> dict[str, Any]:
     """The trial that is meant, as it stands in the trials table.
 
     Args:
@@ -40,8 +40,8 @@ def ended_trial(config: StudyConfig, folder: Path, trial: str | None, arm: str |
 
 
 def _best(config: StudyConfig, ended: pa.Table, arm: str | None) -> dict[str, Any]:
-    here = (pc.field("arm") == arm) if arm else (pc.field("arm") != TEACHER)
-    finished = ended.filter((pc.field("state") == "COMPLETE") & here)
+    in_arm = (pc.field("arm") == arm) if arm else (pc.field("arm") != TEACHER)
+    finished = ended.filter((pc.field("state") == "COMPLETE") & in_arm)
     if not finished:
         raise ValueError(
             f"no trial{f' of {arm}' if arm else ''} has used its whole budget; name one with --trial ARM-N"

@@ -1,0 +1,1 @@
+"""What the command line's arguments name: a dataset, a trial of a study, a trained network."""

@@ -1,1 +1,0 @@
-"""What a study has stored, by the names that people give: ended trials, networks."""
