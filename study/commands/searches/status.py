@@ -6,6 +6,7 @@ import json
 from study.commands.options import add_folder, add_json
 from study.folder import read_outline
 from study.ledger.ledger import status
+from study.ledger.presence import refuse_missing
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +17,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Run it."""
-    found = status(read_outline(options.folder), options.folder)
+    outline = read_outline(options.folder)
+    refuse_missing(outline, options.folder)
+    found = status(outline, options.folder)
     if options.json:
         print(json.dumps(found))
         return 0
