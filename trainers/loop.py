@@ -25,6 +25,7 @@ from trainers.data.transforms import NORMALISATION, training_batches
 from trainers.difficulty.class_shares import mask_metrics
 from trainers.distillation.adversaries import AdversaryTraining
 from trainers.distillation.distiller import Distiller
+from trainers.distillation.loss_scale import LossScale
 from trainers.distillation.objective import Objective
 from trainers.distillation.pretraining import prepare_methods
 from trainers.evaluation.evaluation import Evaluation, evaluate
@@ -53,6 +54,7 @@ class Parts:
     """The distiller, inside DDP where there is more than one rank."""
     objective: Objective
     adversaries: dict[str, AdversaryTraining]
+    scale: LossScale
     loader_workers: int
     started: float
 
@@ -72,11 +74,11 @@ def train(config: TrialConfig, context: TrialContext, *, loader_workers: int = 0
 
     Raises:
         ValueError: where configuration, data and teacher do not fit together.
-        DivergedError: when a term of the loss is no longer finite.
+        DivergedError: when a term of the loss, or in float16 every gradient, is no longer finite.
     """
     torch.set_num_threads(config.train.threads)
     cv2.setNumThreads(0)
-    forget_peak()
+    forget_peak(context.device)
     parts, state = _prepare(config, context, loader_workers)
     with context.latest_checkpoint() as folder:
         if folder is not None:
@@ -146,6 +148,7 @@ def _prepare(config: TrialConfig, context: TrialContext, loader_workers: int) ->
         model=model,
         objective=Objective(config, distiller.weighting),
         adversaries=adversaries,
+        scale=LossScale(),
         loader_workers=loader_workers,
         started=time.monotonic(),
     )
@@ -239,7 +242,7 @@ def _step(parts: Parts, state: TrainState, images: Tensor, labels: Tensor) -> No
     state.optimizer.zero_grad(set_to_none=True)
     state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     state.scaler.step(state.optimizer)
-    state.scaler.update()
+    parts.scale.update(state.scaler, iteration)
     for name, adversary in parts.adversaries.items():
         assert taught is not None
         values = adversary.step(seen, taught, iteration=iteration, iterations=config.train.iterations)
@@ -312,6 +315,7 @@ def _metrics(parts: Parts, state: TrainState, evaluation: Evaluation, step_ms: f
         "best/iteration": state.iteration if is_best else int(state.metrics["best/iteration"]),
         **{f"val/iou_percent/{name}": iou for name, iou in ious.items()},
         **parts.objective.drain(),
+        **parts.scale.drain(state.scaler),
         **mask_metrics(state.distiller.weighting.class_shares.drain(), parts.train_data.class_names),
         "train/learning_rate": rate,
         "time/step_ms": step_ms,
