@@ -22,10 +22,14 @@ def print_leaderboard(answer: Mapping[str, Any], console: Console | None = None)
     console.print(_arms(answer, several))
     ranked = "best evaluation, which is optimistic" if answer["ranked_by"].startswith("best") else "last evaluation"
     say(console, f"{answer['dataset']}; ranked by mIoU of the {ranked}; * the baseline, and points over its best trial")
+    if any(arm["spent_trials"] is not None for arm in answer["arms"]):
+        say(console, "spent: iterations at each arm's price, in whole trials of the plain student")
     for study in answer["studies"]:
         say(console, f"{study['folder']}: {_cost(study)}")
         for gap in study["gaps"]:
             say(console, f"{study['folder']}: {gap}")
+        for arm in study["searches"]:
+            say(console, _searches(arm))
     for arm in answer["arms"]:
         for trial in arm["best"]:
             say(console, f"{_name(trial, several)}: {_settings(trial)}")
@@ -37,12 +41,12 @@ def print_leaderboard(answer: Mapping[str, Any], console: Console | None = None)
 
 def _arms(answer: Mapping[str, Any], several: bool) -> Table:
     scores = ("trial", "last mIoU %", "best", "points")
-    table = numbers("arm", *scores, "hours", "GPU-h", "trials", "stopped early", "failed")
+    table = numbers("arm", *scores, "spent", "hours", "GPU-h", "trials", "stopped early", "failed")
     for study in answer["studies"]:
         if several:
             table.add_row(study["folder"])
         for arm in (arm for arm in answer["arms"] if arm["folder"] == study["folder"]):
-            star = "*" if arm["arm"] == study["baseline"] else ""
+            star = "*" if (arm["search_of"] or arm["arm"]) == study["baseline"] else ""
             for trial in arm["best"] or [None]:
                 table.add_row(arm["arm"] + star, *_scores(trial), *_counts(arm))
         if study["teacher"]:
@@ -61,12 +65,21 @@ def _scores(trial: Trial | None) -> tuple[str, ...]:
 
 def _counts(arm: Mapping[str, Any]) -> tuple[str, ...]:
     hours = (_hours(arm[name]) for name in ("seconds", "gpu_seconds"))
-    return *hours, str(arm["trials"]), *(str(arm["states"].get(state, 0)) for state in ("PRUNED", "FAIL"))
+    spent = "" if arm["spent_trials"] is None else f"{arm['spent_trials']:.2f}"
+    return spent, *hours, str(arm["trials"]), *(str(arm["states"].get(state, 0)) for state in ("PRUNED", "FAIL"))
 
 
 def _cost(study: Mapping[str, Any]) -> str:
     hours, gpu_hours = _hours(study["seconds"]), _hours(study["gpu_seconds"])
     return f"{study['trials']} trials, {hours} hours of trials, {gpu_hours} GPU-hours"
+
+
+def _searches(arm: Mapping[str, Any]) -> str:
+    found = arm["best_miou_percent"]
+    return (
+        f"{arm['arm']}: each of its {len(found)} searches found {', '.join(map(_percent, found))} best; "
+        f"the standard deviation over searches is {arm['sd_points']:.2f} points"
+    )
 
 
 def _hours(seconds: float) -> str:

@@ -42,19 +42,25 @@ Metrics = dict[str, float | int | str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
-    """What a trial works with; the mutable part is the TrainState."""
+class StepParts:
+    """What a step works with; the mutable part is the TrainState."""
 
     config: TrialConfig
     context: TrialContext
-    train_data: SegmentationDataset
-    val_data: SegmentationDataset
     teacher: Teacher | None
     model: nn.Module
     """The distiller, inside DDP where there is more than one rank."""
     objective: Objective
     adversaries: dict[str, AdversaryTraining]
     scale: LossScale
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts(StepParts):
+    """What a trial works with: that of its steps, the images, and how they are read."""
+
+    train_data: SegmentationDataset
+    val_data: SegmentationDataset
     loader_workers: int
     started: float
 
@@ -95,7 +101,7 @@ def _steps(parts: Parts, state: TrainState, reports: Reports) -> None:
     config, earlier = parts.config, state.seconds
     first, steps = state.iteration, time.monotonic()
     for images, labels in _batches(parts, state.iteration):
-        _step(parts, state, images, labels)
+        step(parts, state, images, labels)
         reports.advance(state.iteration)
         if state.iteration % CHECK_EVERY == 0:
             parts.objective.check_finite()
@@ -121,12 +127,30 @@ def _prepare(config: TrialConfig, context: TrialContext, loader_workers: int) ->
         )
     config.train.refuse_single_images(workers=context.world_size, on_gpus=context.device.type == "cuda")
     teacher = load_teacher(config, train_data, context.device)
-    torch.manual_seed(config.init_seed)
-    distiller = Distiller(
-        config,
-        num_classes=len(train_data.class_names),
-        teacher_channels=teacher.channels if teacher else None,
+    of_step, state = prepare_step(config, context, teacher, num_classes=len(train_data.class_names))
+    parts = Parts(
+        **vars(of_step),
+        train_data=train_data,
+        val_data=val_data,
+        loader_workers=loader_workers,
+        started=time.monotonic(),
     )
+    return parts, state
+
+
+def prepare_step(
+    config: TrialConfig, context: TrialContext, teacher: Teacher | None, *, num_classes: int
+) -> tuple[StepParts, TrainState]:
+    """Networks, optimizers and objective of a trial, ready for `step`; without any image.
+
+    Args:
+        config: the trial.
+        context: this rank's surroundings.
+        teacher: on the context's device; None where the trial has none.
+        num_classes: classes of the dataset.
+    """
+    torch.manual_seed(config.init_seed)
+    distiller = Distiller(config, num_classes=num_classes, teacher_channels=teacher.channels if teacher else None)
     model = _placed(distiller, config.train, context)
     adversaries = {
         name: AdversaryTraining(adversary, ranks=context.world_size)
@@ -139,18 +163,14 @@ def _prepare(config: TrialConfig, context: TrialContext, loader_workers: int) ->
         scaler=torch.amp.GradScaler(context.device.type, enabled=config.train.precision == "float16"),
         adversaries={name: training.optimizer for name, training in adversaries.items()},
     )
-    parts = Parts(
+    parts = StepParts(
         config=config,
         context=context,
-        train_data=train_data,
-        val_data=val_data,
         teacher=teacher,
         model=model,
         objective=Objective(config, distiller.weighting),
         adversaries=adversaries,
         scale=LossScale(),
-        loader_workers=loader_workers,
-        started=time.monotonic(),
     )
     return parts, state
 
@@ -220,7 +240,7 @@ def _batches(parts: Parts, start: int) -> DataLoader[tuple[Tensor, Tensor]]:
     )
 
 
-def _step(parts: Parts, state: TrainState, images: Tensor, labels: Tensor) -> None:
+def step(parts: StepParts, state: TrainState, images: Tensor, labels: Tensor) -> None:
     """One optimizer step; `state.iteration` is the number of steps done before and after."""
     config, context, iteration = parts.config, parts.context, state.iteration
     dtype = _dtype(config.train)

@@ -50,8 +50,9 @@ def _differences(compared: Comparison) -> Table:
     table.add_row("A - B, points of mIoU", f"{found.estimate:+.2f}", ends(found), both)
     if found.seeds > 1:
         table.add_row("over seeds alone", f"{seeds.estimate:+.2f}", ends(seeds), counted(seeds.n, "pair"))
-    table.add_row("chance that A is better", percent(found.chance), "", both)
-    table.add_row("smallest detectable", f"{found.detectable:.2f}", "", "80 % power at 5 %")
+    if found.chance is not None and found.detectable is not None:
+        table.add_row("chance that A is better", percent(found.chance), "", both)
+        table.add_row("smallest detectable", f"{found.detectable:.2f}", "", "80 % power at 5 %")
     return table
 
 

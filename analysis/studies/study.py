@@ -71,6 +71,17 @@ class Study:
         )
         return "baseline" if "baseline" in arms else next(plain, None)
 
+    def first_search(self, arm: str) -> str:
+        """The arm that this one searches again with another sampler seed; the arm itself where it is the first.
+
+        In a study of replicates, whose arms repeat what searches found: the arm that repeats what the first one found.
+        """
+        arms: Mapping[str, Mapping[str, Any]] = self.config.get("arms", {})
+        sources: Mapping[str, Mapping[str, Any]] = self.config.get("replicates", {})
+        if (source := sources.get(arm, {}).get("search_of")) is not None:
+            return next((name for name, one in sources.items() if one["arm"] == source), arm)
+        return arms.get(arm, {}).get("search_of") or arm
+
     @property
     def table_names(self) -> list[str]:
         """The tables that the study has so far."""

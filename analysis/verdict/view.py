@@ -26,19 +26,32 @@ def print_verdict(found: Verdict, console: Console | None = None) -> None:
 def _arms(found: Verdict) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("setting")
-    for column in ("mIoU %", "over seeds", "seeds", "- baseline", "95 % interval", "finished"):
+    for column in ("mIoU %", "over seeds", "seeds", "- baseline", "interval", "finished"):
         table.add_column(column, justify="right", no_wrap=True)
     for arm in found.arms:
-        table.add_row(*_row(arm.best, arm.arm), f"{arm.states.get('COMPLETE', 0)} of {arm.trials}")
+        table.add_row(*_row(arm.best, arm.arm, found), f"{arm.states.get('COMPLETE', 0)} of {arm.trials}")
         for again in arm.replicates:
-            table.add_row(*_row(again, again.name), "new seeds")
+            table.add_row(*_row(again, again.name, found), "new seeds")
     return table
 
 
-def _row(standing: Standing | None, name: str) -> tuple[str, ...]:
+def _row(standing: Standing | None, name: str, found: Verdict) -> tuple[str, ...]:
     if standing is None:
         return name, "none", "", "", "", ""
     score, difference = standing.miou_percent, standing.difference
-    over_seeds = "" if score.low is None else f"[{score.low:.2f}, {score.high:.2f}]"
-    points = (f"{difference.estimate:+.2f}", ends(difference)) if difference else ("", "")
-    return standing.name, f"{score.estimate:.2f}", over_seeds, str(score.n), *points
+    estimate = "none" if score is None else f"{score.estimate:.2f}"
+    over_seeds = "" if score is None or score.low is None else f"[{score.low:.2f}, {score.high:.2f}]"
+    number = str(score.n if score else 0) + (
+        f", {standing.failed} of {standing.ended} failed" if standing.failed else ""
+    )
+    points = "" if difference is None or difference.estimate is None else f"{difference.estimate:+.2f}"
+    return standing.name, estimate, over_seeds, number, points, interval(standing, found.seed_points)
+
+
+def interval(standing: Standing, seed_points: float | None) -> str:
+    """That of the difference, or why there is none."""
+    if standing.difference is None:
+        return ""
+    if standing.outcome == "one seed":
+        return "seed noise unknown" if seed_points is None else f"seed noise {seed_points:.2f}"
+    return "no verdict" if standing.outcome == "no verdict" else ends(standing.difference)

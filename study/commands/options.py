@@ -1,6 +1,7 @@
 """Options and arguments that several commands share, and the exit codes of all."""
 
 import argparse
+import re
 from pathlib import Path
 
 from study.execution.submission import default_address
@@ -40,6 +41,30 @@ def add_cluster(parser: argparse.ArgumentParser) -> None:
     """--address, of a Ray cluster."""
     default = default_address()
     parser.add_argument("--address", default=default, help=f"Ray cluster: auto, local or host:port; here {default}")
+
+
+def add_time_limit(parser: argparse.ArgumentParser) -> None:
+    """--time-limit."""
+    parser.add_argument(
+        "--time-limit",
+        type=duration,
+        metavar="TIME",
+        help="stop cleanly after this wall-clock time, ready for resume: 90s, 30m, 2h, 1h30m",
+    )
+
+
+def duration(text: str) -> float:
+    """Seconds of a duration such as `1h30m`.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    found = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    units = (86400, 3600, 60, 1)
+    seconds = sum(int(n or 0) * unit for n, unit in zip(found.groups(), units, strict=True)) if found else 0
+    if not seconds:
+        raise argparse.ArgumentTypeError(f"must be a time above 0 such as 90s, 30m, 2h or 1h30m, but got {text!r}")
+    return seconds
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

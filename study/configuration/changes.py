@@ -1,4 +1,4 @@
-"""What of a study may change once it has begun: how many trials and searches its arms have, and where they run.
+"""What of a study may change once it has begun: its arms' trials, searches and budgets, and where they run.
 
 Anything else decides what a trial measures. Its change is refused by the name of its field, whether it comes from the
 command line or from an edited file, because trials from before and after it would not compare.
@@ -85,4 +85,4 @@ def _may_change(path: str, one: StudyConfig, other: StudyConfig) -> bool:
     first, *below = path.split(".")
     if first == "arms" and len(below) == 1:  # one of the two has no such arm
         return below[0] not in one.arms and other.arms[below[0]].search_of in one.arms
-    return first == "execution" or (first == "arms" and below[1:] == ["trials"])
+    return first in ("execution", "budget") or (first == "arms" and below[1:2] in (["trials"], ["budget"]))

@@ -13,7 +13,8 @@ import torch
 from search_spaces.space import Space, SpaceError
 from study.configuration.config import TEACHER, ExecutionConfig, StudyConfig
 from study.configuration.identity import on_gpus
-from study.configuration.searches import search_faults
+from study.configuration.searches import first_searches, search_faults
+from study.configuration.tuning import NO_CAP
 from trainers import models
 from trainers.addresses import is_url
 from trainers.checkpoints.store import refuse_url
@@ -29,6 +30,7 @@ def faults(config: StudyConfig) -> Iterable[str]:
     """Faults of a configuration that its types cannot see, one line each."""
     yield from _check_data(config)
     yield from search_faults(config)
+    config = first_searches(config)  # a further one has the same faults
     yield from _check_execution(config.execution)
     yield from _check_checkpoints(config)
     wrong = list(_check_weightings(config))
@@ -41,10 +43,67 @@ def faults(config: StudyConfig) -> Iterable[str]:
     except ValueError as error:
         yield f"teacher: {error}"
     yield from _check_teacher(config)
-    # a further search has the faults of the first
-    searched_once = [name for name, arm in config.arms.items() if arm.search_of not in config.arms]
-    of_arms = [fault for name in searched_once for fault in _check_arm(config, name, channels)]
+    yield from _check_budgets(config)
+    yield from _check_matched(config)
+    of_arms = [fault for name in config.arms for fault in _check_arm(config, name, channels)]
     yield from of_arms or _check_workers(config)
+
+
+def _check_budgets(config: StudyConfig) -> Iterable[str]:
+    """Every arm ends, and a budget is in a unit that the study has."""
+    budgets = {"budget": config.budget} | {f"arms.{name}.budget": arm.budget for name, arm in config.arms.items()}
+    for where, budget in budgets.items():
+        if budget is None:
+            continue
+        if len(budget.given) != 1:
+            named = ", ".join(budget.given) or "nothing"
+            yield f"{where}: must name one of whole_trials, iterations, seconds, but got {named}; keep one"
+        elif budget.seconds is not None and config.price != "measured":
+            yield f"{where}.seconds: needs price: measured, but got price: {config.price}; set it, or give whole_trials"
+    for name, arm in config.arms.items():
+        if arm.replicated and arm.budget is not None:
+            yield f"arms.{name}.budget: is for arms that search, but this one only repeats its setting; give trials"
+        if arm.trials == NO_CAP and config.budget_of(name) is None:
+            yield f"arms.{name}.trials: is required where the arm has no budget by cost; give trials, or a budget"
+    if config.search.sampler == "grid":
+        yield from _check_grid(config)
+
+
+def _check_grid(config: StudyConfig) -> Iterable[str]:
+    for name in config.searching:
+        try:
+            conditional = [path for path, one in config.space(name).parameters.items() if one.when]
+        except SpaceError:  # told with the arm
+            continue
+        if conditional:
+            yield (
+                f"search.sampler: grid must have parameters that always exist, but arms.{name} searches "
+                f"{', '.join(conditional)}, which have conditions; leave their `when` out, or choose another sampler"
+            )
+
+
+def _check_matched(config: StudyConfig) -> Iterable[str]:
+    """Only a plain arm is matched, and to another arm whose length is its own."""
+    for name, arm in config.arms.items():
+        if arm.matched is None:
+            continue
+        where, other = f"arms.{name}.matched", config.arms.get(arm.matched)
+        if arm.methods or config.needs_teacher(name):
+            yield f"{where}: is for an arm without methods and teacher, but this one has some; leave it out"
+        if other is None or arm.matched == name:
+            yield f"{where}: must be another arm, but got {arm.matched!r}; {nearest(arm.matched, config.arms)}"
+        elif other.matched is not None:
+            yield f"{where}: must be an arm with the study's iterations, but {arm.matched} is matched too; name another"
+        searched = () if arm.replicated else arm.space
+        if "train/iterations" in _paths(config, searched):
+            yield f"{where}: sets train/iterations, but the arm searches it; leave one of them out"
+
+
+def _paths(config: StudyConfig, spaces: tuple[str, ...]) -> Iterable[str]:
+    try:
+        return Space.load(*spaces, kept=config.spaces).parameters
+    except SpaceError:  # told with the arm
+        return ()
 
 
 def _check_weightings(config: StudyConfig) -> Iterable[str]:

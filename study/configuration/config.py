@@ -12,8 +12,10 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
 
+from search_spaces.parameters import Parameter
 from search_spaces.space import Int, Space, read_entries
 from study.configuration.outline import ArmOutline, Name, StudyOutline
+from study.configuration.tuning import EQUAL, PruningConfig, SearchConfig
 from trainers.addresses import joined
 from trainers.config import (
     LATER,
@@ -44,27 +46,23 @@ class ArmConfig(ArmOutline):
     trial each and none stopped early, so that trials of equal seeds in different arms are paired.
 
     Attributes:
-        space: names or files of search spaces; their union is searched.
         task: weighting of the task loss.
         methods: distillation methods by name.
         fixed: values by path that this arm does not search but sets, e.g. `train/optimizer/lr: 0.1`.
         enqueue: settings to try right after the spaces' defaults, each a mapping from path to value.
+        matched: an arm without methods may train as long as a whole trial of this other arm costs: its iterations are
+            fixed from both prices when the study begins.
         search_of: the arm that this one searches again; filled in by `study.configuration.searches`.
     """
 
-    space: tuple[str, ...] = ()
     task: Annotated[Any, OneOf("trainers.difficulty", "weighting")] = field(
         default_factory=lambda: implementation("trainers.difficulty", "uniform").Config()
     )
     methods: Annotated[Mapping[str, Any], SomeOf("trainers.methods")] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
     enqueue: tuple[Mapping[str, Any], ...] = ()
+    matched: str | None = None
     search_of: str | None = field(default=None, metadata=LATER)
-
-    @property
-    def replicated(self) -> bool:
-        """Whether the arm searches nothing and only repeats its setting with other seeds."""
-        return not self.space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,19 +82,6 @@ class TeacherConfig:
     model: Annotated[Any, OneOf("trainers.models", "architecture")] | None = None
     train: TrainConfig | None = None
     folder: str = field(default="runs/teachers", metadata={"location": True})
-
-
-@dataclass(frozen=True, kw_only=True)
-class PruningConfig:
-    """Early stopping by successive halving over iterations.
-
-    Attributes:
-        reduction_factor: one in so many trials goes on from each rung; 0 switches early stopping off.
-        grace_iterations: the first rung; raised to what the arm's weighting asks for plus one evaluation.
-    """
-
-    reduction_factor: Literal[0, 2, 3, 4, 5] = 3
-    grace_iterations: Annotated[int, Ge(0)] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +166,11 @@ class StudyConfig(StudyOutline):
         holdout: share of the training images that no trial, and no teacher, is trained on.
         seed: of samplers and, through `data_seed` and `init_seed`, of every trial.
         objective: what Optuna maximises: the mIoU of the last evaluation, or of the best one (optimistic).
-        startup_trials: trials of an arm before TPE takes over from random sampling.
+        startup_trials: trials of an arm before its sampler learns from them: the spaces' defaults, then settings of
+            what all arms search that are the same in all of them.
+        search: the sampler.
+        pruning: early stopping.
+        price: of an iteration: its counted operations, or its seconds on a worker when the study begins.
         searches: how often each arm is searched, with other sampler seeds; each further search is an arm of its own,
             called ARM-search2 and so on, which `study.configuration.searches` adds.
         groups: a regular expression over the names of images that captures which of them belong together and are not
@@ -204,11 +193,13 @@ class StudyConfig(StudyOutline):
     seed: Annotated[int, Ge(0)] = 0
     objective: Literal["last", "best"] = "last"
     startup_trials: Annotated[int, Ge(1)] = 5
+    search: SearchConfig = field(default_factory=SearchConfig)
     searches: Annotated[int, Ge(1)] = 1
     groups: str | None = None
     equivalence_points: Annotated[float, Gt(0)] = 1.0
     planned_seeds: Annotated[int, Ge(1)] | None = None
     pruning: PruningConfig = field(default_factory=PruningConfig)
+    price: Literal["operations", "measured"] = "operations"
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     spaces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     replicates: Mapping[Name, Replicated] = field(default_factory=dict)
@@ -305,11 +296,18 @@ class StudyConfig(StudyOutline):
         return any(self.needs_teacher(arm) for arm in self.arms)
 
     def grace(self, arm: str) -> int:
-        """Iterations before which no trial of an arm is stopped.
+        """Iterations before which no trial of an arm is stopped; of an arm of another length, the same share of it.
 
-        No weighting that the arm may have asks for later, and one evaluation follows. Searched options are varied one
-        at a time, the others at their defaults.
+        No weighting that a trial of the study may have asks for later, and one evaluation follows. Searched options are
+        varied one at a time, the others at their defaults.
         """
+        if self.tuning_rules < EQUAL:
+            return self._own_grace(arm)
+        latest = max((self._own_grace(name) for name in self.searching), default=self.train.evaluate_every)
+        return max(1, round(latest * self.iterations_of(arm) / self.train.iterations))
+
+    def _own_grace(self, arm: str) -> int:
+        """As late as the arm's own weightings ask for, in a trial of the study's length."""
         stops = (task.earliest_stop(self.train.iterations) for task in self._weightings(arm))
         latest = max((stop for stop in stops if stop is not None), default=0)
         return max(self.pruning.grace_iterations, latest + self.train.evaluate_every)
@@ -321,6 +319,39 @@ class StudyConfig(StudyOutline):
         for path in space.parameters:
             if path.startswith("task/"):
                 yield from (self.trial(arm, {**standard, path: value}, None).task for value in space.values(path))
+
+    @property
+    def searching(self) -> tuple[str, ...]:
+        """The arms that search."""
+        return tuple(name for name, arm in self.arms.items() if not arm.replicated)
+
+    def iterations_of(self, arm: str) -> int:
+        """Iterations of an arm's whole trial, where it does not search them."""
+        train = self.teacher.train if arm == TEACHER and self.teacher.train is not None else self.train
+        fixed = {} if arm == TEACHER else self.arms[arm].fixed
+        return int(fixed.get("train/iterations", train.iterations))
+
+    def shared_parameters(self, arm: str) -> dict[str, Parameter]:
+        """What an arm searches of that which trials of every arm have: all but its weighting and its methods."""
+        parameters = {} if self.arms[arm].replicated else self.space(arm).parameters
+        return {path: parameter for path, parameter in parameters.items() if not path.startswith(("task/", "methods/"))}
+
+    def common_parameters(self) -> dict[str, Parameter]:
+        """What all arms that search do search, of equal ranges and without conditions, by path."""
+        spaces = [self.shared_parameters(arm) for arm in self.searching]
+        first = spaces[0] if spaces else {}
+        return {
+            path: parameter
+            for path, parameter in sorted(first.items())
+            if not parameter.when and all(space.get(path) == parameter for space in spaces)
+        }
+
+    def unequal_parameters(self) -> dict[str, list[str]]:
+        """Shared parameters that not all arms search in one range, each with the arms that search it, by path."""
+        spaces = {arm: self.shared_parameters(arm) for arm in self.searching}
+        common = self.common_parameters()
+        paths = sorted({path for space in spaces.values() for path in space} - common.keys())
+        return {path: [arm for arm, space in spaces.items() if path in space] for path in paths}
 
     def workers_of(self, arm: str) -> int:
         """Workers of an arm's trials."""

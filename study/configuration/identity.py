@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from study.configuration.config import TEACHER, StudyConfig
+from study.configuration.tuning import with_former_rules
 from trainers.addresses import redacted
 from trainers.config import ConfigError, canonical_json, identity, leaf, parse, plain
 
@@ -69,7 +70,7 @@ def refuse_another(recorded: str, config: StudyConfig, arm: str) -> None:
     Raises:
         ConfigError: with every field that makes them incomparable.
     """
-    began = parse(StudyConfig, json.loads(recorded))
+    began = parse(StudyConfig, with_former_rules(json.loads(recorded)))
     found = differences(_basis(began, arm), _basis(config, arm))
     if found:
         raise ConfigError([refusal(path, began, config) for path in found])
@@ -83,7 +84,7 @@ def _basis(config: StudyConfig, arm: str) -> dict[str, Any]:
     kept["execution"] = {"gpus_per_worker": on_gpus(config)}
     if arm == TEACHER:
         return {**kept, "teacher": values["teacher"]}
-    shared = ("student", "train", "objective", "startup_trials", "pruning")
-    chosen = {name: value for name, value in values["arms"][arm].items() if name != "trials"}
+    shared = ("student", "train", "objective", "startup_trials", "search", "pruning", "price", "tuning_rules")
+    chosen = {name: value for name, value in values["arms"][arm].items() if name not in ("trials", "budget")}
     spaces = {name: space for name, space in config.spaces.items() if name in config.arms[arm].space}
     return {**kept, **{name: values[name] for name in shared}, "arms": {arm: chosen}, "spaces": spaces}

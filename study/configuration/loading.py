@@ -8,6 +8,7 @@ import yaml
 
 from study.configuration.checks import faults
 from study.configuration.config import StudyConfig
+from study.configuration.prices import with_matched
 from study.configuration.searches import with_searches
 from trainers.config import ConfigError, absolute, parse, replaced
 from trainers.registry import nearest
@@ -37,7 +38,7 @@ def load(study: str, sets: Sequence[str] = (), arms: Sequence[str] = ()) -> Stud
     found = list(dict.fromkeys(faults(config)))
     if found:
         raise ConfigError(found)
-    return config
+    return with_matched(config)
 
 
 def with_settings(values: dict[str, Any], sets: Sequence[str]) -> dict[str, Any]:

@@ -8,10 +8,12 @@ asks how far a study is.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, MinLen
 from pydantic import ConfigDict, StringConstraints
+
+from study.configuration.tuning import EQUAL, NO_CAP, BudgetConfig
 
 NAME_LENGTH = 60
 """Characters that the name of a study or an arm has at most."""
@@ -24,10 +26,20 @@ class ArmOutline:
     """The budget of an arm.
 
     Attributes:
-        trials: trials that end COMPLETE or PRUNED; failed ones are replaced, replicates by their like.
+        trials: trials that end COMPLETE or PRUNED; failed ones are replaced, replicates by their like. Beside a budget
+            by cost a cap, and may be left out.
+        budget: what the arm may spend, in place of the study's budget.
+        space: names or files of search spaces; their union is searched.
     """
 
-    trials: Annotated[int, Ge(1)]
+    trials: Annotated[int, Ge(1)] = NO_CAP
+    budget: BudgetConfig | None = None
+    space: tuple[str, ...] = ()
+
+    @property
+    def replicated(self) -> bool:
+        """Whether the arm searches nothing and only repeats its setting with other seeds."""
+        return not self.space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +50,8 @@ class StudyOutline:
         name: also names the study's folder and its Optuna studies.
         storage: "journal" for a file in the study's folder, or an RDB URL that Optuna knows.
         arms: budgets by the arms' names.
+        budget: what each arm may spend; None where only the numbers of trials limit the arms.
+        tuning_rules: by which the arms are tuned; see `study.configuration.tuning`.
     """
 
     __pydantic_config__ = ConfigDict(extra="ignore")
@@ -45,3 +59,11 @@ class StudyOutline:
     name: Name
     storage: str = "journal"
     arms: Annotated[Mapping[Name, ArmOutline], MinLen(1)]
+    budget: BudgetConfig | None = None
+    tuning_rules: Literal[1, 2] = EQUAL
+
+    def budget_of(self, arm: str) -> BudgetConfig | None:
+        """What an arm may spend; None where only the number of its trials limits it, as of seeds and the teacher."""
+        if arm not in self.arms or self.arms[arm].replicated:
+            return None
+        return self.arms[arm].budget or self.budget

@@ -32,6 +32,8 @@ from trainers.checkpoints.places import checkpoints_at
 TUNE = "tune"
 """What Tune keeps of itself, which is never read back."""
 NO_CHANGES = Changes()
+DONE = ("COMPLETE", "PRUNED")
+"""States of trials that count in a budget."""
 
 
 def given_up_arms(folder: Path) -> list[str]:
@@ -50,7 +52,14 @@ def has_ended_trials(folder: Path) -> bool:
         return False
 
 
-def resume(folder: Path, address: str = "local", *, only_teacher: bool = False, changes: Changes = NO_CHANGES) -> bool:
+def resume(
+    folder: Path,
+    address: str = "local",
+    *,
+    only_teacher: bool = False,
+    changes: Changes = NO_CHANGES,
+    time_limit_s: float | None = None,
+) -> bool:
     """Start, or go on with, the study in `folder` until every arm's budget is used.
 
     Args:
@@ -58,6 +67,7 @@ def resume(folder: Path, address: str = "local", *, only_teacher: bool = False, 
         address: of the Ray cluster: "local", "auto" or host:port.
         only_teacher: train the teacher and nothing else.
         changes: of the study, made first.
+        time_limit_s: seconds after which it stops as if asked to, ready to go on; None for no limit.
 
     Returns:
         Whether it came to its end; False where it was interrupted or an arm was given up.
@@ -71,6 +81,8 @@ def resume(folder: Path, address: str = "local", *, only_teacher: bool = False, 
     folder = folder.absolute()
     read_config(folder)
     drain = Drain()
+    if time_limit_s is not None:
+        drain.limit(time_limit_s)
     with locked(folder), drain.listening():
         view = View({})
         config = _changed(changes, folder)
@@ -129,8 +141,12 @@ def _begun_arms(config: StudyConfig, folder: Path) -> dict[str, ArmLedger]:
 def _settled(config: StudyConfig, folder: Path, view: View) -> bool:
     """Whether the ledger has nothing left to do; then the tables are made to say the same, without any cluster."""
     counts = status(config, folder)
-    if any(arm["COMPLETE"] + arm["PRUNED"] < arm["budget"] for arm in counts.values()):
-        return False
+    # an arm may have spent its budget before it had all its trials
+    by_cost = {name for name in config.arms if config.budget_of(name) is not None}
+    for name, arm in counts.items():
+        ended = sum(arm[state] for state in DONE)
+        if not ended or (ended < arm["budget"] and name not in by_cost):
+            return False
     from study.execution.recording.study_tables import StudyTables, finish
 
     arms = _begun_arms(config, folder)
@@ -153,6 +169,7 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
     # imported here because they import Ray, which must read its settings first
     from ray import tune
 
+    from study.execution.pricing import prices
     from study.execution.recording.recorder import Recorder
     from study.execution.recording.study_tables import StudyTables, finish
     from study.execution.scheduler import LedgerScheduler
@@ -166,7 +183,8 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
     teacher = StudyTeacher(config, folder, view.say)
     if only_teacher and not teacher.must_train:
         return True
-    opened = open_arms(config, folder, with_teacher=teacher.must_train)
+    price = None if only_teacher else lambda: prices(config, view.say)
+    opened = open_arms(config, folder, with_teacher=teacher.must_train, price=price)
     if said := hold_dataset(config, folder, opened, dataset_of(config), accept=False):
         view.say(said)
     arms.update({name: arm for name, arm in opened.items() if name == TEACHER or not only_teacher})

@@ -1,4 +1,4 @@
-"""Early stopping behind Tune's scheduler: the ledger decides, so rungs survive a restart."""
+"""Early stopping, and the ends of budgets, behind Tune's scheduler: the ledger decides, so both survive a restart."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -38,7 +38,8 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
         repeated = iteration < arm.last_step(run.number)  # by a trial that goes on; it was judged before
         if repeated or iteration >= run.budget:
             return str(TrialScheduler.CONTINUE)
-        if run.prunable and arm.should_prune(run.number):
+        # what may not be held against others still ends with the arm's budget
+        if arm.should_prune(run.number) if run.prunable else arm.stop_reason(run.number, prunable=False):
             return str(TrialScheduler.STOP)
         if self._drain.on:
             self._drain.left.add(trial.trial_id)

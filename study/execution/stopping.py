@@ -1,8 +1,8 @@
-"""How a driver is stopped: SIGTERM and Ctrl-C let running trials come to their next evaluation, for a bounded time.
+"""How a driver is stopped: SIGTERM, Ctrl-C and the end of its time let running trials come to their next evaluation.
 
-Tune ends its loop by itself once no trial is left, and at once on SIGUSR1; its own handler of Ctrl-C, which does not
-wait for anything, is switched off in `study.execution.session`. A disk that takes no more ends the driver too, and
-nothing of that moment is written: what ran goes on from its checkpoint, as after a kill.
+They have a bounded time for it. Tune ends its loop by itself once no trial is left, and at once on SIGUSR1; its own
+handler of Ctrl-C, which does not wait for anything, is switched off in `study.execution.session`. A disk that takes no
+more ends the driver too, and nothing of that moment is written: what ran goes on from its checkpoint, as after a kill.
 """
 
 import signal
@@ -42,10 +42,18 @@ class Drain:
         self.fault: str | None = None
         self.remedy = "free some space"
         self._until: float | None = None
+        self._limit: float | None = None
         self._looping = False
+
+    def limit(self, seconds: float) -> None:
+        """Begin by itself once so many seconds have passed."""
+        self._limit = time.monotonic() + seconds
 
     @property
     def on(self) -> bool:
+        """Whether the driver is being stopped: it was asked to, or its time is over."""
+        if self._until is None and self._limit is not None and time.monotonic() > self._limit:
+            self.begin()
         return self._until is not None
 
     @property

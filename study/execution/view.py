@@ -38,13 +38,13 @@ class View:
         self._arms = arms
         self.console = console or Console(stderr=True)
         self._running: dict[tuple[str, int], _Running] = {}
-        self._began, self._done_before = time.monotonic(), 0
+        self._began, self._used_before = time.monotonic(), 0.0
         self._capacity_line = ""
         self._warned: set[str] = set()
         self._live = Live(get_renderable=self._render, console=self.console, refresh_per_second=1)
 
     def __enter__(self) -> "View":
-        self._began, self._done_before = time.monotonic(), self._done()
+        self._began, self._used_before = time.monotonic(), self._used()
         if self.console.is_terminal:
             self._live.start()
         return self
@@ -94,28 +94,34 @@ class View:
         if not self.console.is_terminal:
             self.say(line)
 
-    def _done(self) -> int:
-        return sum(arm.count(TrialState.COMPLETE, TrialState.PRUNED) for arm in self._arms.values())
+    def _used(self) -> float:
+        """Share of all arms' budgets that trials which ended have used; of trials where those are the budget."""
+        if not self._arms:
+            return 0.0
+        return sum(arm.used_share * arm.weight for arm in self._arms.values()) / sum(
+            arm.weight for arm in self._arms.values()
+        )
 
     def _left(self) -> str:
-        """Time left, from the trials that ended since this driver started."""
-        done = self._done()
-        total = sum(arm.budget for arm in self._arms.values())
-        if done == self._done_before:
+        """Time left, from what was used since this driver started."""
+        used = self._used()
+        if used <= self._used_before:
             return ""
-        each = (time.monotonic() - self._began) / (done - self._done_before)
-        minutes, seconds = divmod(round(each * (total - done)), 60)
-        return f" ({done}/{total} trials, about {minutes}:{seconds:02d} left)"
+        left_s = (time.monotonic() - self._began) * (1 - used) / (used - self._used_before)
+        minutes, seconds = divmod(round(left_s), 60)
+        ended = sum(arm.count(TrialState.COMPLETE, TrialState.PRUNED) for arm in self._arms.values())
+        return f" ({ended} trials, {100 * used:.0f} % of the budget, about {minutes}:{seconds:02d} left)"
 
     def _render(self) -> RenderableType:
         table = Table(box=None, pad_edge=False)
-        for column in ("arm", "done", "stopped early", "failed", "running", "best mIoU %"):
+        for column in ("arm", "done", "spent", "stopped early", "failed", "running", "best mIoU %"):
             table.add_column(column, justify="left" if column == "arm" else "right")
         running = Counter(arm for arm, _ in self._running)
         for name, arm in self._arms.items():
             table.add_row(
                 name,
-                f"{arm.count(TrialState.COMPLETE, TrialState.PRUNED)}/{arm.budget}",
+                _done(arm),
+                _spent(arm),
                 str(arm.count(TrialState.PRUNED)),
                 str(arm.count(TrialState.FAIL)),
                 str(running[name]),
@@ -133,6 +139,21 @@ class View:
             lines.append(Text(f"and {more} more"))
         seconds = f"{time.monotonic() - self._began:.0f} s{self._left()}"
         return Group(table, *lines, *([Text(self._capacity_line)] if self._capacity_line else []), Text(seconds))
+
+
+def _done(arm: ArmLedger) -> str:
+    """Trials that ended well, beside their number where that is the budget."""
+    done = arm.count(TrialState.COMPLETE, TrialState.PRUNED)
+    return f"{done}/{arm.budget}" if arm.spending.budget is None else str(done)
+
+
+def _spent(arm: ArmLedger) -> str:
+    """In whole trials of the plain student; empty in a study without prices."""
+    prices, budget = arm.spending.prices, arm.spending.budget
+    if prices is None:
+        return ""
+    spent = f"{arm.spent / prices.whole_trial:.2f}"
+    return spent if budget is None else f"{spent}/{budget / prices.whole_trial:.2f}"
 
 
 def _best(arm: ArmLedger) -> str:

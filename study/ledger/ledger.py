@@ -6,18 +6,15 @@ trial with the same values, and the failed one stays what it was. Rungs of early
 the process that holds the study's lock writes; others open it to read. This module knows no Ray.
 """
 
-import hashlib
 import json
 import tempfile
-import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -25,9 +22,13 @@ from search_spaces.space import Space
 from study.configuration.config import REPLICATE, TEACHER, StudyConfig
 from study.configuration.identity import record, refuse_another
 from study.configuration.outline import StudyOutline
+from study.configuration.prices import ArmPrices, price_arms
+from study.configuration.tuning import EQUAL
 from study.ledger import optuna_internals
 from study.ledger.journal import BEGAN, JOURNAL, RUN, Backend, repair
-from study.ledger.rungs import Halving
+from study.ledger.rungs import STOPPED_BY, EarlyStopping
+from study.ledger.samplers import grid_size, sampler, startup_settings
+from study.ledger.spending import Spending, Spent, keep_prices, read_prices
 from study.ledger.trial_run import Suggestion, TrialRun
 from trainers.config import ConfigError
 
@@ -38,22 +39,28 @@ RETRY_OF = "retry_of"
 """User attribute of a trial that repeats a failed one: the number of that."""
 FUTILE_STARTS = "fruitless"
 """User attribute of a trial: its starts in a row that came to no new evaluation, and the last one before them."""
+StopReason = Literal["budget", "pruning"]
 LOST_DRIVERS = 10
 """Drivers in a row that may die over a trial without a new evaluation, before it is taken for what kills them."""
 
 
 class _Summary(NamedTuple):
-    """Of an arm's trials: how many are in each state, which wait to be run again, how many failed and are not."""
+    """Of an arm's trials: how many are in each state, which wait to be run again, how many failed and are not.
+
+    And what those have cost that ended well.
+    """
 
     counts: Counter[TrialState]
     retries: list[FrozenTrial]
     failed: int
+    spent: float
 
     @classmethod
-    def of(cls, trials: Sequence[FrozenTrial]) -> "_Summary":
+    def of(cls, trials: Sequence[FrozenTrial], spending: Spending) -> "_Summary":
         waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
         retries = [trial for trial in waiting if RETRY_OF in trial.user_attrs]
-        return cls(Counter(trial.state for trial in trials), retries, len(failed(trials)))
+        counts = Counter(trial.state for trial in trials)
+        return cls(counts, retries, len(failed(trials)), spending.spent(trials))
 
 
 def open_storage(config: StudyOutline, folder: Path) -> BaseStorage:
@@ -92,12 +99,14 @@ class ArmLedger:
         self._replicated = arm != TEACHER and config.arms[arm].replicated
         self._live: dict[int, optuna.Trial] = {}  # those that this driver runs, by number
         self._cached_summary: _Summary | None = None
-        self._adopted_at: dict[int, int | None] = {}  # the evaluation at which the last driver left an orphan
-        self._halving = (
-            None if arm == TEACHER or self._replicated else Halving(config.grace(arm), config.pruning.reduction_factor)
+        self.spending = Spending(config, arm, study)
+        self._stopping = (
+            None
+            if arm == TEACHER or self._replicated
+            else EarlyStopping(config.pruning, grace=config.grace(arm), iterations=config.iterations_of(arm))
         )
-        if self._halving is not None:
-            self._halving.look_at(self.ended(), _is_prunable)
+        if self._stopping is not None:
+            self._stopping.look_at(study, self.ended(), _is_prunable)
         self.orphans = self._running()
 
     def _running(self) -> list[FrozenTrial]:
@@ -106,7 +115,7 @@ class ArmLedger:
     def _summary(self) -> _Summary:
         """The counts of the trials; made anew only after one began or ended, because every report needs them."""
         if self._cached_summary is None:
-            self._cached_summary = _Summary.of(self.study.get_trials(deepcopy=False))
+            self._cached_summary = _Summary.of(self.study.get_trials(deepcopy=False), self.spending)
         return self._cached_summary
 
     def count(self, *states: TrialState) -> int:
@@ -129,7 +138,8 @@ class ArmLedger:
             missing = self._missing()
             last = {trial.params[REPLICATE]: trial for trial in again}
             again = [trial for number, trial in last.items() if number in missing]
-        again = again[: max(0, self.budget - self._started - len(self._retries()))]
+        lacking = 0 if self.exhausted and not self.given_up else self.budget - self._started - len(self._retries())
+        again = again[: max(0, lacking)]
         for trial in again:
             self.study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
         self._cached_summary = None
@@ -145,17 +155,53 @@ class ArmLedger:
         """Whether no trial is left to start, unless one that runs fails."""
         if self.orphans:
             return False
-        return self._started >= self.budget or (self.given_up and not self._retries())
+        used = self._started >= self.budget or self.spending.uses_up(self._committed())
+        return used or (self.given_up and not self._retries())
 
     @property
     def finished(self) -> bool:
         """Whether the budget is used and nothing runs any more."""
-        return self.count(TrialState.COMPLETE, TrialState.PRUNED) >= self.budget and not self.count(TrialState.RUNNING)
+        used = self.count(TrialState.COMPLETE, TrialState.PRUNED) >= self.budget or self.spending.uses_up(self.spent)
+        return used and not self.count(TrialState.RUNNING)
 
     @property
     def started_share(self) -> float:
         """Share of the budget that has been started; arms are served in this order."""
-        return self.count(*ENDED, TrialState.RUNNING) / self.budget
+        if self.spending.budget is None:
+            return self.count(*ENDED, TrialState.RUNNING) / self.budget
+        running = (self.spending.cost(trial, self.spending.whole(trial)) or 0.0 for trial in self._running())
+        return (self.spent + sum(running)) / self.spending.budget
+
+    @property
+    def used_share(self) -> float:
+        """Share of the budget that trials which ended have used."""
+        trials = self.count(TrialState.COMPLETE, TrialState.PRUNED) / self.budget
+        costs = self.spent / self.spending.budget if self.spending.budget else 0.0
+        return min(1.0, max(trials, costs))
+
+    @property
+    def weight(self) -> float:
+        """What the budget comes to beside those of other arms: in whole trials, whatever limits it."""
+        budget, prices = self.spending.budget, self.spending.prices
+        return self.budget if budget is None or prices is None else budget / prices.whole_trial
+
+    @property
+    def spent(self) -> float:
+        """What the trials that ended well have cost, in the unit of the arm's prices; 0 where it has none."""
+        return self._summary().spent
+
+    def _committed(self, without: int | None = None) -> float:
+        """What is spent, and what running trials, but one, will spend before they can be stopped."""
+        if self.spending.budget is None:
+            return 0.0
+        running = (trial for trial in self._running() if trial.number != without)
+        return self.spent + sum(map(self.spending.to_next_evaluation, running))
+
+    def costs(self, number: int, iterations: int) -> dict[str, float | None]:
+        """What a live trial has cost at an iteration: `cost`, and `cost_trials` in whole plain trials."""
+        cost = self.spending.cost(self._frozen(number), iterations)
+        prices = self.spending.prices
+        return {"cost": cost, "cost_trials": None if cost is None or prices is None else cost / prices.whole_trial}
 
     def ask(self) -> Suggestion | None:
         """The next trial to run: one that a dead driver left, one to repeat, else a new one; None if there is none."""
@@ -192,8 +238,8 @@ class ArmLedger:
             return None
         if run is None:
             self._draw_again(trial, orphan)
-        if self._halving is not None and _is_prunable(orphan):
-            self._halving.adopt(self.study, orphan)
+        if self._stopping is not None and _is_prunable(orphan):
+            self._stopping.adopt(self.study, orphan)
         return self._start(trial, attempt)
 
     def _draw_again(self, trial: optuna.Trial, orphan: FrozenTrial) -> None:
@@ -238,26 +284,14 @@ class ArmLedger:
     def _start(self, trial: optuna.Trial, attempt: int) -> Suggestion:
         self._cached_summary = None
         values = self.space.suggest(trial) if self.space else {}
+        self.spending.price(values)
         self._live[trial.number] = trial
         repeated = trial.user_attrs.get(RETRY_OF)
         return Suggestion(arm=self.arm, number=trial.number, attempt=attempt, values=values, retry_of=repeated)
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        """A sampler seeded by the number of the trial, so that a restart goes on as if there had been none.
-
-        Replicates are not sampled: each is enqueued before it is asked for.
-        """
-        key = f"{self._config.seed}/{self.arm}/{number}"
-        seed = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=4).digest(), "little")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            return optuna.samplers.TPESampler(
-                seed=seed,
-                multivariate=True,
-                group=True,  # conditional parameters are modelled, not drawn independently
-                constant_liar=True,
-                n_startup_trials=self._config.startup_trials,
-            )
+        """That of a trial by its number. Replicates are not sampled: each is enqueued before it is asked for."""
+        return sampler(self._config, self.arm, number, None if self._replicated else self.space)
 
     def report(self, number: int, iteration: int, value: float) -> None:
         """Record an evaluation; one that is already recorded stays as it is."""
@@ -270,10 +304,35 @@ class ArmLedger:
         return self._frozen(number).last_step or 0
 
     def should_prune(self, number: int) -> bool:
-        """Whether successive halving stops the trial at its last evaluation."""
-        if self._halving is None:
-            return False
-        return self._halving.stops(self.study, self._frozen(number))
+        """Whether the trial stops at its last evaluation, whatever for."""
+        return self.stop_reason(number) is not None
+
+    def stop_reason(self, number: int, *, prunable: bool = True) -> StopReason | None:
+        """Why the trial stops at its last evaluation; None where it goes on. The reason is kept with the trial.
+
+        Args:
+            number: of a live trial.
+            prunable: whether it may be held against others.
+        """
+        reason = self._stop_reason(number, prunable)
+        if reason is not None and STOPPED_BY not in self._frozen(number).user_attrs:
+            self._live[number].set_user_attr(STOPPED_BY, reason)
+        return reason
+
+    def _stop_reason(self, number: int, prunable: bool) -> StopReason | None:
+        trial = self._frozen(number)
+        if self.spending.budget is not None:
+            cost = self.spending.cost(trial, trial.last_step or 0) or 0.0
+            if self.spending.uses_up(self._committed(without=number) + cost):
+                return "budget"
+        if not prunable or self._stopping is None:
+            return None
+        return "pruning" if self._stopping.stops(self.study, trial) else None
+
+    def stopped_by(self, number: int) -> str | None:
+        """Why a live trial was stopped; None where it was not."""
+        reason: str | None = self._frozen(number).user_attrs.get(STOPPED_BY)
+        return reason
 
     def _frozen(self, number: int) -> FrozenTrial:
         return optuna_internals.as_stored(self.study, self._live[number])
@@ -296,6 +355,12 @@ class ArmLedger:
     def ended(self) -> list[FrozenTrial]:
         """All trials that are no longer waiting or running."""
         return self.study.get_trials(deepcopy=False, states=ENDED)
+
+    @property
+    def well_ended_first_runs(self) -> int:
+        """Trials that ended well, but those that repeat a failed one: an older kdstudy ran these beyond a budget."""
+        well = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        return sum(RETRY_OF not in trial.user_attrs for trial in well)
 
     def begun(self) -> list[FrozenTrial]:
         """All trials that run or have ended."""
@@ -349,56 +414,99 @@ def failed(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     ]
 
 
-def open_arms(config: StudyConfig, folder: Path, *, with_teacher: bool) -> dict[str, ArmLedger]:
-    """Open, or create, the ledger of every arm; defaults of new arms are enqueued as their first trials.
+def open_arms(
+    config: StudyConfig,
+    folder: Path,
+    *,
+    with_teacher: bool,
+    price: Callable[[], Mapping[str, ArmPrices]] | None = None,
+) -> dict[str, ArmLedger]:
+    """Open, or create, the ledger of every arm; the first settings of new arms are enqueued.
+
+    These are the defaults of its space, what the arm enqueues, and the startup settings that all arms share.
 
     Args:
         with_teacher: whether the study trains its teacher itself, as an arm with one trial.
+        price: makes the prices of a study whose ledger has none; None for counting operations, and only where a budget
+            needs it.
 
     Raises:
         ConfigError: the ledger's trials belong to a study whose numbers would not compare with this one's, or there are
             more of them than the budget allows.
     """
     storage = open_storage(config, folder)
+    names = [*([TEACHER] if with_teacher else []), *config.arms]
+    studies = {name: _open_study(config, name, storage) for name in names}
+    _price(config, studies, price)
     arms = {}
-    if study_names(config)[TEACHER] in optuna.get_all_study_names(storage):
+    if TEACHER not in studies and study_names(config)[TEACHER] in optuna.get_all_study_names(storage):
         _open_study(config, TEACHER, storage)  # what it was trained by holds, also once it is
-    if with_teacher:
-        arms[TEACHER] = ArmLedger(
-            TEACHER,
-            _open_study(config, TEACHER, storage),
-            space=None,
-            budget=1,
-            config=config,
-        )
-    for name, arm in config.arms.items():
-        space = config.space(name)
-        study = _open_study(config, name, storage)
-        first = () if arm.replicated else (space.defaults(), *arm.enqueue)
+    for name, study in studies.items():
+        if name == TEACHER:
+            arms[name] = ArmLedger(name, study, space=None, budget=1, config=config)
+            continue
+        space, first = config.space(name), _first_settings(config, name)
         for values in first[len(study.get_trials(deepcopy=False)) :]:
             study.enqueue_trial(dict(values))
-        arms[name] = ArmLedger(
-            name,
-            study,
-            space=space,
-            budget=arm.trials,
-            config=config,
-        )
+        arms[name] = ArmLedger(name, study, space=space, budget=_most_trials(config, name), config=config)
     _refuse_lowered(arms)
     return arms
 
 
 def _refuse_lowered(arms: Mapping[str, ArmLedger]) -> None:
     """Raise ConfigError for budgets below what was done already, whoever lowered them."""
-    done = {name: arm.count(TrialState.COMPLETE, TrialState.PRUNED) for name, arm in arms.items()}
+    ended = {name: arm.well_ended_first_runs for name, arm in arms.items()}
     lowered = [
-        f"arms.{name}.trials: must be at least the {done[name]} trials that have ended well, but got {arm.budget}; "
+        f"arms.{name}.trials: must be at least the {ended[name]} trials that have ended well, but got {arm.budget}; "
         "put it back"
         for name, arm in arms.items()
-        if done[name] > arm.budget
+        if ended[name] > arm.budget
     ]
     if lowered:
         raise ConfigError(lowered)
+
+
+def _price(
+    config: StudyConfig,
+    studies: Mapping[str, optuna.Study],
+    price: Callable[[], Mapping[str, ArmPrices]] | None,
+) -> None:
+    """Write the prices of arms that have none, because they have no trial yet; those of other arms stay."""
+    if config.tuning_rules < EQUAL:
+        return
+    _price_added_searches(config, studies)
+    unpriced = [name for name, study in studies.items() if read_prices(study.user_attrs) is None]
+    if not unpriced or (price is None and not any(config.budget_of(arm) for arm in config.arms)):
+        return
+    made = price() if price else price_arms(config)
+    for name in unpriced:
+        if name in made:
+            keep_prices(studies[name], made[name])
+
+
+def _price_added_searches(config: StudyConfig, studies: Mapping[str, optuna.Study]) -> None:
+    """Give a search that was added to a study the prices of the arm's first one: another measurement would differ."""
+    for name, arm in config.arms.items():
+        known = read_prices(studies[arm.search_of].user_attrs) if arm.search_of else None
+        if known is not None and read_prices(studies[name].user_attrs) is None:
+            keep_prices(studies[name], known)
+
+
+def _first_settings(config: StudyConfig, arm: str) -> tuple[Mapping[str, Any], ...]:
+    """What an arm tries first, whatever its sampler; some values or all."""
+    if config.arms[arm].replicated:
+        return ()
+    if config.tuning_rules == EQUAL and config.search.sampler == "grid":
+        return config.arms[arm].enqueue
+    return (config.space(arm).defaults(), *config.arms[arm].enqueue, *startup_settings(config, arm))
+
+
+def _most_trials(config: StudyConfig, arm: str) -> int:
+    """Trials of an arm at most: a grid ends when each of its combinations was tried."""
+    chosen = config.arms[arm]
+    if chosen.replicated or config.search.sampler != "grid":
+        return chosen.trials
+    return min(chosen.trials, grid_size(config.space(arm), config.search.points) + len(chosen.enqueue))
 
 
 def _open_study(config: StudyConfig, arm: str, storage: BaseStorage) -> optuna.Study:
@@ -422,23 +530,36 @@ def study_names(config: StudyOutline) -> dict[str, str]:
 
 def trials_by_arm(config: StudyOutline, folder: Path) -> dict[str, list[FrozenTrial]]:
     """All trials of every arm, the teacher's among them, for a reader beside the driver."""
+    return {arm: trials for arm, (trials, _) in _read(config, folder).items()}
+
+
+def _read(config: StudyOutline, folder: Path) -> dict[str, tuple[list[FrozenTrial], dict[str, Any]]]:
+    """The trials of every arm, and the user attributes of its Optuna study."""
     names = study_names(config)
     with tempfile.TemporaryDirectory() as place:
         if config.storage == "journal" and (folder / JOURNAL).exists():
             content = (folder / JOURNAL).read_bytes()
             (Path(place) / JOURNAL).write_bytes(repair(content, list(names.values())).content)
             folder = Path(place)
-        found = optuna_internals.trials_by_study(open_storage(config, folder))
-        return {arm: found.get(name, []) for arm, name in names.items()}
+        storage = open_storage(config, folder)
+        found, noted = optuna_internals.trials_by_study(storage), optuna_internals.attributes_by_study(storage)
+        return {arm: (found.get(name, []), noted.get(name, {})) for arm, name in names.items()}
 
 
 def status(config: StudyOutline, folder: Path) -> dict[str, dict[str, int]]:
     """Trials by arm and state, beside the `budget` of each arm; of the teacher only where the study trains it."""
+    return {arm: counts for arm, (counts, _) in standing(config, folder).items()}
+
+
+def standing(config: StudyOutline, folder: Path) -> dict[str, tuple[dict[str, int], Spent | None]]:
+    """As `status`, with what each arm has spent; None for it where the study has no prices."""
     counts = {}
-    for arm, trials in trials_by_arm(config, folder).items():
+    for arm, (trials, attributes) in _read(config, folder).items():
         if arm == TEACHER and not trials:
             continue
         found = Counter(trial.state.name for trial in trials)
         budget = 1 if arm == TEACHER else config.arms[arm].trials
-        counts[arm] = {"budget": budget, **{state.name: found[state.name] for state in TrialState}}
+        prices = read_prices(attributes)
+        spent = Spent.of(trials, prices, config.budget_of(arm)) if prices else None
+        counts[arm] = {"budget": budget, **{state.name: found[state.name] for state in TrialState}}, spent
     return counts

@@ -6,10 +6,14 @@ trials by number and reads them, but only `ask` gives a `Trial` that can report.
 """
 
 import copy
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
+from optuna.pruners import HyperbandPruner
+from optuna.samplers import BaseSampler, QMCSampler, TPESampler
+from optuna.search_space.group_decomposed import _SearchSpaceGroup
 from optuna.storages import BaseStorage
 from optuna.storages.journal._storage import JournalOperation as JournalOperation  # journal.py takes it from here
 from optuna.trial import FrozenTrial, TrialState
@@ -53,6 +57,11 @@ def trials_by_study(storage: BaseStorage) -> dict[str, list[FrozenTrial]]:
     return {s.study_name: storage.get_all_trials(s._study_id, deepcopy=False) for s in storage.get_all_studies()}
 
 
+def attributes_by_study(storage: BaseStorage) -> dict[str, dict[str, Any]]:
+    """The user attributes of all studies of a storage, by name."""
+    return {s.study_name: storage.get_study_user_attrs(s._study_id) for s in storage.get_all_studies()}
+
+
 def enqueued_values(trial: FrozenTrial) -> Mapping[str, Any]:
     """The values that a trial was enqueued with, by parameter; empty for one that is sampled."""
     values: Mapping[str, Any] = trial.system_attrs.get("fixed_params", {})
@@ -83,3 +92,59 @@ def without_rungs(trial: FrozenTrial, forgotten: Set[int]) -> FrozenTrial:
     names = {f"{_RUNG}{rung}" for rung in forgotten}
     before.system_attrs = {name: value for name, value in trial.system_attrs.items() if name not in names}
     return before
+
+
+def hyperband_bracket(pruner: HyperbandPruner, study: optuna.Study, trial: FrozenTrial) -> int:
+    """How many rungs later than the first bracket's a trial's first rung is."""
+    if not pruner._pruners:  # made at the first question
+        pruner._try_initialization(study)
+    return pruner._get_bracket_id(study, trial)
+
+
+class SpaceTPE(TPESampler):
+    """TPE whose groups of parameters are given: Optuna would read every trial at every draw to find them."""
+
+    def __init__(self, groups: Sequence[Mapping[str, BaseDistribution]], **options: Any) -> None:
+        super().__init__(**options)
+        self._groups = groups
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """All parameters that have more than one value; the groups are kept for the draw."""
+        found = _SearchSpaceGroup()
+        for group in self._groups:
+            found.add_distributions(dict(group))
+        self._search_space_group = found
+        every = {name: one for group in self._groups for name, one in sorted(group.items())}
+        return {name: one for name, one in every.items() if not one.single()}
+
+
+class NumberedSobol(QMCSampler):
+    """A scrambled Sobol sequence whose point is the trial's number, where Optuna counts draws, also those of the dead.
+
+    Choices are drawn at random, as Optuna does.
+
+    Args:
+        number: of the trial.
+        space: the numbers that are searched, also those that do not always exist.
+        seed: of the sequence.
+        independent: draws all else.
+    """
+
+    def __init__(
+        self, number: int, space: Mapping[str, BaseDistribution], *, seed: int, independent: BaseSampler
+    ) -> None:
+        super().__init__(
+            scramble=True,
+            seed=seed,
+            independent_sampler=independent,
+            warn_asynchronous_seeding=False,
+            warn_independent_sampling=False,
+        )
+        self._number, self._numbers = number, dict(space)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """All numbers of the space, whichever the first trial had."""
+        return self._numbers
+
+    def _find_sample_id(self, study: optuna.Study, search_space: dict[str, BaseDistribution]) -> int:
+        return self._number

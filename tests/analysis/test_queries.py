@@ -169,6 +169,43 @@ def test_trials_stand_beside_the_best_of_the_baseline_in_their_own_study(tmp_pat
     assert str(second) in shown and f"{second} kd 0: nothing searched" in shown
 
 
+def test_searches_of_one_arm_stand_together(tmp_path: Path) -> None:
+    scores = {"baseline": 20.0, "baseline-search2": 22.0, "kd": 25.0, "kd-search2": 24.0, "kd-search3": 26.0}
+    rows = [trial(arm, 0, score) for arm, score in scores.items()]
+    further = {name: {"search_of": name.partition("-")[0]} for name in scores if "-" in name}
+    study_arms = {name: {"methods": {"kd": {}} if "kd" in name else {}, **further.get(name, {})} for name in scores}
+    answer = best(write_study(tmp_path, [*rows, trial("kd", 1, 19.0)], arms=study_arms, searches=3))
+    assert {name: arm["search_of"] for name, arm in arms(answer).items()} == {
+        "baseline": None, "baseline-search2": "baseline", "kd": None, "kd-search2": "kd", "kd-search3": "kd",
+    }  # fmt: skip
+    assert answer["studies"][0]["searches"] == [
+        {"arm": "baseline", "best_miou_percent": [20.0, 22.0], "sd_points": pytest.approx(2**0.5)},
+        {"arm": "kd", "best_miou_percent": [25.0, 24.0, 26.0], "sd_points": pytest.approx(1.0)},
+    ]
+    # the baseline's best trial is that of all its searches
+    assert [found["over_baseline_points"] for found in answer["top"]] == [4.0]
+    shown = lines(answer)
+    assert sum(line.startswith(("baseline*", "baseline-search2*")) for line in shown) == 2
+    assert (
+        "kd: each of its 3 searches found 25.00, 24.00, 26.00 best; the standard deviation over searches is 1.00 points"
+        in shown
+    )
+
+
+def test_replicates_of_further_searches_belong_to_those_of_the_first(tmp_path: Path) -> None:
+    scores = {"baseline": 20.0, "plain-search2-4": 22.0, "kd-1": 25.0, "kd-search2-0": 24.0}
+    sources = {"baseline": ("plain", None), "plain-search2-4": ("plain-search2", "plain"), "kd-1": ("kd", None),
+               "kd-search2-0": ("kd-search2", "kd")}  # fmt: skip
+    replicates = {name: {"arm": arm, "search_of": first} for name, (arm, first) in sources.items()}
+    rows = [trial(arm, 0, score) for arm, score in scores.items()]
+    answer = best(write_study(tmp_path, rows, arms={arm: {} for arm in scores}, replicates=replicates))
+    assert {name: arm["search_of"] for name, arm in arms(answer).items()} == {
+        "baseline": None, "plain-search2-4": "baseline", "kd-1": None, "kd-search2-0": "kd-1",
+    }  # fmt: skip
+    assert answer["studies"][0]["searches"] == [], "trials of one setting are no searches"
+    assert answer["top"][0]["over_baseline_points"] == 3.0
+
+
 def test_studies_that_do_not_compare_are_refused(study: Path, tmp_path: Path) -> None:
     other = write_study(tmp_path / "other", [trial("kd", 0, 30.0)], data={"name": "voc"})
     with pytest.raises(ValueError, match=r"must be of one dataset to be compared, but got camvid \(.*voc \("):

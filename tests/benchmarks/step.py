@@ -155,7 +155,7 @@ def _times(preset: str, device: torch.device, repeats: int) -> tuple[dict[str, l
         first = turn % len(names)  # none of them always follows the same one
         for name in names[first:] + names[:first]:
             start = time.perf_counter()
-            loop._step(*trained[name], *batches[turn % BATCHES])
+            loop.step(*trained[name], *batches[turn % BATCHES])
             if device.type == "cuda":
                 torch.cuda.synchronize()
             times[name].append(time.perf_counter() - start)

@@ -36,7 +36,7 @@ def paper_sized(teacher_file: Path) -> StudyConfig:
 
 def test_the_rows_are_all_there(paper_sized: StudyConfig) -> None:
     assert tuple(paper_sized.arms) == ROWS
-    assert set(METHODS) == set(implementations("trainers.methods"))
+    assert set(METHODS) <= set(implementations("trainers.methods"))
 
 
 def test_both_sizes_have_the_same_arms() -> None:
@@ -45,7 +45,6 @@ def test_both_sizes_have_the_same_arms() -> None:
     )
     for arms in (small, large):
         for arm in arms.values():
-            del arm["trials"]
             arm.pop("enqueue", None)
     assert small == large
 

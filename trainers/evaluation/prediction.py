@@ -55,19 +55,19 @@ def predict(network: nn.Module, images: Tensor, views: Views) -> Tensor:
     Returns:
         int64 [B, H, W].
     """
-    looks = [(scale, mirrored) for scale in views.scales for mirrored in ((False, True) if views.flip else (False,))]
-    if len(looks) == 1:
-        return _look(network, images, views, *looks[0]).argmax(1)
-    probabilities = (_look(network, images, views, *look).softmax(1) for look in looks)
+    passes = [(scale, mirrored) for scale in views.scales for mirrored in ((False, True) if views.flip else (False,))]
+    if len(passes) == 1:
+        return _view_logits(network, images, views, *passes[0]).argmax(1)
+    probabilities = (_view_logits(network, images, views, *one).softmax(1) for one in passes)
     return reduce(Tensor.add_, probabilities).argmax(1)
 
 
-def _look(network: nn.Module, images: Tensor, views: Views, scale: float, mirrored: bool) -> Tensor:
-    """Logits [B, C, H, W] at the images' own size, from one look."""
+def _view_logits(network: nn.Module, images: Tensor, views: Views, scale: float, mirrored: bool) -> Tensor:
+    """Logits [B, C, H, W] at the images' own size, from one scale and orientation."""
     height, width = images.shape[-2], images.shape[-1]
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    seen = upsample(images, size)
-    logits = upsample(_logits(network, seen.flip(-1) if mirrored else seen, views), (height, width))
+    scaled = upsample(images, size)
+    logits = upsample(_logits(network, scaled.flip(-1) if mirrored else scaled, views), (height, width))
     return logits.flip(-1) if mirrored else logits
 
 
@@ -77,16 +77,16 @@ def _logits(network: nn.Module, images: Tensor, views: Views) -> Tensor:
         whole: Tensor = network(images)["logits"]
         return whole
     total: Tensor | None = None
-    shown = images.new_zeros(images.shape[-2:])
+    covered = images.new_zeros(images.shape[-2:])
     for rows, columns in _windows(images, views):
         part = images[..., rows, columns]
         logits = upsample(network(part)["logits"], (part.shape[-2], part.shape[-1]))
         if total is None:
-            total = logits.new_zeros(*logits.shape[:2], *shown.shape)
+            total = logits.new_zeros(*logits.shape[:2], *covered.shape)
         total[..., rows, columns] += logits
-        shown[rows, columns] += 1
+        covered[rows, columns] += 1
     assert total is not None
-    return total / shown
+    return total / covered
 
 
 def _windows(images: Tensor, views: Views) -> list[tuple[slice, slice]]:

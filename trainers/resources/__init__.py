@@ -1,1 +1,1 @@
-"""What training and inference take of a machine: latency, memory, and a thread that notes it."""
+"""The peak memory of a process, and work that is done again and again beside another."""

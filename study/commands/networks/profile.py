@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from study.commands.options import add_json
+from trainers.costs import network as network_cost
 from trainers.models import named, papers, profile
-from trainers.resources import network_cost
 
 DILATION_BLIND_SIZE, SIZE = (1024, 2048), (512, 1024)
 """Where the papers of each convention count; all else is taken at the second."""

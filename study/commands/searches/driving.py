@@ -11,10 +11,12 @@ from study.execution import runner
 from study.execution.submission import refuse_copies
 
 
-def drive(folder: Path, address: str, changes: Changes = runner.NO_CHANGES) -> int:
+def drive(
+    folder: Path, address: str, changes: Changes = runner.NO_CHANGES, *, time_limit_s: float | None = None
+) -> int:
     """Start, or go on with, a study, print its best configurations, and say how to go on; the exit code."""
     try:
-        finished = runner.resume(folder, address, changes=changes)
+        finished = runner.resume(folder, address, changes=changes, time_limit_s=time_limit_s)
     except KeyboardInterrupt:
         finished = False
     if runner.has_ended_trials(folder):

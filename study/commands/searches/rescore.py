@@ -1,13 +1,16 @@
-"""`kdstudy rescore`: the stored checkpoints of the best settings and of the baseline, judged on another split.
+"""`kdstudy rescore`: the stored checkpoints of each arm's best settings and the baseline's, judged on another split.
 
 Nothing is trained: what the search chose by its own images is looked at on images that chose nothing. A study that was
 searched on the validation split can so be judged on a test split with labels, and one searched on a holdout on the
-validation split. Rows are appended to the table `rescored`; what stands there already is not computed again.
+validation split. Rows are appended to the table `rescored`, and what each image counted to `rescored_confusion`; what
+stands there already is not computed again.
 """
 
 import argparse
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +19,19 @@ from rich.console import Console
 from rich.table import Table
 
 from study import tables
-from study.commands.options import add_folder, add_json
-from study.commands.searches.replicate import Scored, chosen, settings
+from study.commands.options import add_arms, add_folder, add_json
+from study.commands.searches.selection import Scored, select
 from study.configuration.config import StudyConfig
+from study.execution.recording.image_groups import group_rows
+from study.execution.recording.rows import count_rows
 from study.folder import read_config, trial_checkpoints
 from study.ledger.lock import locked
-from study.tables import RESCORED, TableWriter
+from study.tables import IMAGES, RESCORED, RESCORED_CONFUSION, TableWriter
 from trainers.checkpoints.places import checkpoints_at, damage
 from trainers.data import SegmentationDataset
 from trainers.data.splits import Judged, judging_images
 from trainers.data.transforms import NORMALISATION
-from trainers.evaluation.evaluation import evaluate
+from trainers.evaluation.evaluation import Evaluation, evaluate
 from trainers.teachers.from_checkpoint import student
 
 
@@ -35,12 +40,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_folder(parser)
     add_json(parser)
     parser.add_argument("--split", required=True, choices=("train", "val", "test", "holdout"))
-    parser.add_argument("--top", type=int, default=3, metavar="K", help="how many settings, besides the baseline's; 3")
+    add_arms(parser, "only this arm and the baseline; may be given repeatedly")
+    parser.add_argument("--top", type=int, default=1, metavar="K", help="how many settings of each arm; 1 by default")
 
 
 def execute(options: argparse.Namespace) -> int:
     """Run it."""
-    rows = rescore(options.folder, top=options.top, split=options.split)
+    rows = rescore(options.folder, top=options.top, split=options.split, arms=options.arms)
     if options.json:
         print(json.dumps(rows))
     else:
@@ -48,13 +54,14 @@ def execute(options: argparse.Namespace) -> int:
     return 0
 
 
-def rescore(folder: Path, *, top: int, split: Judged) -> list[dict[str, Any]]:
-    """Judge the best `top` settings of a study and its best plain student, every finished trial of each.
+def rescore(folder: Path, *, top: int = 1, split: Judged, arms: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Judge the best settings of each arm of a study and its best plain student, every finished trial of each.
 
     Args:
         folder: the study's; no driver may be at work there.
-        top: how many settings besides the plain student's.
+        top: how many settings of each arm; of the baseline the best one.
         split: of the dataset, or "holdout" for the study's own.
+        arms: judge these only, besides the baseline.
 
     Returns:
         The rows of the table `rescored`, the plain student's first, each with the "setting", what the search was
@@ -64,16 +71,17 @@ def rescore(folder: Path, *, top: int, split: Judged) -> list[dict[str, Any]]:
         ValueError: no such study, nothing finished in it, a split without labels, a checkpoint that is not whole, or a
             driver is at work.
     """
-    if top < 1:
-        raise ValueError(f"--top must be at least 1, but got {top}")
     config, place = read_config(folder), folder / "tables"
-    taken = chosen(config, settings(config, folder), top)
+    selection = select(config, folder, top=top, arms=arms)
+    for line in selection.notes():
+        print(line, file=sys.stderr)
+    chosen = {name: choice.setting for name, choice in selection.chosen.items()}
     data = judging_images(config.data, split, holdout=config.holdout)
-    with locked(folder), TableWriter(place, RESCORED) as writer:
-        for setting in taken.values():
+    with locked(folder), _Tables(place) as written:
+        written.images.append(group_rows(data, split, config.groups))
+        for setting in chosen.values():
             for trial in setting.trials:
-                if not writer.contains((trial.arm, trial.trial, split)):
-                    writer.append([{"split": split, **_scores(config, folder, trial, data)}])
+                _judge(config, folder, trial, split, data, written)
     rows = tables.read(place, "rescored").to_pylist()
     known = {(row["arm"], row["trial"]): row for row in rows if row["split"] == split}
     return [
@@ -83,30 +91,50 @@ def rescore(folder: Path, *, top: int, split: Judged) -> list[dict[str, Any]]:
             "searched_on": config.evaluate_on,
             "searched_miou_percent": trial.miou_percent,
         }
-        for name, setting in taken.items()
+        for name, setting in chosen.items()
         for trial in setting.trials
     ]
 
 
-def _scores(config: StudyConfig, folder: Path, trial: Scored, data: SegmentationDataset) -> dict[str, Any]:
+class _Tables(ExitStack):
+    """What a rescoring writes."""
+
+    def __init__(self, place: Path) -> None:
+        super().__init__()
+        opened = (self.enter_context(TableWriter(place, schema)) for schema in (RESCORED, RESCORED_CONFUSION, IMAGES))
+        self.scores, self.counts, self.images = opened
+
+
+def _judge(
+    config: StudyConfig, folder: Path, trial: Scored, split: Judged, data: SegmentationDataset, written: _Tables
+) -> None:
+    """Judge a trial, unless what it scored and what each image counted are there."""
+    key = {"arm": trial.arm, "trial": trial.trial, "split": split}
+    scored, counted = (table.contains(tuple(key.values())) for table in (written.scores, written.counts))
+    if scored and counted:
+        return
     iteration = _iteration(config, folder, trial)
     checkpoint = checkpoints_at(trial_checkpoints(config, folder, trial.arm, trial.trial)).of(iteration)
     if wrong := damage(checkpoint):
+        if scored:  # by a kdstudy that kept no counts, and the checkpoint is gone since
+            return
         raise ValueError(
             f"a trial is judged by the checkpoint that its score comes from, but {wrong}; leave {trial.arm} "
-            f"{trial.trial} out with a lower --top, or train it again: kdstudy replicate {folder}"
+            f"{trial.trial} out with a lower --top or other --arm, or train it again: kdstudy replicate {folder}"
         )
+    found = _evaluated(checkpoint, data)
+    key["iteration"] = iteration
+    names = [data.image_name(index) for index in range(len(data))]
+    # the score comes last: what it stands for is whole
+    written.counts.append(count_rows(key, found.images, names, config.class_names))
+    scores = {"miou_percent": found.miou_percent, "pixel_accuracy_percent": found.pixel_accuracy_percent}
+    written.scores.append([{**key, "images": len(data), **scores}])
+
+
+def _evaluated(checkpoint: str, data: SegmentationDataset) -> Evaluation:
     _, network, _ = student(checkpoint)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    counted = evaluate(network.to(device), data, normalisation=NORMALISATION, device=device)
-    return {
-        "arm": trial.arm,
-        "trial": trial.trial,
-        "iteration": iteration,
-        "images": len(data),
-        "miou_percent": counted.miou_percent,
-        "pixel_accuracy_percent": counted.pixel_accuracy_percent,
-    }
+    return evaluate(network.to(device), data, normalisation=NORMALISATION, device=device)
 
 
 def _iteration(config: StudyConfig, folder: Path, trial: Scored) -> int:

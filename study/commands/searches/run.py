@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from study.commands.options import add_arms, add_cluster, add_out, add_study
+from study.commands.options import add_arms, add_cluster, add_out, add_study, add_time_limit
 from study.commands.searches.driving import drive, refuse_lost_places
 from study.configuration.loading import load
 from study.execution import session
@@ -16,6 +16,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_arms(parser)
     add_out(parser)
     add_cluster(parser)
+    add_time_limit(parser)
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -26,7 +27,7 @@ def execute(options: argparse.Namespace) -> int:
     folder = (options.out or Path("runs") / config.name).absolute()
     create_study(config, folder)
     try:
-        return drive(folder, options.address)
+        return drive(folder, options.address, time_limit_s=options.time_limit)
     except ValueError:
         # what was wrong shows before the first trial; the folder is free again once it is mended
         discard_unstarted(folder)

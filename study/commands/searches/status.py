@@ -2,11 +2,14 @@
 
 import argparse
 import json
+from typing import Any
 
 from study.commands.options import add_folder, add_json
+from study.configuration.tuning import EQUAL
 from study.folder import read_outline
-from study.ledger.ledger import status
+from study.ledger.ledger import standing
 from study.ledger.presence import refuse_missing
+from study.ledger.spending import Spent
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -17,12 +20,33 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Run it."""
-    outline = read_outline(options.folder)
-    refuse_missing(outline, options.folder)
-    found = status(outline, options.folder)
+    config = read_outline(options.folder)
+    refuse_missing(config, options.folder)
+    found = standing(config, options.folder)
     if options.json:
-        print(json.dumps(found))
+        print(json.dumps({arm: {**counts, **_priced(spent)} for arm, (counts, spent) in found.items()}))
         return 0
-    for arm, counts in found.items():
-        print(f"{arm}: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
+    if config.tuning_rules < EQUAL:
+        print("begun before arms were tuned at equal cost: each has its own first rung, and is served by its trials")
+    for arm, (counts, spent) in found.items():
+        print(f"{arm}: " + ", ".join([*_counted(counts, capped=spent is None or spent.budget is None), *_told(spent)]))
     return 0
+
+
+def _counted(counts: dict[str, int], *, capped: bool) -> list[str]:
+    """Trials by state; their number is no budget where the arm has another."""
+    return [f"{count} {state}" for state, count in counts.items() if capped or state != "budget"]
+
+
+def _told(spent: Spent | None) -> list[str]:
+    if spent is None:
+        return []
+    budget = "" if spent.budget is None else f" of {spent.budget:.2f}"
+    return [f"spent {spent.whole_trials:.2f}{budget} whole trials of the plain student"]
+
+
+def _priced(spent: Spent | None) -> dict[str, Any]:
+    """What --json has of the cost; nothing for a study without prices."""
+    if spent is None:
+        return {}
+    return {"spent_trials": spent.whole_trials, "spent": spent.cost, "unit": spent.unit, "budget_trials": spent.budget}

@@ -3,7 +3,11 @@
 import argparse
 
 from study.commands.options import add_arms, add_study
+from study.configuration.config import StudyConfig
 from study.configuration.loading import load
+from study.configuration.tuning import NO_CAP
+from trainers.data.groups import image_groups
+from trainers.data.splits import judging_images
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +22,29 @@ def execute(options: argparse.Namespace) -> int:
     print(f"{config.name}: well")
     for name, arm in config.arms.items():
         if arm.replicated:
-            print(f"  {name}: {arm.trials} replicates, seeds {config.seed} to {config.seed + arm.trials - 1}")
+            told = f"{arm.trials} replicates, seeds {config.seed} to {config.seed + arm.trials - 1}"
         else:
-            print(f"  {name}: {arm.trials} trials, none stopped before iteration {config.grace(name)}")
+            told = f"{_budget(config, name)}, none stopped before iteration {config.grace(name)}"
+        print(f"  {name}: {told}{_matched(config, name)}")
+    for path, arms in config.unequal_parameters().items():
+        print(
+            f"warning: arms are tuned equally where they search the same shared parameters, but {path} is searched "
+            f"by {', '.join(arms)} alone, or in other ranges; give every arm the same space of it"
+        )
+    groups = image_groups(judging_images(config.data, config.evaluate_on, holdout=config.holdout), config.groups)
+    print(f"  judged on {config.evaluate_on}: {len(groups)} images, groups of them: {len(set(groups.values()))}")
     return 0
+
+
+def _budget(config: StudyConfig, arm: str) -> str:
+    budget, trials = config.budget_of(arm), config.arms[arm].trials
+    if budget is None:
+        return f"{trials} trials"
+    ((unit, amount),) = budget.given.items()
+    cap = "" if trials == NO_CAP else f", at most {trials} trials"
+    return f"{amount:g} {unit.replace('_', ' ')}{cap}"
+
+
+def _matched(config: StudyConfig, arm: str) -> str:
+    other = config.arms[arm].matched
+    return "" if other is None else f"; {config.iterations_of(arm)} iterations, at the cost of a trial of {other}"

@@ -149,12 +149,19 @@ class Recorder(Callback):  # type: ignore[misc]
         row = trial_row(run, state.name, last, error, followed.started)
         row["attempts"] += followed.restarts
         value = last.get(metric)
-        self._arms[run.arm].tell(run.number, state, value, row)
+        arm = self._arms[run.arm]
+        row |= {**arm.costs(run.number, row["iterations"]), "stopped_by": arm.stopped_by(run.number)}
+        arm.tell(run.number, state, value, row)
         if wrong := self._tables.add_trial(row, last.get(CHECKPOINT)):
             self._view.say(f"warning: {run.name}: {wrong}")
         if state == TrialState.COMPLETE and run.arm == TEACHER:
             self._on_teacher(last[CHECKPOINT])
-        self._view.ended(run.arm, run.number, state.name, value, error)
+        self._view.ended(run.arm, run.number, _ending(state, row["stopped_by"]), value, error)
         del self._running[trial.trial_id]
         if is_full_disk(error):
             self._drain.halt(str(error))
+
+
+def _ending(state: TrialState, stopped_by: str | None) -> str:
+    """The state as a person reads it: with the reason where it is the budget's end and not the trial's score."""
+    return f"{state.name} (budget)" if state == TrialState.PRUNED and stopped_by == "budget" else str(state.name)

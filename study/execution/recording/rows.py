@@ -77,7 +77,7 @@ def trial_row(
     error: str | None,
     started: datetime,
 ) -> dict[str, Any]:
-    """One row of the trials table, in types that JSON has; times as ISO text."""
+    """One row of the trials table, in types that JSON has; times as ISO text. The ledger knows its costs."""
     seconds = float(result.get("time/trial_seconds", 0.0))
     gpus = run.execution.gpus_per_worker * run.trial.train.workers
     return {
@@ -100,6 +100,9 @@ def trial_row(
         "last_miou_percent": result.get("val/miou_percent"),
         "best_iteration": result.get("best/iteration"),
         "retry_of": run.retry_of,
+        "cost": None,
+        "cost_trials": None,
+        "stopped_by": None,
         **{tables.PARAMETER + path: value for path, value in run.values.items()},
     }
 

@@ -3,9 +3,9 @@ import json
 import pytest
 
 from study.__main__ import main
+from trainers.costs import network as network_cost
 from trainers.models import papers, profile
 from trainers.models.papers import Row, Table
-from trainers.resources import network_cost
 
 TINY = "deeplabv3(mobilenetv2_035, head_channels=16)"
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ from study.commands.searches.replicate import SEED_OFFSET, prepare, replicates
 from study.configuration.config import StudyConfig
 from study.execution.recording import recorder
 from study.folder import create_study, read_config
+from study.ledger.lock import locked
 from tests.study.execution.recording.test_recorder import Driver
 from trainers.config import TeacherFile, content_hash, plain
 from trainers.teachers import teacher as teachers
 
 Reader = Callable[..., StudyConfig]
 Finisher = Callable[..., Path]
+SETTINGS = ("baseline", "rdd-1", "rdd-2")
 SCORES = {"baseline": [20.0, 22.0], "rdd": [21.0, 25.0, 24.0]}
 
 
@@ -31,26 +34,45 @@ def finished(config: Reader, teacher_file: Path, tmp_path: Path) -> Finisher:
     """Runs the tiny study on paper: the n-th trial of an arm scores the n-th of these."""
 
     def finish(scores: dict[str, list[float]] = SCORES, **changes: Any) -> Path:
-        arms = {f"arms__{arm}__trials": len(values) for arm, values in scores.items()}
+        first = {arm: values for arm, values in scores.items() if "-search" not in arm}
+        arms = {f"arms__{arm}__trials": len(values) for arm, values in first.items()}
         study = config(teacher={"file": str(teacher_file)}, **{**arms, **changes})
         folder = tmp_path / "study"
         create_study(study, folder)
         file = TeacherFile(path=str(teacher_file), sha256=teachers.sha256(teacher_file))
         (folder / "teacher.json").write_text(json.dumps({**plain(file), "miou_percent": 50.0}))
-        driver = Driver(study, folder)
-        driver.searcher._teacher = lambda: file
-        while not all(arm.exhausted for arm in driver.arms.values()):
-            trial = driver.start()
-            value = scores[trial.config["arm"]][trial.config["number"]]
-            driver.result(trial, **{"iteration": 12, "val/miou_percent": value, "final": True})
-            driver.recorder.on_trial_complete(0, [], trial)
-        driver.tables.close()
+        drive(study, folder, file, scores)
         return folder
 
     return finish
 
 
-def test_the_best_settings_of_all_arms_and_the_baseline_are_taken(finished: Finisher, teacher_file: Path) -> None:
+def drive(study: StudyConfig, folder: Path, file: TeacherFile, scores: dict[str, list[float]]) -> None:
+    """Use every budget."""
+    driver = Driver(study, folder)
+    driver.searcher._teacher = lambda: file
+    while not all(arm.exhausted for arm in driver.arms.values()):
+        trial = driver.start()
+        value = scores[trial.config["arm"]][trial.config["number"]]
+        driver.result(trial, **{"iteration": 12, "val/miou_percent": value, "final": True})
+        driver.recorder.on_trial_complete(0, [], trial)
+    driver.tables.close()
+
+
+def test_each_arm_is_replicated_however_good_the_baselines_runners_up_are(finished: Finisher) -> None:
+    kd = {"trials": 2, "space": "kd", "methods": {"kd": {}}}
+    rdd = {"trials": 1, "space": ["rdd", "kd"], "task": {"weighting": "rdd"}, "methods": {"kd": {}}}
+    arms = {"baseline": {"trials": 4, "space": "optimizer"}, "kd": kd, "rdd": rdd}
+    folder = finished({"baseline": [24.8, 24.6, 24.4, 24.2], "kd": [20.0, 22.7], "rdd": [22.2]}, arms=arms)
+    assert list(replicates(folder).arms) == ["baseline", "kd-1", "rdd-0"]
+    assert list(replicates(folder, top=3).arms) == ["baseline", "kd-1", "kd-0", "rdd-0"]
+    assert list(replicates(folder, top=3, arms=["rdd"]).arms) == ["baseline", "rdd-0"]
+    assert list(replicates(folder, arms=["baseline"]).arms) == ["baseline"]
+    with pytest.raises(ValueError, match=r"--arm must be an arm of the study, but got 'rd'; did you mean 'rdd'\?"):
+        replicates(folder, arms=["rd"])
+
+
+def test_the_best_settings_of_an_arm_and_the_baseline_are_taken(finished: Finisher, teacher_file: Path) -> None:
     folder = finished()
     study = replicates(folder, top=2, seeds=3)
     old = read_config(folder)
@@ -63,8 +85,60 @@ def test_the_best_settings_of_all_arms_and_the_baseline_are_taken(finished: Fini
         "tiny", str(folder), "rdd", 1, 25.0,
     )  # fmt: skip
     assert (study.replicates["baseline"].trial, study.replicates["baseline"].miou_percent) == (1, 22.0)
-    # five settings were tried: the best plain one is the baseline, and takes no place among the others
-    assert list(replicates(folder, top=9, seeds=1).arms) == ["baseline", "rdd-1", "rdd-2", "rdd-0", "baseline-0"]
+    assert study.planned_seeds == 3 and (found.chosen_by, found.search_of) == (("rdd",), None)
+    assert list(replicates(folder, top=9, seeds=1).arms) == ["baseline", "rdd-1", "rdd-2", "rdd-0"]
+
+
+def test_of_a_tie_the_first_trial_is_taken(finished: Finisher) -> None:
+    folder = finished({"baseline": [20.0, 20.0], "rdd": [24.0, 25.0, 25.0]})
+    study = replicates(folder)
+    assert list(study.arms) == ["baseline", "rdd-1"] and study.replicates["baseline"].trial == 0
+
+
+def test_an_arm_without_a_finished_trial_is_named(finished: Finisher, capsys: pytest.CaptureFixture[str]) -> None:
+    kd = {"trials": 1, "space": "kd", "methods": {"kd": {}}}
+    folder = finished({"baseline": [20.0, 22.0], "rdd": [21.0], "kd": [nan]}, arms__kd=kd, execution__max_failed=1)
+    capsys.readouterr()
+    assert list(read_config(prepare(folder)).arms) == ["baseline", "rdd-0"]
+    assert capsys.readouterr().err == (
+        "kd is left out: no trial of it has used its whole budget; go on with it: kdstudy resume DIR\n"
+    )
+    with pytest.raises(
+        ValueError, match=r"--arm must have a finished trial to go by, but no trial of 'kd' in tiny has"
+    ):
+        prepare(folder, arms=["rdd", "kd"])
+
+
+def test_names_that_are_too_long_stay_apart(finished: Finisher) -> None:
+    arms = {
+        f"{'a' * 58}{end}": {"trials": 1, "fixed": {"train/optimizer/lr": lr}} for end, lr in (("b", 0.1), ("c", 0.2))
+    }
+    folder = finished(
+        {"baseline": [20.0], **{name: [21.0] for name in arms}},
+        arms={"baseline": {"trials": 1, "space": "optimizer"}, **arms},
+    )
+    baseline, *long = replicates(folder).arms
+    assert baseline == "baseline" and len(set(long)) == 2
+    assert all(len(name) == 60 and name.startswith("a" * 45) and name.endswith("-0") for name in long)
+
+
+def test_each_search_of_an_arm_is_replicated_and_one_setting_once(
+    finished: Finisher, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = finished(
+        {"baseline": [22.0, 20.0], "baseline-search2": [22.0, 23.0], "rdd": [25.0, 21.0], "rdd-search2": [25.0, 24.0]},
+        searches=2,
+    )
+    study = replicates(folder)
+    assert list(study.arms) == ["baseline", "baseline-search2-1", "rdd-0"] and study.searches == 1
+    # both searches tried the defaults first, and found nothing better
+    assert study.replicates["rdd-0"].chosen_by == ("rdd", "rdd-search2")
+    again = study.replicates["baseline-search2-1"]
+    assert (again.arm, again.search_of, again.chosen_by) == ("baseline-search2", "baseline", ("baseline-search2",))
+    assert list(replicates(folder, top=2).arms)[2:] == ["rdd-0", "rdd-1", "rdd-search2-1"]
+    assert list(replicates(folder, arms=["rdd"]).arms) == list(study.arms)
+    prepare(folder)
+    assert "rdd-0 stands for rdd and rdd-search2, which found the same setting" in capsys.readouterr().err
 
 
 def test_a_replicate_is_its_trial_but_for_the_seeds(finished: Finisher) -> None:
@@ -120,8 +194,10 @@ def test_a_study_without_a_finished_trial_is_refused(config: Reader, tmp_path: P
     create_study(config(), tmp_path / "study")
     with pytest.raises(ValueError, match="there must be a finished trial"):
         replicates(tmp_path / "study", top=1, seeds=1)
-    with pytest.raises(ValueError, match="--top and --seeds must be at least 1, but got 0 and 5"):
+    with pytest.raises(ValueError, match="--top must be at least 1, but got 0"):
         replicates(tmp_path / "study", top=0, seeds=5)
+    with pytest.raises(ValueError, match="--seeds must be at least 1, but got 0"):
+        replicates(tmp_path / "study", seeds=0)
 
 
 def test_an_edited_study_is_not_replicated_as_something_else(finished: Finisher) -> None:
@@ -133,17 +209,106 @@ def test_an_edited_study_is_not_replicated_as_something_else(finished: Finisher)
         replicates(folder, top=1, seeds=1)
 
 
-def test_a_second_call_goes_on_with_the_first_or_refuses(finished: Finisher) -> None:
+def test_a_second_call_goes_on_with_the_first(finished: Finisher) -> None:
     folder = finished()
-    place = prepare(folder, top=2, seeds=3, out=None)
+    place = prepare(folder, top=2, seeds=3)
     assert place == folder / "replicate"
     before = (place / "study.json").read_text()
-    assert prepare(folder, top=2, seeds=3, out=None) == place
-    with pytest.raises(ValueError, match=r"differ from what is asked for in arms.rdd-2, replicates.rdd-2; choose ano"):
-        prepare(folder, top=1, seeds=3, out=None)
-    assert (place / "study.json").read_text() == before
+    assert prepare(folder, top=2, seeds=3) == prepare(folder) == prepare(folder, arms=["rdd"]) == place
+    assert (place / "study.json").read_text() == before and not (place / "study.1.json").exists()
     other = prepare(folder, top=1, seeds=3, out=folder.parent / "other")
     assert content_hash(read_config(other)) != content_hash(read_config(place))
+
+
+def test_more_settings_and_seeds_are_added_and_the_plan_stays(
+    finished: Finisher, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = finished()
+    place = prepare(folder, seeds=3)
+    assert {name: arm.trials for name, arm in read_config(place).arms.items()} == {"baseline": 3, "rdd-1": 3}
+    prepare(folder, top=2)
+    assert {name: arm.trials for name, arm in read_config(place).arms.items()} == dict.fromkeys(SETTINGS, 3)
+    assert read_config(place).replicates["rdd-2"].trial == 2 and (place / "study.1.json").exists()
+    capsys.readouterr()
+    prepare(folder, seeds=8)
+    assert {name: arm.trials for name, arm in read_config(place).arms.items()} == {
+        "baseline": 8, "rdd-1": 8, "rdd-2": 3,
+    }  # fmt: skip
+    assert capsys.readouterr().err.splitlines() == [
+        f"{name} has 8 seeds instead of 3; 3 were planned" for name in ("baseline", "rdd-1")
+    ]
+    assert read_config(place).planned_seeds == 3
+    with pytest.raises(ValueError, match=r"--seeds must be at least what .* begun, but got 5 and those in .* have 8;"):
+        prepare(folder, seeds=5)
+
+
+def test_an_arm_that_needs_the_teacher_brings_it(finished: Finisher, teacher_file: Path) -> None:
+    folder = finished()
+    place = prepare(folder, arms=["baseline"])
+    assert read_config(place).teacher.sha256 is None
+    prepare(folder, arms=["rdd"])
+    assert read_config(place).teacher.sha256 == teachers.sha256(teacher_file)
+    before = read_config(place)
+    prepare(folder, arms=["baseline"])
+    assert read_config(place) == before
+
+
+def test_replicates_of_an_older_kdstudy_gain_a_plan_with_more_seeds(finished: Finisher) -> None:
+    folder = finished()
+    place = prepare(folder, seeds=2)
+    old = json.loads((place / "study.json").read_text())
+    del old["planned_seeds"]
+    (place / "study.json").write_text(json.dumps(old))
+    prepare(folder)
+    assert read_config(place).planned_seeds is None, "nothing was added"
+    prepare(folder, seeds=4)
+    assert read_config(place).planned_seeds == 2
+
+
+def test_another_baseline_split_or_study_is_refused(finished: Finisher) -> None:
+    folder = finished(evaluate_on="holdout", holdout=0.3)
+    place = prepare(folder, seeds=2, split="val")
+    assert prepare(folder) == place, "the split that was begun with holds"
+    before = (place / "study.json").read_text()
+    with pytest.raises(
+        ValueError, match=r"differ from what is asked for in evaluate_on; choose another --out, or go on"
+    ):
+        prepare(folder, split="holdout")
+    with pytest.raises(ValueError, match=r"differ from what is asked for in .*arms.baseline.space, name, seed"):
+        prepare(folder, out=folder)
+    changed = json.loads(before)
+    changed["arms"]["baseline"]["fixed"]["train/optimizer/lr"] = 0.9
+    (place / "study.json").write_text(json.dumps(changed))
+    with pytest.raises(ValueError, match=r"asked for in arms.baseline.fixed.train/optimizer/lr; choose"):
+        prepare(folder)
+
+
+def test_a_search_that_was_given_more_can_be_replicated_further(finished: Finisher) -> None:
+    folder = finished(budget={"whole_trials": 9})
+    place = prepare(folder)
+    longer = json.loads((folder / "study.json").read_text())
+    longer["budget"]["whole_trials"] = 20
+    (folder / "study.json").write_text(json.dumps(longer))
+    assert prepare(folder, top=2) == place and list(read_config(place).arms) == list(SETTINGS)
+
+
+def test_replicates_that_are_being_driven_are_left_alone(finished: Finisher) -> None:
+    folder = finished()
+    place = prepare(folder)
+    with locked(place), pytest.raises(ValueError, match="is driven by process"):
+        prepare(folder, top=2)
+
+
+def test_replicates_can_be_replicated(finished: Finisher, teacher_file: Path) -> None:
+    folder = finished()
+    place = prepare(folder, seeds=2)
+    file = TeacherFile(path=str(teacher_file), sha256=teachers.sha256(teacher_file))
+    (place / "teacher.json").write_text((folder / "teacher.json").read_text())
+    drive(read_config(place), place, file, {"baseline": [20.0, 22.0], "rdd-1": [24.0, 26.0]})
+    again = replicates(place)
+    assert list(again.arms) == ["baseline", "rdd-1-0"] and again.seed == read_config(folder).seed + 2 * SEED_OFFSET
+    assert again.replicates["rdd-1-0"].miou_percent == 25.0
+    assert again.arms["rdd-1-0"].fixed == read_config(place).arms["rdd-1"].fixed
 
 
 def test_a_teachers_file_that_changed_is_found_before_anything_starts(
@@ -153,5 +318,5 @@ def test_a_teachers_file_that_changed_is_found_before_anything_starts(
     note = json.loads((folder / "teacher.json").read_text())
     (folder / "teacher.json").write_text(json.dumps({**note, "path": str(tmp_path / "gone.safetensors")}))
     with pytest.raises(ValueError, match=r"teacher: .*gone.safetensors"):
-        prepare(folder, top=1, seeds=1, out=None)
+        prepare(folder, top=1, seeds=1)
     assert not (folder / "replicate").exists()

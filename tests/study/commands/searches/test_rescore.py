@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pytest
 import torch
 
@@ -21,6 +22,8 @@ from tests.study.test_light_commands import loaded
 from trainers.config import TeacherFile
 from trainers.data.splits import judging_images
 from trainers.teachers import teacher
+
+KINDS = ("true_positives", "false_positives", "false_negatives")
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +52,7 @@ def test_on_its_own_images_a_trial_scores_what_the_search_saw(folder: Path) -> N
         ("baseline", "baseline", 0),
         ("rdd-0", "rdd", 0),
     ]
+    assert [row["setting"] for row in rescored(folder, split="holdout", arms=["baseline"])] == ["baseline"]
     config = read_config(folder)
     for row in rows:
         assert row["miou_percent"] == pytest.approx(row["searched_miou_percent"], abs=1e-9)
@@ -74,6 +78,33 @@ def test_scores_on_other_images_are_rows_and_are_computed_once(
     shown = capsys.readouterr().out
     assert "holdout mIoU %" in shown and "searched on holdout, judged again on val: 8 images" in shown
     assert all(f"{row['miou_percent']:.2f}" in shown for row in first)
+
+
+def test_what_each_image_counted_is_kept_with_its_group(folder: Path) -> None:
+    rows = rescored(folder, split="val")
+    kept = tables.read(folder / "tables", "rescored_confusion")
+    images = tables.read(folder / "tables", "images").to_pylist()
+    assert {row["image"]: row["group"] for row in images if row["split"] == "val"} == {
+        f"val/{number:05d}": f"val/{number:05d}" for number in range(8)
+    }
+    for row in rows:
+        mine = kept.filter((pc.field("arm") == row["arm"]) & (pc.field("trial") == row["trial"]))
+        assert set(mine["image"].to_pylist()) == {f"val/{number:05d}" for number in range(8)}
+        assert set(mine["iteration"].to_pylist()) == {row["iteration"]}
+        summed = mine.group_by("class").aggregate([(name, "sum") for name in KINDS])
+        hits, *misses = (summed[f"{name}_sum"].to_numpy() for name in KINDS)
+        assert row["miou_percent"] == pytest.approx(100 * (hits / (hits + sum(misses))).mean())
+
+
+def test_counts_are_added_to_scores_that_an_older_kdstudy_kept(folder: Path) -> None:
+    first = rescored(folder, split="val")
+    counted = tables.read(folder / "tables", "rescored_confusion").sort_by("arm")
+    shutil.rmtree(folder / "tables" / "rescored_confusion")
+    shutil.rmtree(folder / "trials" / "rdd-00000" / "checkpoint_000000004")
+    assert rescored(folder, split="val") == first, "where the checkpoint is gone, the score stands alone"
+    added = tables.read(folder / "tables", "rescored_confusion")
+    assert added.equals(counted.filter(pc.field("arm") == "baseline"))
+    assert tables.read(folder / "tables", "rescored").num_rows == len(first)
 
 
 def test_a_checkpoint_that_is_gone_is_named(folder: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from study import tables
+from study.__main__ import main
 from study.configuration.changes import Changes
 from study.configuration.config import StudyConfig
 from study.execution import runner
@@ -17,7 +18,6 @@ from study.folder import create_study
 from tests.study.configuration.test_changes import finish
 from tests.trainers.trees import camvid_tree
 from trainers.config import ConfigError
-from trainers.data import camvid
 
 Reader = Callable[..., StudyConfig]
 
@@ -57,10 +57,12 @@ def test_a_finished_study_without_the_table_gains_it_when_resumed(
 def test_a_driver_without_the_dataset_says_so_and_goes_on(config: Reader, tmp_path: Path) -> None:
     tree = camvid_tree(tmp_path / "camvid")
     study = config(data={"name": "camvid", "root": str(tree.root), "size": [48, 64]})
+    assert record_groups(study, tmp_path / "kept") is None
     shutil.rmtree(tree.root)
     said = record_groups(study, tmp_path / "run")
     assert said is not None and "CamVid's folder" in said and said.endswith("which images belong together")
-    assert study.data.name == camvid.Config().name and not (tmp_path / "run" / "tables" / "images").exists()
+    assert not (tmp_path / "run" / "tables" / "images").exists()
+    assert record_groups(study, tmp_path / "kept") is None, "they are there"
 
 
 def test_a_bad_pattern_is_a_fault_of_the_file_and_a_good_one_stays(config: Reader) -> None:
@@ -70,3 +72,12 @@ def test_a_bad_pattern_is_a_fault_of_the_file_and_a_good_one_stays(config: Reade
         Changes(sets=("groups=(.)$",)).apply(config())
     with pytest.raises(ConfigError, match=r"equivalence_points: must stay 1.0 .* before the results were seen"):
         Changes(sets=("equivalence_points=3",)).apply(config())
+
+
+def test_validate_says_how_many_groups_a_pattern_makes(
+    study_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["validate", str(study_file(groups="([0-3])$"))]) == 2
+    assert "groups: must fit the name of every image" in capsys.readouterr().err
+    assert main(["validate", str(study_file(groups="^(val)/"))]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "  judged on val: 8 images, groups of them: 1"

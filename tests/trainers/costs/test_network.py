@@ -3,9 +3,9 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 
 from trainers import models
+from trainers.costs import network as network_cost
+from trainers.costs.network import LivingStorages
 from trainers.models import named
-from trainers.resources import network_cost
-from trainers.resources.network_cost import LivingStorages
 
 TINY = named("deeplabv3(mobilenetv2_035, head_channels=16)")
 

@@ -1,0 +1,82 @@
+"""How the arms of a study are tuned: by which sampler, with what early stopping, at what cost.
+
+All of it is the study's, the same for every arm, because a difference between two methods means nothing where one of
+them was tuned better. What is here are values alone; who acts on them stands in `study.ledger`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt
+
+FORMER: Literal[1] = 1
+EQUAL: Literal[2] = 2
+"""Rules of tuning. FORMER: those of studies that began before costs were priced; each arm has a first rung of its own,
+draws its first settings by itself and is served by its share of trials. EQUAL: as this module says."""
+
+NO_CAP = 10_000
+"""Trials of an arm that only its budget by cost limits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetConfig:
+    """What each arm of a study, or one arm, may spend; exactly one of the three.
+
+    Attributes:
+        whole_trials: so many whole trials of the plain student, at its price.
+        iterations: so many iterations of the plain student, at its price.
+        seconds: of training as if each trial ran alone; needs `price: measured`.
+    """
+
+    whole_trials: Annotated[float, Gt(0)] | None = None
+    iterations: Annotated[int, Ge(1)] | None = None
+    seconds: Annotated[float, Gt(0)] | None = None
+
+    @property
+    def given(self) -> dict[str, float]:
+        """What is set, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """Which of Optuna's samplers draws the settings after the startup trials.
+
+    Attributes:
+        sampler: `tpe`, multivariate, in the groups of parameters that exist together; `gp`, a Gaussian process; `qmc`,
+            a scrambled Sobol sequence; `random`; `grid`, every combination once.
+        points: of each real or wide whole-numbered parameter in the grid, evenly spaced, or evenly in the logarithm.
+    """
+
+    sampler: Literal["tpe", "random", "gp", "qmc", "grid"] = "tpe"
+    points: Annotated[int, Ge(2)] = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruningConfig:
+    """Early stopping over iterations, by one of Optuna's pruners.
+
+    Attributes:
+        kind: `halving` is asynchronous successive halving; `hyperband` runs several of it side by side, whose first
+            rungs are ever later; `median` stops what is worse than the median of the others at the same iteration.
+        reduction_factor: one in so many trials goes on from each rung; 0 switches early stopping off.
+        grace_iterations: the first rung at the earliest; raised to the earliest at which every trial that the study can
+            draw may be judged, as its weighting declares.
+    """
+
+    kind: Literal["halving", "hyperband", "median", "none"] = "halving"
+    reduction_factor: Literal[0, 2, 3, 4, 5] = 3
+    grace_iterations: Annotated[int, Ge(0)] = 0
+
+    @property
+    def on(self) -> bool:
+        return self.kind != "none" and self.reduction_factor > 0
+
+
+def with_former_rules(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A study's plain values as a study's folder or a ledger holds them; one without rules began under FORMER ones."""
+    if "tuning_rules" in values:
+        return dict(values)
+    pruning = {"kind": "halving", **values.get("pruning", {})}
+    return {**values, "tuning_rules": FORMER, "pruning": pruning}

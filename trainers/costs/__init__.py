@@ -1,0 +1,1 @@
+"""What networks and training steps cost: operations, latency, memory."""
