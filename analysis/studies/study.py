@@ -14,6 +14,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from analysis.studies.unequal_terms import unequal_terms
 from study import tables
 from study.tables import PARAMETER as PARAMETER
 
@@ -93,6 +94,11 @@ class Study:
         """{"miou_percent": or None, "path"}, or None where no arm needed one so far."""
         note = self.folder / "teacher.json"
         return json.loads(note.read_text()) if note.exists() else None
+
+    @cached_property
+    def unequal_terms(self) -> tuple[str, ...]:
+        """What its arms differ in besides what they search, by the study's own word; a sentence each."""
+        return unequal_terms(self.config)
 
     @cached_property
     def gaps(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from statistics import stdev
 
 from analysis.comparison.wording import counted
 from analysis.studies.study import Evaluation, Study
+from analysis.tuning import ArmTuning, arm_tunings, spending_notes, tuning_caveats, undone_notes
 from analysis.verdict.arm_evidence import ArmVerdict, Rescored, arm_verdicts, replicates, rescored_trials
 from analysis.verdict.looks import Look
 from analysis.verdict.ranking import Standings, standings
@@ -35,8 +36,10 @@ class Verdict:
         look: how often the runs with several seeds were judged; None where there are none.
         seed_points: standard deviation over seeds of the difference between two runs, in points; None where unknown.
         shares: in what share of joint draws each setting with several seeds is the best. Descriptive.
-        contenders: of those, the settings that are not shown to be worse than any other.
+        not_worse: of those, the settings that are not shown to be worse than any other.
         caveats: why a method that is better may owe it to better tuning, in sentences.
+        tunings: what the tuning of each arm that searched cost and gave.
+        tuning: the same in sentences, and what it leaves undone.
         rescored: trials on images that the search has not seen.
         answer: in sentences, the most important first.
         missing: what the evidence lacks, in sentences.
@@ -51,8 +54,10 @@ class Verdict:
     look: Look | None
     seed_points: float | None
     shares: Mapping[str, float]
-    contenders: tuple[str, ...]
+    not_worse: tuple[str, ...]
     caveats: tuple[str, ...]
+    tunings: tuple[ArmTuning, ...]
+    tuning: tuple[str, ...]
     rescored: tuple[Rescored, ...]
     answer: tuple[str, ...]
     missing: tuple[str, ...]
@@ -67,7 +72,7 @@ def verdict(study: Study) -> Verdict:
     searched, again = standings(study), replicates(study)
     arms = arm_verdicts(study, searched, again)
     judged = again if again is not None and again.family is not None else searched
-    caveats = tuple(_unequal(arms, searched.baseline))
+    caveats = tuning_caveats(study)
     rescored = rescored_trials(study)
     return Verdict(
         study=study.name,
@@ -79,12 +84,15 @@ def verdict(study: Study) -> Verdict:
         look=judged.look,
         seed_points=judged.family.seed_points if judged.family else None,
         shares=judged.shares,
-        contenders=judged.contenders,
+        not_worse=judged.not_worse,
         caveats=caveats,
         rescored=rescored,
+        tunings=arm_tunings(study),
+        tuning=(*spending_notes(study), *undone_notes(study)),
         answer=(*answer(judged, caveats), *_elsewhere(study, rescored), *flattery(arms)),
         missing=(
             *study.gaps,
+            *study.unequal_terms,
             *_missing_runs(study, searched, again, rescored),
             *_missing_looks(judged),
             *_missing_search(study, arms),
@@ -100,18 +108,6 @@ def _elsewhere(study: Study, rescored: Sequence[Rescored]) -> Iterator[str]:
         if compared:
             yield from (against(standing, compared) for standing in compared.compared)
     yield from rescored_on(rescored)
-
-
-def _unequal(arms: Sequence[ArmVerdict], baseline: str | None) -> Iterator[str]:
-    """Where arms that search were not given the same."""
-    base = next((arm for arm in arms if arm.arm == baseline), None)
-    searching = [arm for arm in arms if arm.searched]
-    for arm in searching:
-        if base and (unsearched := [path for path in base.searched if path not in arm.searched]):
-            yield f"{arm.arm} did not search {', '.join(unsearched)}, which {base.arm} did"
-    numbers = {arm.trials for arm in searching}
-    if len(numbers) > 1:
-        yield f"arms had from {min(numbers)} to {max(numbers)} trials, and more trials find better ones"
 
 
 def _missing_runs(
@@ -165,7 +161,7 @@ def _missing_search(study: Study, arms: Sequence[ArmVerdict]) -> Iterator[str]:
         yield "an unflattered score: the search maximised the best evaluation of each run, chosen on the same images"
     for arm in arms:
         complete, failed = arm.states.get("COMPLETE", 0), arm.states.get("FAIL", 0)
-        if complete < FEW or failed:
+        if failed or (complete < FEW and arm.searched):
             yield (
                 f"{arm.arm}: only {complete} of {counted(arm.trials, 'trial')} used the whole budget of {arm.budget} "
                 f"iterations; {arm.states.get('PRUNED', 0)} stopped early, {failed} failed"

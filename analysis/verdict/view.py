@@ -16,20 +16,23 @@ def print_verdict(found: Verdict, console: Console | None = None) -> None:
         say(console, line)
     console.print()
     console.print(_arms(found))
-    if found.missing:
-        console.print()
-        say(console, "missing:")
-    for line in found.missing:
-        say(console, f"  {line}")
+    for title, lines in (("tuning:", found.tuning), ("missing:", found.missing)):
+        if lines:
+            console.print()
+            say(console, title)
+        for line in lines:
+            say(console, f"  {line}")
 
 
 def _arms(found: Verdict) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("setting")
-    for column in ("mIoU %", "over seeds", "seeds", "- baseline", "interval", "finished"):
+    for column in ("mIoU %", "over seeds", "seeds", "- baseline", "interval", "finished", "spent"):
         table.add_column(column, justify="right", no_wrap=True)
+    spends = {one.arm: f"{one.spent:.2f}" for one in found.tunings if one.spent is not None}
     for arm in found.arms:
-        table.add_row(*_row(arm.best, arm.arm, found), f"{arm.states.get('COMPLETE', 0)} of {arm.trials}")
+        finished = f"{arm.states.get('COMPLETE', 0)} of {arm.trials}"
+        table.add_row(*_row(arm.best, arm.arm, found), finished, spends.get(arm.arm, ""))
         for again in arm.replicates:
             table.add_row(*_row(again, again.name, found), "new seeds")
     return table

@@ -30,6 +30,7 @@ from study.ledger.rungs import STOPPED_BY, EarlyStopping
 from study.ledger.samplers import grid_size, sampler, startup_settings
 from study.ledger.spending import Spending, Spent, keep_prices, read_prices
 from study.ledger.trial_run import Suggestion, TrialRun
+from trainers.addresses import redacted
 from trainers.config import ConfigError
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -64,10 +65,22 @@ class _Summary(NamedTuple):
 
 
 def open_storage(config: StudyOutline, folder: Path) -> BaseStorage:
-    """The storage of a study: its journal file, or the database that the configuration names."""
+    """The storage of a study: its journal file, or the database that the configuration names.
+
+    Raises:
+        ValueError: the database does not answer, or its driver is not installed.
+    """
     if config.storage == "journal":
         return JournalStorage(Backend(folder / JOURNAL))
-    return optuna.storages.RDBStorage(config.storage)
+    from sqlalchemy.exc import SQLAlchemyError  # a journal needs no database
+
+    try:
+        return optuna.storages.RDBStorage(config.storage)
+    except (ImportError, SQLAlchemyError) as error:
+        raise ValueError(
+            f"storage must be a database that can be opened, but {redacted(config.storage)} cannot: "
+            f"{str(error).splitlines()[0]}; start it, install its driver, or correct the URL"
+        ) from None
 
 
 class ArmLedger:

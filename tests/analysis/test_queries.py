@@ -303,3 +303,13 @@ def test_the_leaderboard_shows_arms_scores_settings_and_classes(study: Path) -> 
 def test_a_teacher_without_a_score_is_said_to_have_none(study: Path) -> None:
     (study / "teacher.json").write_text('{"path": "t", "miou_percent": null}')
     assert ["teacher", "not", "measured"] in [line.split() for line in lines(best(study))]
+
+
+def test_a_ranking_says_what_the_study_compares(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arms = {**ARMS, "kd": {**ARMS["kd"], "fixed": {"train/iterations": 40}}}
+    config = {**CONFIG, "arms": arms, "train": {"iterations": 4}, "compares": ["train/iterations"]}
+    (study / "study.json").write_text(json.dumps(config))
+    line = "the study compares train/iterations (focal 4, stopped 4, kd 40, broken 4)"
+    assert line in best(study)["studies"][0]["unequal_terms"][0]
+    assert main(["best", str(study)]) == 0
+    assert line in " ".join(capsys.readouterr().out.split())

@@ -113,7 +113,7 @@ def test_the_startup_settings_of_what_all_search_are_the_same_in_every_arm(equal
     config = equal(startup_trials=4, pruning={"kind": "none"}, searches=2)
     shared = ("train/optimizer/lr", "train/optimizer/weight_decay")
     drawn = {
-        name: [tuple(start(arm).values[path] for path in shared) for _ in range(4)]
+        name: [tuple(values[path] for path in shared) for values in (start(arm).values for _ in range(4))]
         for name, arm in opened(config, tmp_path).items()
     }
     assert drawn["rdd"] == drawn["baseline"] and len(set(drawn["rdd"])) == 4
