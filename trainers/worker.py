@@ -16,6 +16,7 @@ from trainers.addresses import joined
 from trainers.checkpoints.places import opened
 from trainers.config import TrialConfig, parse
 from trainers.context import LocalContext, Metrics, TrialContext
+from trainers.data.fingerprint import refuse_changed
 from trainers.distillation.objective import DivergedError
 from trainers.loop import train
 from trainers.resources.peak_memory import noted_peak, peak_mib
@@ -103,18 +104,32 @@ def train_rank(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The training function of every rank.
 
     Args:
-        arguments: "config" (plain), "folder", "checkpoints" (their folder or URL) and "loader_workers".
+        arguments: "config" (plain), "folder", "checkpoints" (their folder or URL), "loader_workers", and "dataset",
+            the note that this machine's dataset is held against, or None.
     """
     folder = Path(arguments["folder"])
     context = RayTrainContext(folder, arguments["checkpoints"])
     with noted_peak(folder, context.rank):
-        return attempt(arguments["config"], context, arguments["loader_workers"])
+        note = arguments.get("dataset")
+        return attempt(arguments["config"], context, arguments["loader_workers"], dataset=note and Path(note))
 
 
-def attempt(values: object, context: TrialContext, loader_workers: int) -> dict[str, Any]:
-    """Train and return the last metrics, or what went wrong under "error"."""
+def attempt(
+    values: object, context: TrialContext, loader_workers: int, *, dataset: Path | None = None
+) -> dict[str, Any]:
+    """Train and return the last metrics, or what went wrong under "error".
+
+    Args:
+        values: a TrialConfig in its plain form.
+        context: of this rank.
+        loader_workers: processes that read and augment images.
+        dataset: the note that this machine's dataset is held against first, None for no look at it.
+    """
     try:
-        return dict(train(parse(TrialConfig, values), context, loader_workers=loader_workers))
+        config = parse(TrialConfig, values)
+        if dataset is not None:
+            refuse_changed(config.data, dataset)
+        return dict(train(config, context, loader_workers=loader_workers))
     except (ValueError, DivergedError, MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not _lacks_memory(error):
             raise

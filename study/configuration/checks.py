@@ -42,7 +42,7 @@ def faults(config: StudyConfig) -> Iterable[str]:
     except ValueError as error:
         yield f"teacher: {error}"
     yield from _check_teacher(config)
-    yield from _check_budgets(config)
+    yield from budget_faults(config)
     yield from _check_matched(config)
     # a further search has the faults of the first
     searched_once = [name for name, arm in config.arms.items() if arm.search_of not in config.arms]
@@ -50,7 +50,7 @@ def faults(config: StudyConfig) -> Iterable[str]:
     yield from of_arms or _check_workers(config)
 
 
-def _check_budgets(config: StudyConfig) -> Iterable[str]:
+def budget_faults(config: StudyConfig) -> Iterable[str]:
     """Every arm ends, and a budget is in a unit that the study has."""
     budgets = {"budget": config.budget} | {f"arms.{name}.budget": arm.budget for name, arm in config.arms.items()}
     for where, budget in budgets.items():

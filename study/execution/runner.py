@@ -9,6 +9,8 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
+from optuna.trial import TrialState
+
 from study import tables
 from study.configuration.changes import Changes
 from study.configuration.config import TEACHER, StudyConfig
@@ -20,6 +22,7 @@ from study.execution.stopping import Drain, HaltedError
 from study.execution.teacher import StudyTeacher
 from study.execution.view import View
 from study.folder import read_config, rewrite_config
+from study.ledger.dataset import dataset_of, hold_dataset
 from study.ledger.journal import repair_journal
 from study.ledger.ledger import ArmLedger, failed, open_arms, status, study_names, trials_by_arm
 from study.ledger.lock import locked
@@ -86,6 +89,7 @@ def resume(
             view.say(f"warning: {line}")
         if changes.retry_failed:
             _retry_failed(config, folder, named_arms(config, changes.arms), view)
+        _hold_dataset(config, folder, view, accept=changes.accept_data)
         if _settled(config, folder, view):
             return True
         # Ray takes the signals for itself as it starts
@@ -102,10 +106,34 @@ def _changed(changes: Changes, folder: Path) -> StudyConfig:
 
 
 def _retry_failed(config: StudyConfig, folder: Path, names: tuple[str, ...], view: View) -> None:
-    arms = open_arms(config, folder, with_teacher=TEACHER in status(config, folder))
+    arms = _begun_arms(config, folder)
     again = {name: arm.retry_failed() for name, arm in arms.items() if name in (names or arms)}
     counts = ", ".join(f"{count} of {name}" for name, count in again.items() if count)
     view.say(f"failed trials to run again: {counts or 'none'}")
+    full = [name for name in again if arms[name].finished and arms[name].count(TrialState.FAIL)]
+    if full:
+        view.say(f"the budget is used, which retries only fill: {', '.join(full)}; raise it with --trials or --set")
+
+
+def _hold_dataset(config: StudyConfig, folder: Path, view: View, *, accept: bool) -> None:
+    """Hold the dataset of a study that has begun against what its ledger has of it."""
+    counts = status(config, folder)
+    if not any(arm[state.name] for arm in counts.values() for state in TrialState):
+        return  # the first start records it, with all its arms
+    arms = _begun_arms(config, folder)
+    try:
+        found = dataset_of(config)
+    except ValueError:
+        if all(arm.finished for arm in arms.values()):  # nobody will read it again
+            return
+        raise
+    if said := hold_dataset(config, folder, arms, found, accept=accept):
+        view.say(said)
+
+
+def _begun_arms(config: StudyConfig, folder: Path) -> dict[str, ArmLedger]:
+    """The ledger of every arm; of the teacher's only where the study has begun to train one."""
+    return open_arms(config, folder, with_teacher=TEACHER in status(config, folder))
 
 
 def _settled(config: StudyConfig, folder: Path, view: View) -> bool:
@@ -119,7 +147,7 @@ def _settled(config: StudyConfig, folder: Path, view: View) -> bool:
             return False
     from study.execution.recording.study_tables import StudyTables, finish
 
-    arms = open_arms(config, folder, with_teacher=TEACHER in counts)
+    arms = _begun_arms(config, folder)
     if not all(arm.finished for arm in arms.values()):
         return False
     view.warn(finish(StudyTables(config, folder, arms), config, folder, arms))
@@ -155,6 +183,8 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
         return True
     price = None if only_teacher else lambda: prices(config, view.say)
     opened = open_arms(config, folder, with_teacher=teacher.must_train, price=price)
+    if said := hold_dataset(config, folder, opened, dataset_of(config), accept=False):
+        view.say(said)
     arms.update({name: arm for name, arm in opened.items() if name == TEACHER or not only_teacher})
     if teacher.must_train and arms[TEACHER].finished:
         # the last driver died between the end of the training and the writing of the file

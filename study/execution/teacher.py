@@ -35,7 +35,8 @@ class StudyTeacher:
         if not config.any_needs_teacher:
             return
         known = self._known()
-        path = Path(known["path"]) if known else teacher_path(self._config)
+        # one that lies elsewhere now may be named anew, and is still the same
+        path = Path(known["path"]) if known and not config.teacher.file else teacher_path(config)
         if known or config.teacher.file or path.exists():
             self._use(path, expected=known["sha256"] if known else config.teacher.sha256)
 
@@ -49,7 +50,17 @@ class StudyTeacher:
                 f"{self._note} must be what kdstudy wrote there, but: {error}; remove it, and resume: the teacher is "
                 "found again"
             ) from None
+        self._refuse_another(known.get("trained_by"))
         return known
+
+    def _refuse_another(self, trained_by: str | None) -> None:
+        """Raise ValueError where the study's configuration has come to train another teacher than it has."""
+        if self._config.teacher.file is None and trained_by not in (None, content_hash(self._config.teacher_trial())):
+            raise ValueError(
+                "teacher: must stay what trained the teacher of this study while it lasts, but teacher.model, "
+                f"teacher.train or what they share with the arms has changed since {self._note} was written; put it "
+                "back, or start another study"
+            )
 
     @property
     def file(self) -> TeacherFile | None:

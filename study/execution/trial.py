@@ -13,6 +13,7 @@ from typing import Any
 
 from study.execution.ray_train import report_again, run_train
 from study.execution.report_keys import ERROR, FINAL
+from study.folder import dataset_note
 from study.ledger.trial_run import TrialRun
 from trainers.checkpoints.manifest import METRICS
 from trainers.checkpoints.places import checkpoints_at
@@ -60,4 +61,5 @@ def _run_inline(run: TrialRun) -> dict[str, Any]:
     from ray import tune
 
     context = InlineContext(Path(run.folder), tune.report, place=run.checkpoints)
-    return attempt(plain(run.trial), context, run.execution.loader_workers)
+    note = dataset_note(Path(run.folder))
+    return attempt(plain(run.trial), context, run.execution.loader_workers, dataset=note)

@@ -9,9 +9,9 @@ the process that holds the study's lock writes; others open it to read. This mod
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -26,10 +26,11 @@ from study.configuration.prices import ArmPrices, price_arms
 from study.configuration.tuning import EQUAL
 from study.ledger import optuna_internals
 from study.ledger.journal import BEGAN, JOURNAL, RUN, Backend, repair
-from study.ledger.rungs import EarlyStopping
+from study.ledger.rungs import ROW, STOPPED_BY, EarlyStopping, StopReason, why_stopped
 from study.ledger.samplers import grid_size, sampler, startup_settings
 from study.ledger.spending import Spending, Spent, keep_prices, read_prices
 from study.ledger.trial_run import Suggestion, TrialRun
+from trainers.config import ConfigError
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -38,9 +39,6 @@ RETRY_OF = "retry_of"
 """User attribute of a trial that repeats a failed one: the number of that."""
 FUTILE_STARTS = "fruitless"
 """User attribute of a trial: its starts in a row that came to no new evaluation, and the last one before them."""
-STOPPED_BY = "stopped_by"
-"""User attribute of a trial: why it was stopped before its end."""
-StopReason = Literal["budget", "pruning"]
 LOST_DRIVERS = 10
 """Drivers in a row that may die over a trial without a new evaluation, before it is taken for what kills them."""
 
@@ -100,13 +98,14 @@ class ArmLedger:
         self._replicated = arm != TEACHER and config.arms[arm].replicated
         self._live: dict[int, optuna.Trial] = {}  # those that this driver runs, by number
         self._cached_summary: _Summary | None = None
-        self._adopted_at: dict[int, int | None] = {}  # the evaluation at which the last driver left an orphan
         self.spending = Spending(config, arm, study)
         self._stopping = (
             None
             if arm == TEACHER or self._replicated
-            else EarlyStopping(config.pruning, grace=config.grace(arm), iterations=config.iterations_of(arm))
+            else EarlyStopping(study, config.pruning, grace=config.grace(arm), iterations=config.iterations_of(arm))
         )
+        if self._stopping is not None:
+            self._stopping.look_at(self.ended(), _is_prunable)
         self.orphans = self._running()
 
     def _running(self) -> list[FrozenTrial]:
@@ -132,30 +131,39 @@ class ArmLedger:
         return self._summary().retries
 
     def retry_failed(self) -> int:
-        """Have every failed trial run again, also beyond the budget; says how many there are."""
+        """Have failed trials run again, the first ones first, as many as the budget lacks; says how many there are."""
         again = failed(self.study.get_trials(deepcopy=False))
         if self._replicated:  # each replicate once, however often it failed, and none that has ended well since
             missing = self._missing()
             last = {trial.params[REPLICATE]: trial for trial in again}
             again = [trial for number, trial in last.items() if number in missing]
+        again = [] if self._filled else again[: max(0, self.budget - self._started - len(self._retries()))]
         for trial in again:
             self.study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
         self._cached_summary = None
         return len(again)
 
     @property
+    def _started(self) -> int:
+        """Trials that count towards the budget, or will unless they fail."""
+        return self.count(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+
+    @property
+    def _filled(self) -> bool:
+        """Whether what has ended well and what runs use the budget, in trials or in cost."""
+        return self._started >= self.budget or self.spending.uses_up(self._committed())
+
+    @property
     def exhausted(self) -> bool:
         """Whether no trial is left to start, unless one that runs fails."""
-        if self.orphans or self._retries():
+        if self.orphans:
             return False
-        started = self.count(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-        return started >= self.budget or self.given_up or self.spending.uses_up(self._committed())
+        return self._filled or (self.given_up and not self._retries())
 
     @property
     def finished(self) -> bool:
         """Whether the budget is used and nothing runs any more."""
-        used = self.count(TrialState.COMPLETE, TrialState.PRUNED) >= self.budget or self.spending.uses_up(self.spent)
-        return used and not self.count(TrialState.RUNNING) and not self._retries()
+        return self._filled and not self.count(TrialState.RUNNING)
 
     @property
     def started_share(self) -> float:
@@ -201,10 +209,10 @@ class ArmLedger:
         while self.orphans:
             if suggestion := self._adopt(self.orphans.pop(0)):
                 return suggestion
-        if retries := self._retries():
-            return self._repeat(retries[0])
         if self.exhausted:
             return None
+        if retries := self._retries():
+            return self._repeat(retries[0])
         if self._replicated and (missing := self._missing()):
             self.study.enqueue_trial({REPLICATE: missing[0]})
         # `study.ask` takes the first trial that waits, or makes a new one; the sampler needs its number before
@@ -231,7 +239,8 @@ class ArmLedger:
             return None
         if run is None:
             self._draw_again(trial, orphan)
-        self._adopted_at[orphan.number] = orphan.last_step
+        if self._stopping is not None and _is_prunable(orphan):
+            self._stopping.adopt(orphan)
         return self._start(trial, attempt)
 
     def _draw_again(self, trial: optuna.Trial, orphan: FrozenTrial) -> None:
@@ -307,26 +316,22 @@ class ArmLedger:
             prunable: whether it may be held against others.
         """
         reason = self._stop_reason(number, prunable)
-        if reason is not None and STOPPED_BY not in self._frozen(number).user_attrs:
+        if reason != self.stopped_by(number):  # it may go on after all, with a budget that was raised meanwhile
             self._live[number].set_user_attr(STOPPED_BY, reason)
         return reason
 
     def _stop_reason(self, number: int, prunable: bool) -> StopReason | None:
         trial = self._frozen(number)
-        # a failed trial that is run again is run beyond the budget
-        if RETRY_OF not in trial.user_attrs and self.spending.budget is not None:
-            cost = self.spending.cost(trial, trial.last_step or 0) or 0.0
-            if self.spending.uses_up(self._committed(without=number) + cost):
-                return "budget"
+        cost = self.spending.cost(trial, trial.last_step or 0) or 0.0
+        if self.spending.uses_up(self._committed(without=number) + cost):
+            return "budget"
         if not prunable or self._stopping is None:
             return None
-        anew = self._adopted_at.get(number) == trial.last_step
-        return "pruning" if self._stopping.stops(self.study, trial, anew=anew) else None
+        return "pruning" if self._stopping.stops(trial) else None
 
     def stopped_by(self, number: int) -> str | None:
         """Why a live trial was stopped; None where it was not."""
-        reason: str | None = self._frozen(number).user_attrs.get(STOPPED_BY)
-        return reason
+        return why_stopped(self._frozen(number))
 
     def _frozen(self, number: int) -> FrozenTrial:
         return optuna_internals.as_stored(self.study, self._live[number])
@@ -334,7 +339,7 @@ class ArmLedger:
     def tell(self, number: int, state: TrialState, value: float | None, row: Mapping[str, Any]) -> None:
         """End a trial; `row` is what the trials table says of it and is kept here first."""
         trial = self._live.pop(number)
-        trial.set_user_attr("row", json.dumps(row))
+        trial.set_user_attr(ROW, json.dumps(row))
         self.study.tell(trial, value if state == TrialState.COMPLETE else None, state=state)
         self._cached_summary = None
 
@@ -371,6 +376,12 @@ def noted_run(trial: FrozenTrial) -> TrialRun | None:
     """What a trial runs, as `note` kept it; None where the driver died before that, or the journal lost it."""
     noted = trial.user_attrs.get(RUN)
     return None if noted is None else TrialRun.parse(json.loads(noted))
+
+
+def _is_prunable(trial: FrozenTrial) -> bool:
+    """Whether early stopping judges a trial, by the run that was noted."""
+    noted = trial.user_attrs.get(RUN)
+    return noted is not None and bool(json.loads(noted).get("prunable"))
 
 
 def _replicate(trial: FrozenTrial) -> int | None:
@@ -413,9 +424,12 @@ def open_arms(
             needs it.
 
     Raises:
-        ConfigError: the ledger's trials belong to a study whose numbers would not compare with this one's.
+        ConfigError: the ledger's trials belong to a study whose numbers would not compare with this one's, or there are
+            more of them, or dearer ones, than the budget allows.
     """
     storage = open_storage(config, folder)
+    if study_names(config)[TEACHER] in optuna.get_all_study_names(storage):
+        _open_study(config, TEACHER, storage)  # what it was trained by holds, also once it is
     names = [*([TEACHER] if with_teacher else []), *config.arms]
     studies = {name: _open_study(config, name, storage) for name in names}
     _price(config, studies, price)
@@ -428,6 +442,7 @@ def open_arms(
         for values in first[len(study.get_trials(deepcopy=False)) :]:
             study.enqueue_trial(dict(values))
         arms[name] = ArmLedger(name, study, space=space, budget=_most_trials(config, name), config=config)
+    _refuse_lowered(arms)
     return arms
 
 
@@ -462,6 +477,24 @@ def _most_trials(config: StudyConfig, arm: str) -> int:
     if chosen.replicated or config.search.sampler != "grid":
         return chosen.trials
     return min(chosen.trials, grid_size(config.space(arm), config.search.points) + len(chosen.enqueue))
+
+
+def _refuse_lowered(arms: Mapping[str, ArmLedger]) -> None:
+    """Raise ConfigError for budgets below what was done already, whoever lowered them."""
+    if lowered := [fault for arm in arms.values() for fault in _lowered(arm)]:
+        raise ConfigError(lowered)
+
+
+def _lowered(arm: ArmLedger) -> Iterator[str]:
+    done = arm.count(TrialState.COMPLETE, TrialState.PRUNED)
+    if done > arm.budget:
+        law = f"must be at least the {done} trials that have ended well, but got {arm.budget}"
+        yield f"arms.{arm.arm}.trials: {law}; raise it to that"
+    prices, budget = arm.spending.prices, arm.spending.budget
+    if prices and budget and arm.spending.is_lowered(arm.ended()):
+        spent, allowed = (round(cost / prices.whole_trial, 3) for cost in (arm.spent, budget))
+        law = f"must be at least the {spent} whole trials that the arm has spent, but comes to {allowed}"
+        yield f"arms.{arm.arm}.budget: {law}; raise it, or the study's, to that"
 
 
 def _open_study(config: StudyConfig, arm: str, storage: BaseStorage) -> optuna.Study:

@@ -14,6 +14,7 @@ from study import tables
 from study.__main__ import main
 from study.configuration.changes import Changes
 from study.configuration.config import StudyConfig
+from study.configuration.tuning import BudgetConfig
 from study.execution import runner
 from study.execution.recording import recorder
 from study.folder import create_study, read_config
@@ -44,8 +45,26 @@ def test_budgets_rise_in_all_arms_or_in_those_that_are_named(config: Reader) -> 
     assert [arm.trials for arm in Changes(trials=64).apply(study).arms.values()] == [64, 64]
     assert [arm.trials for arm in Changes(trials=64, arms=("rdd",)).apply(study).arms.values()] == [2, 64]
     assert Changes(trials=4, arms=("rdd",)).apply(study) == study, "a command that is repeated changes nothing more"
-    (fault,) = refused(study, trials=3)
-    assert fault.startswith("--trials must be at least the budget that an arm has, but got 3 and rdd has 4")
+    for lowered in (refused(study, trials=3), refused(study, "arms.rdd.trials=3")):
+        (fault,) = lowered
+        assert fault.startswith("arms.rdd.trials: must be at least 4, the budget that the arm has, but got 3; name")
+
+
+def test_budgets_by_cost_rise_too(config: Reader) -> None:
+    study = config(budget={"whole_trials": 6}, arms__rdd__budget={"iterations": 60})
+    raised = Changes(sets=("budget.whole_trials=8", "arms.rdd.budget.iterations=61")).apply(study)
+    assert (raised.budget, raised.arms["rdd"].budget) == (
+        BudgetConfig(whole_trials=8),
+        BudgetConfig(iterations=61),
+    )
+    lowered = refused(study, "budget.whole_trials=5.5", "arms.rdd.budget.iterations=59")
+    assert [fault.partition(", the")[0] for fault in lowered] == [
+        "budget.whole_trials: must be at least 6",
+        "arms.rdd.budget.iterations: must be at least 60",
+    ]
+    (two_units,) = refused(study, "budget.iterations=99")
+    assert two_units.startswith("budget: must name one of whole_trials, iterations, seconds")
+    Changes(sets=("budget={iterations: 9}",)).apply(study)  # the ledger knows whether that is less
 
 
 def test_where_trials_run_may_change(config: Reader) -> None:
@@ -121,6 +140,9 @@ def test_a_failed_trial_of_a_finished_study_is_run_again(
     driver.tables.close()
     finish(folder)
     assert main(["resume", str(folder), "--retry-failed"]) == 0
+    said = capsys.readouterr().err
+    assert "failed trials to run again: none" in said and "retries only fill: baseline; raise it with --trials" in said
+    assert main(["resume", str(folder), "--retry-failed", "--trials", "3", "--arm", "baseline"]) == 0
     assert "failed trials to run again: 1 of baseline" in capsys.readouterr().err
     counts = status(read_config(folder), folder)["baseline"]
     assert (counts["COMPLETE"], counts["FAIL"]) == (3, 1)
