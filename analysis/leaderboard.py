@@ -23,11 +23,11 @@ def print_leaderboard(answer: Mapping[str, Any], console: Console | None = None)
     ranked = "best evaluation, which is optimistic" if answer["ranked_by"].startswith("best") else "last evaluation"
     say(console, f"{answer['dataset']}; ranked by mIoU of the {ranked}; * the baseline, and points over its best trial")
     if any(arm["spent_trials"] is not None for arm in answer["arms"]):
-        say(console, "spent: iterations at each arm's price, in whole trials of the plain student")
+        say(console, "spent: iterations at the price of each arm, in whole trials of the plain student")
     for study in answer["studies"]:
         say(console, f"{study['folder']}: {_cost(study)}")
-        for gap in study["gaps"]:
-            say(console, f"{study['folder']}: {gap}")
+        for line in (*study["unequal_terms"], *study["gaps"]):
+            say(console, f"{study['folder']}: {line}")
         for arm in study["searches"]:
             say(console, _searches(arm))
     for arm in answer["arms"]:

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis.studies.parameters import label, written
+from analysis.studies.parameters import label, searched, written
 from analysis.studies.runs import finished
 from analysis.studies.study import Study
 from study.tables import parameters_of
@@ -23,8 +23,10 @@ COUNTED = ["COMPLETE", "PRUNED"]
 """States of trials that count in a budget; the failed ones were replaced."""
 UNEQUAL_PERCENT = 20.0
 """Spends that differ by more are not equal cost."""
-FEW = 5
-"""Finished trials below which an arm has hardly been searched."""
+FORMER_RULES = 1
+"""What a study's `tuning_rules` are, or would be, that began before costs were priced."""
+REPLICATE = "replicate"
+"""The parameter that numbers the seeds of an arm that searches nothing."""
 EDGE = 0.05
 """Share of a range at each of its ends that counts as its edge."""
 LATE, STILL_RISING = 0.8, 0.5
@@ -57,7 +59,7 @@ class ArmTuning:
         startup: of these, the ones before the sampler learned from others.
         spent: in whole trials of the plain student; None where the study has no prices.
         seconds: that all its trials took in truth, however they ended.
-        searched: paths in its spaces.
+        searched: paths in its spaces; where the study does not have these, those that its trials have.
         at_defaults: mIoU in percent of the spaces' defaults, by the study's objective; None where they did not finish.
         tuned: that of its best finished trial; None where none has finished.
         edges: where the best trial lies at the edge of a range.
@@ -85,13 +87,10 @@ class ArmTuning:
 
 def arm_tunings(study: Study) -> tuple[ArmTuning, ...]:
     """Every arm that searches and of which a trial has ended, in the study's order."""
-    there = set(study.trials["arm"].to_pylist())
-    return tuple(_tuning(study, arm) for arm in _searching(study) if arm in there)
-
-
-def _searching(study: Study) -> list[str]:
     arms: Mapping[str, Mapping[str, Any]] = study.config.get("arms", {})
-    return [name for name, arm in arms.items() if arm.get("space")]
+    there = sorted(set(study.trials["arm"].to_pylist()))
+    ordered = [*(name for name in arms if name in there), *(name for name in there if name not in arms)]
+    return tuple(tuning for arm in ordered if (tuning := _tuning(study, arm)).searched)
 
 
 def _tuning(study: Study, arm: str) -> ArmTuning:
@@ -107,7 +106,7 @@ def _tuning(study: Study, arm: str) -> ArmTuning:
         startup=min(counted.num_rows, int(study.config.get("startup_trials", 0))),
         spent=spent_trials(rows),
         seconds=pc.sum(rows["seconds"]).as_py() or 0.0,
-        searched=tuple(sorted(entries)),
+        searched=tuple(sorted(entries)) or tuple(path for path in searched(rows) if path != REPLICATE),
         at_defaults=_at_defaults(study, arm, entries),
         tuned=None if best is None else best[study.objective],
         edges=() if best is None else tuple(_edges(best, entries)),
@@ -118,14 +117,17 @@ def _tuning(study: Study, arm: str) -> ArmTuning:
 def space_entries(study: Study, arm: str) -> dict[str, Mapping[str, Any]]:
     """What an arm searches, by path, as the study's files of spaces said when it began."""
     spaces: Mapping[str, Mapping[str, Any]] = study.config.get("spaces", {})
-    names: Sequence[str] = study.config["arms"][arm].get("space", ())
+    arms: Mapping[str, Mapping[str, Any]] = study.config.get("arms", {})
+    names: Sequence[str] = arms.get(arm, {}).get("space", ())
     return {path: entry for name in names for path, entry in spaces.get(name, {}).items()}
 
 
 def spent_trials(trials: pa.Table) -> float | None:
     """What the trials that did not fail cost, in whole trials of the plain student; None where there are no prices."""
     costs = trials.filter(pc.field("state").isin(COUNTED))["cost_trials"]
-    return None if costs.null_count else float(pc.sum(costs).as_py() or 0.0)
+    if costs.null_count or trials["cost_trials"].null_count == trials.num_rows:
+        return None
+    return float(pc.sum(costs).as_py() or 0.0)
 
 
 def _at_defaults(study: Study, arm: str, entries: Mapping[str, Mapping[str, Any]]) -> float | None:
@@ -168,35 +170,26 @@ def tuning_caveats(study: Study) -> tuple[str, ...]:
     arms = arm_tunings(study)
     if len(arms) < 2:
         return ()
-    return (*_unequal_spaces(study, arms), *_unequal_cost(study, arms))
+    return (*_unequal_spaces(study, arms), *_unequal_cost(arms))
 
 
 def _unequal_spaces(study: Study, arms: Sequence[ArmTuning]) -> Iterator[str]:
-    shared = {
-        arm.arm: {
-            path: {key: entry.get(key) for key in ("type", "low", "high", "log", "step", "choices")}
-            for path, entry in space_entries(study, arm.arm).items()
-            if not path.startswith(OWN)
-        }
-        for arm in arms
-    }
-    for path in sorted({path for entries in shared.values() for path in entries}):
-        without = [arm for arm, entries in shared.items() if path not in entries]
-        ranges = {repr(sorted(entries[path].items())) for entries in shared.values() if path in entries}
+    for path in sorted({path for arm in arms for path in arm.searched if not path.startswith(OWN)}):
+        having = [arm.arm for arm in arms if path in arm.searched]
+        without = [arm.arm for arm in arms if path not in arm.searched]
+        ranges = {_range(space_entries(study, arm).get(path, {})) for arm in having}
         if without:
-            others = ", ".join(arm for arm in shared if arm not in without)
-            yield f"{', '.join(without)} did not search {label(path)}, which {others} did"
+            yield f"{', '.join(without)} did not search {path}, which {', '.join(having)} did"
         elif len(ranges) > 1:
-            yield f"the arms searched {label(path)} in different ranges"
+            yield f"the arms searched {path} in different ranges"
 
 
-def _unequal_cost(study: Study, arms: Sequence[ArmTuning]) -> Iterator[str]:
+def _range(entry: Mapping[str, Any]) -> str:
+    return repr([entry.get(key) for key in ("type", "low", "high", "log", "step", "choices")])
+
+
+def _unequal_cost(arms: Sequence[ArmTuning]) -> Iterator[str]:
     if any(arm.spent is None for arm in arms):
-        if study.config.get("tuning_rules") is None:
-            yield (
-                "the study began before costs were priced: each arm had its own first rung and was served by its "
-                "number of trials"
-            )
         numbers = {arm.trials for arm in arms}
         if len(numbers) > 1:
             yield f"arms had from {min(numbers)} to {max(numbers)} trials, and more trials find better ones"
@@ -210,23 +203,30 @@ def _unequal_cost(study: Study, arms: Sequence[ArmTuning]) -> Iterator[str]:
         )
 
 
-def tuning_notes(study: Study) -> tuple[str, ...]:
-    """What each arm's tuning cost and gave, and what it leaves undone, in sentences."""
-    arms = arm_tunings(study)
-    return (*map(_spending, arms), *(note for arm in arms for note in _undone(arm)))
+def spending_notes(study: Study) -> tuple[str, ...]:
+    """What each arm's tuning cost and gave, in sentences; and by which rules, where these are former ones."""
+    former = (
+        "the search began before costs were priced: each arm had a first rung of its own, and was served by its trials"
+    )
+    rules = () if "tuning_rules" in study.config and study.config["tuning_rules"] > FORMER_RULES else (former,)
+    notes = tuple(map(_spending, arm_tunings(study)))
+    return (*notes, *rules) if notes else ()
+
+
+def undone_notes(study: Study) -> tuple[str, ...]:
+    """What each arm's tuning leaves undone, in sentences; not that few trials finished, which a verdict says itself."""
+    return tuple(note for arm in arm_tunings(study) for note in _undone(arm))
 
 
 def _spending(arm: ArmTuning) -> str:
     cost = "" if arm.spent is None else f"spent {arm.spent:.2f} whole trials of the plain student: "
     gain = "" if arm.gain is None else f"; tuning gave {arm.gain:+.2f} points over the defaults' {arm.at_defaults:.2f}"
-    searched = ", ".join(label(path) for path in arm.searched)
+    paths = ", ".join(label(path) for path in arm.searched)
     trials = f"{arm.trials} trials, {arm.complete} finished, {arm.startup} of them startup"
-    return f"{arm.arm} {cost}{trials}; searched {searched}{gain}"
+    return f"{arm.arm} {cost}{trials}; searched {paths}{gain}"
 
 
 def _undone(arm: ArmTuning) -> Iterator[str]:
-    if arm.complete < FEW:
-        yield f"{arm.arm}: only {arm.complete} of {arm.trials} trials used their whole budget; raise the study's budget"
     if arm.edges:
         yield f"{arm.arm}: the best trial lies at the edge of what was searched, {'; '.join(map(str, arm.edges))}"
     if arm.rise is not None:

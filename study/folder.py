@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -64,10 +66,15 @@ def rewrite_config(config: StudyConfig, folder: Path) -> None:
     _write(folder / CONFIG, canonical_json(config))
 
 
-def discard_unstarted(folder: Path) -> None:
-    """Remove the folder of a study that no driver has begun."""
-    if not (folder / "tables").exists():
-        shutil.rmtree(folder)
+@contextmanager
+def starting(folder: Path) -> Iterator[None]:
+    """The first start of a study: whatever ends it before its first trial, the folder is free again."""
+    try:
+        yield
+    except BaseException:
+        if not (folder / "tables").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def read_config(folder: Path) -> StudyConfig:

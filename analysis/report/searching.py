@@ -67,8 +67,9 @@ def importance_of_parameters(source: Source) -> Section:
     text = (
         f"Optuna's conditional PED-ANOVA: how far each parameter's values among the best {BEST_SHARE:.0%} of an arm's "
         f"trials differ from its values among all. Trials are compared at the last iteration that {ENOUGH} of them "
-        f"reached, so those stopped early count too; of more than {MOST:,} a random sample is asked. A few dozen "
-        "trials give a hint, not a ranking.",
+        f"reached, so those stopped early count too; of more than {MOST:,} a random sample is asked. Only parameters "
+        "are shown that stand out of what permuted scores give: by chance one is in 5 % of arms. A few dozen trials "
+        "give a hint, not a ranking.",
     )
     caption = "Importance of the parameters of each arm"
     tables = (Table(name="importance", caption=caption, rows=pa.Table.from_pylist(rows)),) if rows else ()

@@ -131,7 +131,7 @@ def standings(study: Study, rescored_on: str | None = None) -> Standings:
     settings = {arm: _candidates(study, arm) for arm in arms}
     evidence = _evidence(study, settings, rescored_on)
     settings = {arm: [kept for runs in found if (kept := evidence.of(runs))] for arm, found in settings.items()}
-    own = tuple(arm for arm in arms if first_search(study, arm) == study.baseline)
+    own = tuple(arm for arm in arms if study.first_search(arm) == study.baseline)
     of_base = [runs for arm in own for runs in settings[arm]]
     base = best_of(of_base) or next(iter(of_base), None)
     methods = [runs for arm in arms if arm not in own for runs in settings[arm]]
@@ -148,11 +148,6 @@ def standings(study: Study, rescored_on: str | None = None) -> Standings:
     if held:
         return _over_seeds(study, about, settings, held, evidence)
     return _of_one_seed(about, settings, {id(runs): _difference(runs, base, evidence) for runs in methods}, evidence)
-
-
-def first_search(study: Study, arm: str) -> str:
-    """The arm of which an arm is a further search; itself where it is none."""
-    return str(study.config.get("arms", {}).get(arm, {}).get("search_of") or arm)
 
 
 def _candidates(study: Study, arm: str) -> list[Runs]:

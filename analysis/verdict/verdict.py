@@ -12,9 +12,10 @@ from statistics import stdev
 
 from analysis.comparison.wording import counted
 from analysis.studies.study import Evaluation, Study
+from analysis.tuning import ArmTuning, arm_tunings, spending_notes, tuning_caveats, undone_notes
 from analysis.verdict.arm_evidence import ArmVerdict, Rescored, arm_verdicts, replicates, rescored_trials
 from analysis.verdict.looks import Look
-from analysis.verdict.ranking import Standings, first_search, standings
+from analysis.verdict.ranking import Standings, standings
 from analysis.verdict.sentences import against, answer, flattery, rescored_on
 
 FEW = 5
@@ -37,6 +38,7 @@ class Verdict:
         shares: in what share of joint draws each setting with several seeds is the best. Descriptive.
         contenders: of those, the settings that are not shown to be worse than any other.
         caveats: why a method that is better may owe it to better tuning, in sentences.
+        tunings: what the tuning of each arm that searched cost and gave.
         rescored: trials on images that the search has not seen.
         answer: in sentences, the most important first.
         missing: what the evidence lacks, in sentences.
@@ -53,6 +55,7 @@ class Verdict:
     shares: Mapping[str, float]
     contenders: tuple[str, ...]
     caveats: tuple[str, ...]
+    tunings: tuple[ArmTuning, ...]
     rescored: tuple[Rescored, ...]
     answer: tuple[str, ...]
     missing: tuple[str, ...]
@@ -67,7 +70,7 @@ def verdict(study: Study) -> Verdict:
     searched, again = standings(study), replicates(study)
     arms = arm_verdicts(study, searched, again)
     judged = again if again is not None and again.family is not None else searched
-    caveats = tuple(_unequal(arms, searched.baseline))
+    caveats = tuning_caveats(study)
     rescored = rescored_trials(study)
     return Verdict(
         study=study.name,
@@ -82,12 +85,15 @@ def verdict(study: Study) -> Verdict:
         contenders=judged.contenders,
         caveats=caveats,
         rescored=rescored,
-        answer=(*answer(judged, caveats), *_elsewhere(study, rescored), *flattery(arms)),
+        tunings=arm_tunings(study),
+        answer=(*answer(judged, caveats), *_elsewhere(study, rescored), *flattery(arms), *spending_notes(study)),
         missing=(
             *study.gaps,
+            *study.unequal_terms,
             *_missing_runs(study, searched, again, rescored),
             *_missing_looks(judged),
             *_missing_search(study, arms),
+            *undone_notes(study),
         ),
     )
 
@@ -100,18 +106,6 @@ def _elsewhere(study: Study, rescored: Sequence[Rescored]) -> Iterator[str]:
         if compared:
             yield from (against(standing, compared) for standing in compared.compared)
     yield from rescored_on(rescored)
-
-
-def _unequal(arms: Sequence[ArmVerdict], baseline: str | None) -> Iterator[str]:
-    """Where arms that search were not given the same."""
-    base = next((arm for arm in arms if arm.arm == baseline), None)
-    searching = [arm for arm in arms if arm.searched]
-    for arm in searching:
-        if base and (unsearched := [path for path in base.searched if path not in arm.searched]):
-            yield f"{arm.arm} did not search {', '.join(unsearched)}, which {base.arm} did"
-    numbers = {arm.trials for arm in searching}
-    if len(numbers) > 1:
-        yield f"arms had from {min(numbers)} to {max(numbers)} trials, and more trials find better ones"
 
 
 def _missing_runs(
@@ -179,7 +173,7 @@ def _search_variance(study: Study, arms: Sequence[ArmVerdict]) -> str:
     found: dict[str, list[float]] = {}
     for arm in arms:
         if arm.best and arm.best.miou_percent:
-            found.setdefault(first_search(study, arm.arm), []).append(arm.best.miou_percent.estimate)
+            found.setdefault(study.first_search(arm.arm), []).append(arm.best.miou_percent.estimate)
     several = {name: scores for name, scores in found.items() if len(scores) > 1}
     if not several:
         return "each arm was searched once, and another search would choose another setting; searches: N measures it"

@@ -26,10 +26,12 @@ def print_verdict(found: Verdict, console: Console | None = None) -> None:
 def _arms(found: Verdict) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("setting")
-    for column in ("mIoU %", "over seeds", "seeds", "- baseline", "interval", "finished"):
+    for column in ("mIoU %", "over seeds", "seeds", "- baseline", "interval", "finished", "spent"):
         table.add_column(column, justify="right", no_wrap=True)
+    spends = {one.arm: f"{one.spent:.2f}" for one in found.tunings if one.spent is not None}
     for arm in found.arms:
-        table.add_row(*_row(arm.best, arm.arm, found), f"{arm.states.get('COMPLETE', 0)} of {arm.trials}")
+        finished = f"{arm.states.get('COMPLETE', 0)} of {arm.trials}"
+        table.add_row(*_row(arm.best, arm.arm, found), finished, spends.get(arm.arm, ""))
         for again in arm.replicates:
             table.add_row(*_row(again, again.name, found), "new seeds")
     return table

@@ -6,12 +6,12 @@ command line or from an edited file, because trials from before and after it wou
 
 from dataclasses import dataclass
 
-from study.configuration.checks import budget_faults, faults
+from study.configuration.checks import examine
 from study.configuration.config import TEACHER, StudyConfig
 from study.configuration.identity import CHECKPOINTS, differences, on_gpus, refusal
-from study.configuration.loading import with_settings
 from study.configuration.searches import named_arms, search_faults, with_searches
-from trainers.config import ConfigError, parse, plain
+from study.configuration.settings import with_settings
+from trainers.config import ConfigError, absolute, parse, plain
 from trainers.registry import nearest
 
 
@@ -42,12 +42,14 @@ class Changes:
         self._check(config)
         named = named_arms(config, self.arms) or config.arms
         budgets = [f"arms.{arm}.trials={self.trials}" for arm in named if self.trials is not None]
-        changed = with_searches(parse(StudyConfig, with_settings(plain(config), [*self.sets, *budgets])))
+        changed = with_searches(absolute(parse(StudyConfig, with_settings(plain(config), [*self.sets, *budgets]))))
         fixed = [path for path in differences(plain(config), plain(changed)) if not _may_change(path, config, changed)]
         found = [refusal(path, config, changed) for path in fixed] + _lowered(config, changed)
-        found = found or [*search_faults(changed), *budget_faults(changed)]
-        if not found and (changed.execution, changed.searches) != (config.execution, config.searches):
-            found = list(dict.fromkeys(faults(changed)))
+        found = found or list(search_faults(changed))
+        if not found and _checked(changed) != _checked(config):
+            # what the study has begun with stays its own
+            began = examine(config).faults
+            found = [fault for fault in examine(changed).faults if fault not in began]
         if found:
             raise ConfigError(found)
         return changed
@@ -63,6 +65,11 @@ class Changes:
         ]
         if wrong:
             raise ConfigError(wrong)
+
+
+def _checked(config: StudyConfig) -> tuple[object, ...]:
+    """What is looked at anew where it has changed; more trials alone can have no fault."""
+    return config.execution, config.searches, _costs(config)
 
 
 def _lowered(config: StudyConfig, changed: StudyConfig) -> list[str]:
@@ -92,6 +99,8 @@ def _may_change(path: str, one: StudyConfig, other: StudyConfig) -> bool:
         return on_gpus(one) == on_gpus(other)
     if path == CHECKPOINTS:
         return False
+    if path == "teacher.folder":  # where a teacher is to be kept that may have had no place before
+        return True
     if path == "searches":
         return one.searches < other.searches
     first, *below = path.split(".")

@@ -30,6 +30,7 @@ from study.ledger.rungs import ROW, STOPPED_BY, EarlyStopping, StopReason, why_s
 from study.ledger.samplers import grid_size, sampler, startup_settings
 from study.ledger.spending import Spending, Spent, keep_prices, read_prices
 from study.ledger.trial_run import Suggestion, TrialRun
+from trainers.addresses import redacted
 from trainers.config import ConfigError
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -63,10 +64,22 @@ class _Summary(NamedTuple):
 
 
 def open_storage(config: StudyOutline, folder: Path) -> BaseStorage:
-    """The storage of a study: its journal file, or the database that the configuration names."""
+    """The storage of a study: its journal file, or the database that the configuration names.
+
+    Raises:
+        ValueError: the database does not answer, or its driver is not installed.
+    """
     if config.storage == "journal":
         return JournalStorage(Backend(folder / JOURNAL))
-    return optuna.storages.RDBStorage(config.storage)
+    from sqlalchemy.exc import SQLAlchemyError  # a journal needs no database
+
+    try:
+        return optuna.storages.RDBStorage(config.storage)
+    except (ImportError, SQLAlchemyError) as error:
+        raise ValueError(
+            f"storage must be a database that can be opened, but {redacted(config.storage)} cannot: "
+            f"{str(error).splitlines()[0]}; start it, install its driver, or correct the URL"
+        ) from None
 
 
 class ArmLedger:
@@ -451,15 +464,25 @@ def _price(
     studies: Mapping[str, optuna.Study],
     price: Callable[[], Mapping[str, ArmPrices]] | None,
 ) -> None:
-    """Write the prices of the arms to a ledger that does not have all of them, which is one without any trial."""
-    if config.tuning_rules < EQUAL or all(read_prices(study.user_attrs) for study in studies.values()):
+    """Write the prices of arms that have none, because they have no trial yet; those of other arms stay."""
+    if config.tuning_rules < EQUAL:
         return
-    if price is None and not any(config.budget_of(arm) for arm in config.arms):
+    _price_added_searches(config, studies)
+    unpriced = [name for name, study in studies.items() if read_prices(study.user_attrs) is None]
+    if not unpriced or (price is None and not any(config.budget_of(arm) for arm in config.arms)):
         return
     made = price() if price else price_arms(config)
-    for name, study in studies.items():
+    for name in unpriced:
         if name in made:
-            keep_prices(study, made[name])
+            keep_prices(studies[name], made[name])
+
+
+def _price_added_searches(config: StudyConfig, studies: Mapping[str, optuna.Study]) -> None:
+    """Give a search that was added to a study the prices of the arm's first one: another measurement would differ."""
+    for name, arm in config.arms.items():
+        known = read_prices(studies[arm.search_of].user_attrs) if arm.search_of else None
+        if known is not None and read_prices(studies[name].user_attrs) is None:
+            keep_prices(studies[name], known)
 
 
 def _first_settings(config: StudyConfig, arm: str) -> tuple[Mapping[str, Any], ...]:

@@ -310,6 +310,19 @@ def test_trials_that_were_stopped_early_make_the_optimism_a_bound(tmp_path: Path
     assert f"kd at least {found['kd'].estimate:.2f} (of 3)" in line
 
 
+def test_replicates_of_the_baselines_searches_are_no_methods(tmp_path: Path) -> None:
+    gains = {"baseline": [5.0, 5.1, 5.2], "baseline-search2-1": [6.0, 6.1, 6.2], "kd-0": [8.0, 8.2, 8.1]}
+    sources = {
+        "baseline": {"arm": "baseline", "trial": 5, "search_of": None},
+        "baseline-search2-1": {"arm": "baseline-search2", "trial": 1, "search_of": "baseline"},
+        "kd-0": {"arm": "kd", "trial": 0, "search_of": None},
+    }
+    trials = [trial for arm, values in gains.items() for trial in replicated(arm, values)]
+    found = standings(open_study(write_study(tmp_path, trials, replicates=sources)))
+    assert found.own_arms == ("baseline", "baseline-search2-1")
+    assert [standing.name for standing in found.compared] == ["kd-0"]
+
+
 def test_several_searches_of_an_arm_are_one_arm(tmp_path: Path) -> None:
     """The second search of the baseline is no method, and how far the searches lie apart is known."""
     arms = {"baseline": {}, "kd": {"methods": {"kd": {}}}}

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,19 @@ def test_where_trials_run_may_change(config: Reader) -> None:
     # and is checked as a new study's is
     (fault,) = refused(config(train__workers=2), "execution.engine=inline")
     assert "inline trials have one worker" in fault
+
+
+def test_a_teacher_may_be_kept_elsewhere(config: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Changes(sets=("teacher.folder=kept",)).apply(config()).teacher.folder == str(tmp_path / "kept")
+
+
+def test_what_a_study_began_with_is_no_fault_of_a_change(config: Reader) -> None:
+    # as one that began before arms of other budgets were refused
+    study = config()
+    arms = {**study.arms, "baseline": replace(study.arms["baseline"], fixed={"train/iterations": 4})}
+    changed = Changes(sets=("execution.concurrent=3",)).apply(replace(study, arms=arms))
+    assert changed.execution.concurrent == 3
 
 
 def test_every_other_field_is_refused_by_its_name(config: Reader) -> None:

@@ -12,7 +12,9 @@ from trainers.loop import train
 
 
 def test_a_teacher_whose_checkpoint_is_damaged_is_not_kept(tmp_path: Path, config: Callable[..., StudyConfig]) -> None:
-    study = config(teacher__folder=str(tmp_path / "teachers"), teacher__train__iterations=2)
+    study = config(
+        teacher__folder=str(tmp_path / "teachers"), teacher__train__iterations=2, teacher__train__evaluate_every=2
+    )
     context = LocalContext(tmp_path / "trial")
     train(study.teacher_trial(), context)
     (checkpoint,) = context.checkpoints()
@@ -33,7 +35,7 @@ def test_what_trained_the_teacher_stays_while_the_study_lasts(
     tmp_path: Path, config: Callable[..., StudyConfig]
 ) -> None:
     """Also where the ledger has no teacher, because another study had trained the same one."""
-    changes = {"teacher__folder": str(tmp_path / "teachers")}
+    changes = {"teacher__folder": str(tmp_path / "teachers"), "teacher__train__evaluate_every": 2}
     study = config(**changes, teacher__train__iterations=2)
     context = LocalContext(tmp_path / "trial")
     train(study.teacher_trial(), context)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -448,3 +449,12 @@ def test_trials_that_would_not_compare_are_refused_by_field(
         opened(stored(**changes), tmp_path)
     assert [fault.partition(": ")[0] for fault in caught.value.faults] == fields
     assert all("put it back, or start another study" in fault for fault in caught.value.faults)
+
+
+@pytest.mark.parametrize("url", ["sqlite:////no/such/folder/x.sqlite", "nosuch://u:secret@host/name"])
+def test_a_database_that_cannot_be_opened_is_refused_in_a_line(
+    url: str, config: Callable[..., StudyConfig], tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="storage must be a database that can be opened, but ") as caught:
+        open_arms(replace(config(), storage=url), tmp_path, with_teacher=False)
+    assert "secret" not in str(caught.value) and "\n" not in str(caught.value)
