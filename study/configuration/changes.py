@@ -46,7 +46,7 @@ class Changes:
         fixed = [path for path in differences(plain(config), plain(changed)) if not _may_change(path, config, changed)]
         found = [refusal(path, config, changed) for path in fixed] + _lowered(config, changed)
         found = found or list(search_faults(changed))
-        if not found and (changed.execution, changed.searches) != (config.execution, config.searches):
+        if not found and _checked(changed) != _checked(config):
             # what the study has begun with stays its own
             began = examine(config).faults
             found = [fault for fault in examine(changed).faults if fault not in began]
@@ -67,14 +67,31 @@ class Changes:
             raise ConfigError(wrong)
 
 
+def _checked(config: StudyConfig) -> tuple[object, ...]:
+    """What is looked at anew where it has changed; more trials alone can have no fault."""
+    return config.execution, config.searches, _costs(config)
+
+
 def _lowered(config: StudyConfig, changed: StudyConfig) -> list[str]:
-    """Budgets that shrink, by whichever option."""
-    return [
+    """Budgets that shrink, by whichever option; of those by cost in another unit than before the ledger judges."""
+    before, after = _costs(config), _costs(changed)
+    costs = [
+        f"{path}: must be at least {amount:g}, the budget that it is, but got {after[path]:g}; put it back, or raise it"
+        for path, amount in before.items()
+        if path in after and after[path] < amount
+    ]
+    return costs + [
         f"arms.{name}.trials: must be at least {arm.trials}, the budget that the arm has, but got "
         f"{changed.arms[name].trials}; name the arms to raise: --arm ARM"
         for name, arm in config.arms.items()
         if name in changed.arms and changed.arms[name].trials < arm.trials
     ]
+
+
+def _costs(config: StudyConfig) -> dict[str, float]:
+    """All budgets by cost that the study names, by path."""
+    named = {"budget": config.budget, **{f"arms.{name}.budget": arm.budget for name, arm in config.arms.items()}}
+    return {f"{path}.{unit}": amount for path, one in named.items() if one for unit, amount in one.given.items()}
 
 
 def _may_change(path: str, one: StudyConfig, other: StudyConfig) -> bool:

@@ -110,11 +110,11 @@ def _changed(changes: Changes, folder: Path) -> StudyConfig:
 def _retry_failed(config: StudyConfig, folder: Path, names: tuple[str, ...], view: View) -> None:
     arms = _begun_arms(config, folder)
     again = {name: arm.retry_failed() for name, arm in arms.items() if name in (names or arms)}
-    told = ", ".join(f"{count} of {name}" for name, count in again.items() if count)
-    view.say(f"failed trials to run again: {told or 'none'}")
+    counts = ", ".join(f"{count} of {name}" for name, count in again.items() if count)
+    view.say(f"failed trials to run again: {counts or 'none'}")
     full = [name for name in again if arms[name].finished and arms[name].count(TrialState.FAIL)]
     if full:
-        view.say(f"the budget is used, which retries only fill: {', '.join(full)}; raise it with --trials")
+        view.say(f"the budget is used, which retries only fill: {', '.join(full)}; raise it with --trials or --set")
 
 
 def _hold_dataset(config: StudyConfig, folder: Path, view: View, *, accept: bool) -> None:

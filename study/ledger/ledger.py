@@ -9,9 +9,9 @@ the process that holds the study's lock writes; others open it to read. This mod
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -26,7 +26,7 @@ from study.configuration.prices import ArmPrices, price_arms
 from study.configuration.tuning import EQUAL
 from study.ledger import optuna_internals
 from study.ledger.journal import BEGAN, JOURNAL, RUN, Backend, repair
-from study.ledger.rungs import STOPPED_BY, EarlyStopping
+from study.ledger.rungs import ROW, STOPPED_BY, EarlyStopping, StopReason, why_stopped
 from study.ledger.samplers import grid_size, sampler, startup_settings
 from study.ledger.spending import Spending, Spent, keep_prices, read_prices
 from study.ledger.trial_run import Suggestion, TrialRun
@@ -40,7 +40,6 @@ RETRY_OF = "retry_of"
 """User attribute of a trial that repeats a failed one: the number of that."""
 FUTILE_STARTS = "fruitless"
 """User attribute of a trial: its starts in a row that came to no new evaluation, and the last one before them."""
-StopReason = Literal["budget", "pruning"]
 LOST_DRIVERS = 10
 """Drivers in a row that may die over a trial without a new evaluation, before it is taken for what kills them."""
 
@@ -116,10 +115,10 @@ class ArmLedger:
         self._stopping = (
             None
             if arm == TEACHER or self._replicated
-            else EarlyStopping(config.pruning, grace=config.grace(arm), iterations=config.iterations_of(arm))
+            else EarlyStopping(study, config.pruning, grace=config.grace(arm), iterations=config.iterations_of(arm))
         )
         if self._stopping is not None:
-            self._stopping.look_at(study, self.ended(), _is_prunable)
+            self._stopping.look_at(self.ended(), _is_prunable)
         self.orphans = self._running()
 
     def _running(self) -> list[FrozenTrial]:
@@ -151,8 +150,7 @@ class ArmLedger:
             missing = self._missing()
             last = {trial.params[REPLICATE]: trial for trial in again}
             again = [trial for number, trial in last.items() if number in missing]
-        lacking = 0 if self.exhausted and not self.given_up else self.budget - self._started - len(self._retries())
-        again = again[: max(0, lacking)]
+        again = [] if self._filled else again[: max(0, self.budget - self._started - len(self._retries()))]
         for trial in again:
             self.study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
         self._cached_summary = None
@@ -164,18 +162,21 @@ class ArmLedger:
         return self.count(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 
     @property
+    def _filled(self) -> bool:
+        """Whether what has ended well and what runs use the budget, in trials or in cost."""
+        return self._started >= self.budget or self.spending.uses_up(self._committed())
+
+    @property
     def exhausted(self) -> bool:
         """Whether no trial is left to start, unless one that runs fails."""
         if self.orphans:
             return False
-        used = self._started >= self.budget or self.spending.uses_up(self._committed())
-        return used or (self.given_up and not self._retries())
+        return self._filled or (self.given_up and not self._retries())
 
     @property
     def finished(self) -> bool:
         """Whether the budget is used and nothing runs any more."""
-        used = self.count(TrialState.COMPLETE, TrialState.PRUNED) >= self.budget or self.spending.uses_up(self.spent)
-        return used and not self.count(TrialState.RUNNING)
+        return self._filled and not self.count(TrialState.RUNNING)
 
     @property
     def started_share(self) -> float:
@@ -252,7 +253,7 @@ class ArmLedger:
         if run is None:
             self._draw_again(trial, orphan)
         if self._stopping is not None and _is_prunable(orphan):
-            self._stopping.adopt(self.study, orphan)
+            self._stopping.adopt(orphan)
         return self._start(trial, attempt)
 
     def _draw_again(self, trial: optuna.Trial, orphan: FrozenTrial) -> None:
@@ -328,24 +329,22 @@ class ArmLedger:
             prunable: whether it may be held against others.
         """
         reason = self._stop_reason(number, prunable)
-        if reason is not None and STOPPED_BY not in self._frozen(number).user_attrs:
+        if reason != self.stopped_by(number):  # it may go on after all, with a budget that was raised meanwhile
             self._live[number].set_user_attr(STOPPED_BY, reason)
         return reason
 
     def _stop_reason(self, number: int, prunable: bool) -> StopReason | None:
         trial = self._frozen(number)
-        if self.spending.budget is not None:
-            cost = self.spending.cost(trial, trial.last_step or 0) or 0.0
-            if self.spending.uses_up(self._committed(without=number) + cost):
-                return "budget"
+        cost = self.spending.cost(trial, trial.last_step or 0) or 0.0
+        if self.spending.uses_up(self._committed(without=number) + cost):
+            return "budget"
         if not prunable or self._stopping is None:
             return None
-        return "pruning" if self._stopping.stops(self.study, trial) else None
+        return "pruning" if self._stopping.stops(trial) else None
 
     def stopped_by(self, number: int) -> str | None:
         """Why a live trial was stopped; None where it was not."""
-        reason: str | None = self._frozen(number).user_attrs.get(STOPPED_BY)
-        return reason
+        return why_stopped(self._frozen(number))
 
     def _frozen(self, number: int) -> FrozenTrial:
         return optuna_internals.as_stored(self.study, self._live[number])
@@ -353,7 +352,7 @@ class ArmLedger:
     def tell(self, number: int, state: TrialState, value: float | None, row: Mapping[str, Any]) -> None:
         """End a trial; `row` is what the trials table says of it and is kept here first."""
         trial = self._live.pop(number)
-        trial.set_user_attr("row", json.dumps(row))
+        trial.set_user_attr(ROW, json.dumps(row))
         self.study.tell(trial, value if state == TrialState.COMPLETE else None, state=state)
         self._cached_summary = None
 
@@ -445,15 +444,15 @@ def open_arms(
 
     Raises:
         ConfigError: the ledger's trials belong to a study whose numbers would not compare with this one's, or there are
-            more of them than the budget allows.
+            more of them, or dearer ones, than the budget allows.
     """
     storage = open_storage(config, folder)
+    if study_names(config)[TEACHER] in optuna.get_all_study_names(storage):
+        _open_study(config, TEACHER, storage)  # what it was trained by holds, also once it is
     names = [*([TEACHER] if with_teacher else []), *config.arms]
     studies = {name: _open_study(config, name, storage) for name in names}
     _price(config, studies, price)
     arms = {}
-    if TEACHER not in studies and study_names(config)[TEACHER] in optuna.get_all_study_names(storage):
-        _open_study(config, TEACHER, storage)  # what it was trained by holds, also once it is
     for name, study in studies.items():
         if name == TEACHER:
             arms[name] = ArmLedger(name, study, space=None, budget=1, config=config)
@@ -464,19 +463,6 @@ def open_arms(
         arms[name] = ArmLedger(name, study, space=space, budget=_most_trials(config, name), config=config)
     _refuse_lowered(arms)
     return arms
-
-
-def _refuse_lowered(arms: Mapping[str, ArmLedger]) -> None:
-    """Raise ConfigError for budgets below what was done already, whoever lowered them."""
-    ended = {name: arm.well_ended_first_runs for name, arm in arms.items()}
-    lowered = [
-        f"arms.{name}.trials: must be at least the {ended[name]} trials that have ended well, but got {arm.budget}; "
-        "put it back"
-        for name, arm in arms.items()
-        if ended[name] > arm.budget
-    ]
-    if lowered:
-        raise ConfigError(lowered)
 
 
 def _price(
@@ -520,6 +506,24 @@ def _most_trials(config: StudyConfig, arm: str) -> int:
     if chosen.replicated or config.search.sampler != "grid":
         return chosen.trials
     return min(chosen.trials, grid_size(config.space(arm), config.search.points) + len(chosen.enqueue))
+
+
+def _refuse_lowered(arms: Mapping[str, ArmLedger]) -> None:
+    """Raise ConfigError for budgets below what was done already, whoever lowered them."""
+    if lowered := [fault for arm in arms.values() for fault in _lowered(arm)]:
+        raise ConfigError(lowered)
+
+
+def _lowered(arm: ArmLedger) -> Iterator[str]:
+    done = arm.well_ended_first_runs
+    if done > arm.budget:
+        law = f"must be at least the {done} trials that have ended well, but got {arm.budget}"
+        yield f"arms.{arm.arm}.trials: {law}; raise it to that"
+    prices, budget = arm.spending.prices, arm.spending.budget
+    if prices and budget and arm.spending.is_lowered(arm.ended()):
+        spent, allowed = (round(cost / prices.whole_trial, 3) for cost in (arm.spent, budget))
+        law = f"must be at least the {spent} whole trials that the arm has spent, but comes to {allowed}"
+        yield f"arms.{arm.arm}.budget: {law}; raise it, or the study's, to that"
 
 
 def _open_study(config: StudyConfig, arm: str, storage: BaseStorage) -> optuna.Study:

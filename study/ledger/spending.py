@@ -113,3 +113,19 @@ class Spending:
     def uses_up(self, amount: float) -> bool:
         """Whether that much is the whole budget."""
         return self.budget is not None and amount >= self.budget * (1 - ROUNDING)
+
+    def is_lowered(self, trials: Iterable[FrozenTrial]) -> bool:
+        """Whether trials that ended well spent more than they could under this budget.
+
+        A trial goes on, or starts, only while the budget is not used up, so all but the last evaluation's part of what
+        was spent is always below it. Which trial's was the last is not kept; the dearest is taken for it.
+        """
+        ended = [trial for trial in trials if trial.state in SPENT_IN]
+        last = max((self.cost(trial, _last_interval(trial)) or 0.0 for trial in ended), default=0.0)
+        return self.uses_up(self.spent(ended) - last)
+
+
+def _last_interval(trial: FrozenTrial) -> int:
+    """Iterations between a trial's last two evaluations, or before its only one."""
+    *_, before, last = 0, 0, *sorted(trial.intermediate_values)
+    return last - before

@@ -17,6 +17,7 @@ from study.execution.recording.refill import Refill
 from study.execution.recording.rows import class_rows, confusion_rows, mask_rows, report_row, trial_row, with_times
 from study.folder import trial_checkpoints
 from study.ledger.ledger import ArmLedger, noted_run
+from study.ledger.rungs import ROW
 from study.ledger.trial_run import TrialRun
 from study.tables import TableWarning, TableWriter
 from study.tables.gaps import Gap, Gaps, note_gaps, noted_gaps, sentences
@@ -161,7 +162,7 @@ def _row_of(trial: FrozenTrial) -> dict[str, Any] | None:
 
     None where the ledger does not have what the trial ran.
     """
-    row: dict[str, Any] = json.loads(trial.user_attrs.get("row", "{}"))
+    row: dict[str, Any] = json.loads(trial.user_attrs.get(ROW, "{}"))
     if row.get("state") == trial.state.name:
         return row
     run = noted_run(trial)

@@ -15,6 +15,7 @@ from study import tables
 from study.__main__ import main
 from study.configuration.changes import Changes
 from study.configuration.config import StudyConfig
+from study.configuration.tuning import BudgetConfig
 from study.execution import runner
 from study.execution.recording import recorder
 from study.folder import create_study, read_config
@@ -48,6 +49,23 @@ def test_budgets_rise_in_all_arms_or_in_those_that_are_named(config: Reader) -> 
     for lowered in (refused(study, trials=3), refused(study, "arms.rdd.trials=3")):
         (fault,) = lowered
         assert fault.startswith("arms.rdd.trials: must be at least 4, the budget that the arm has, but got 3; name")
+
+
+def test_budgets_by_cost_rise_too(config: Reader) -> None:
+    study = config(budget={"whole_trials": 6}, arms__rdd__budget={"iterations": 60})
+    raised = Changes(sets=("budget.whole_trials=8", "arms.rdd.budget.iterations=61")).apply(study)
+    assert (raised.budget, raised.arms["rdd"].budget) == (
+        BudgetConfig(whole_trials=8),
+        BudgetConfig(iterations=61),
+    )
+    lowered = refused(study, "budget.whole_trials=5.5", "arms.rdd.budget.iterations=59")
+    assert [fault.partition(", the")[0] for fault in lowered] == [
+        "budget.whole_trials: must be at least 6",
+        "arms.rdd.budget.iterations: must be at least 60",
+    ]
+    (two_units,) = refused(study, "budget.iterations=99")
+    assert two_units.startswith("budget: must name one of whole_trials, iterations, seconds")
+    Changes(sets=("budget={iterations: 9}",)).apply(study)  # the ledger knows whether that is less
 
 
 def test_where_trials_run_may_change(config: Reader) -> None:

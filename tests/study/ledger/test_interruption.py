@@ -86,16 +86,18 @@ def is_of_a_rung(line: bytes) -> bool:
     return bool(operation == JournalOperation.SET_TRIAL_INTERMEDIATE_VALUE)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("kind", "seed"), [("halving", 0), ("halving", 1), ("hyperband", 2), ("hyperband", 3)])
 def test_a_garbled_line_about_a_rung_changes_no_decision(
-    config: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+    config: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, seed: int
 ) -> None:
     """It is found when the next driver opens the journal, which an earlier one left at any line."""
     monkeypatch.setattr(os, "fsync", lambda handle: None)
     arms = {ARM: {"trials": 8, "space": ["optimizer", "kd"], "methods": {"kd": {}}}}
-    study = config(arms=arms, startup_trials=8, pruning={"reduction_factor": 2, "grace_iterations": 2})
+    pruning = {"kind": kind, "reduction_factor": 2, "grace_iterations": 2}
+    study = config(arms=arms, startup_trials=8, pruning=pruning)
     (tmp_path / "whole").mkdir()
     expected = [trial["state"] for trial in go_on(study, tmp_path / "whole")]
+    assert {TrialState.PRUNED, TrialState.COMPLETE} == set(expected)
     lines = (tmp_path / "whole" / JOURNAL).read_bytes().splitlines(keepends=True)
     places = [place for place, line in enumerate(lines) if is_of_a_rung(line)]
     drawn = random.Random(seed)

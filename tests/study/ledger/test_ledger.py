@@ -333,7 +333,7 @@ def test_a_budget_below_what_was_done_is_refused(stored: Reader, tmp_path: Path)
     for _ in range(3):
         end(ledger, start(ledger), value=20.0)
     with pytest.raises(
-        ConfigError, match=r"arms\.rdd\.trials: must be at least the 3 trials .* but got 2; put it back"
+        ConfigError, match=r"arms\.rdd\.trials: must be at least the 3 trials .* but got 2; raise it to that"
     ):
         opened(stored(arms__rdd__trials=2), tmp_path)
 
