@@ -22,10 +22,12 @@ def print_leaderboard(answer: Mapping[str, Any], console: Console | None = None)
     console.print(_arms(answer, several))
     ranked = "best evaluation, which is optimistic" if answer["ranked_by"].startswith("best") else "last evaluation"
     say(console, f"{answer['dataset']}; ranked by mIoU of the {ranked}; * the baseline, and points over its best trial")
+    if any(arm["spent_trials"] is not None for arm in answer["arms"]):
+        say(console, "spent: iterations at the price of each arm, in whole trials of the plain student")
     for study in answer["studies"]:
         say(console, f"{study['folder']}: {_cost(study)}")
-        for gap in study["gaps"]:
-            say(console, f"{study['folder']}: {gap}")
+        for line in (*study["unequal_terms"], *study["gaps"]):
+            say(console, f"{study['folder']}: {line}")
         for arm in study["searches"]:
             say(console, _searches(arm))
     for arm in answer["arms"]:
@@ -39,7 +41,7 @@ def print_leaderboard(answer: Mapping[str, Any], console: Console | None = None)
 
 def _arms(answer: Mapping[str, Any], several: bool) -> Table:
     scores = ("trial", "last mIoU %", "best", "points")
-    table = numbers("arm", *scores, "hours", "GPU-h", "trials", "stopped early", "failed")
+    table = numbers("arm", *scores, "spent", "hours", "GPU-h", "trials", "stopped early", "failed")
     for study in answer["studies"]:
         if several:
             table.add_row(study["folder"])
@@ -63,7 +65,8 @@ def _scores(trial: Trial | None) -> tuple[str, ...]:
 
 def _counts(arm: Mapping[str, Any]) -> tuple[str, ...]:
     hours = (_hours(arm[name]) for name in ("seconds", "gpu_seconds"))
-    return *hours, str(arm["trials"]), *(str(arm["states"].get(state, 0)) for state in ("PRUNED", "FAIL"))
+    spent = "" if arm["spent_trials"] is None else f"{arm['spent_trials']:.2f}"
+    return spent, *hours, str(arm["trials"]), *(str(arm["states"].get(state, 0)) for state in ("PRUNED", "FAIL"))
 
 
 def _cost(study: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from analysis.studies.runs import ranked
 from analysis.studies.study import TEACHER, Study, open_studies
+from analysis.tuning import spent_trials
 from study.tables import parameters_of
 
 LAST = "last_miou_percent"
@@ -31,13 +32,16 @@ def best(*folders: Path, top: int = 1) -> dict[str, Any]:
 
     Returns:
         {"dataset", "ranked_by": a column of `trials`, "studies": [{"folder", "name", "baseline": its arm or None,
-        "teacher": {"miou_percent": or None, "path", "class_iou_percent"} or None, "gaps": [sentence, ...], "searches":
-        [{"arm", "best_miou_percent": [score, ...], "sd_points"}], and the cost}], "top": [trial, ...], "arms":
-        [{"folder", "arm", "search_of": the arm that it searches again or None, the cost, "best": [trial, ...]}]}. The
-        gaps are what damage has left of a study's tables; the searches are the arms that were searched several times,
-        with what each search found best. The cost is that of all trials together: "states" {state: trials}, "trials",
-        "seconds", "gpu_seconds". A trial has its parameters, its IoU of each class at the evaluation it is ranked by,
-        and "over_baseline_points", its mIoU less that of the best trial of all searches of the baseline in its study.
+        "teacher": {"miou_percent": or None, "path", "class_iou_percent"} or None, "gaps": [sentence, ...],
+        "unequal_terms": [sentence, ...], "searches": [{"arm", "best_miou_percent": [score, ...], "sd_points"}], and the
+        cost}], "top": [trial, ...], "arms": [{"folder", "arm", "search_of": the arm that it searches again or None, the
+        cost, "spent_trials", "best": [trial, ...]}]}. The gaps are what damage has left of a study's tables; unequal
+        terms are what the study says that its arms differ in; the searches are the arms that were searched several
+        times, with what each search found best. The cost is that of all trials together: "states" {state: trials},
+        "trials", "seconds", "gpu_seconds"; "spent_trials" is what an arm's trials that did not fail cost at their
+        price, in whole trials of the plain student, None in a study without prices. A trial has its parameters, its IoU
+        of each class at the evaluation it is ranked by, and "over_baseline_points", its mIoU less that of the best
+        trial of all searches of the baseline in its study.
 
     Raises:
         ValueError: no trial has ended yet, several datasets, one study twice, or `top` is below 1.
@@ -86,6 +90,7 @@ def _board(study: Study, ranked_by: str, top: int) -> tuple[dict[str, Any], list
         "baseline": study.baseline,
         "teacher": _teacher(study, [ious[row["arm"], row["trial"]] for row in taught]),
         "gaps": list(study.gaps),
+        "unequal_terms": list(study.unequal_terms),
         "searches": _searches(study, {name: found[0][ranked_by] for name, found in rows.items() if found}),
         **_cost(study.ended),
     }
@@ -103,7 +108,9 @@ def _board(study: Study, ranked_by: str, top: int) -> tuple[dict[str, Any], list
             for row in rows[name]
         ]
         search_of = first if (first := study.first_search(name)) != name else None
-        arms.append({"folder": folder, "arm": name, "search_of": search_of, **_cost(by_arm[name]), "best": trials})
+        spent = spent_trials(by_arm[name])
+        cost = {**_cost(by_arm[name]), "spent_trials": spent}
+        arms.append({"folder": folder, "arm": name, "search_of": search_of, **cost, "best": trials})
     return summary, arms
 
 
@@ -114,7 +121,7 @@ def _is_baseline(study: Study, arm: str) -> bool:
 def _searches(study: Study, best: Mapping[str, float]) -> list[dict[str, Any]]:
     """Of each arm that was searched several times: what each search found best, and how much that differs."""
     scores: dict[str, list[float]] = {}
-    for name, score in best.items():
+    for name, score in best.items() if study.config.get("searches", 1) > 1 else ():
         scores.setdefault(study.first_search(name), []).append(score)
     return [
         {"arm": arm, "best_miou_percent": found, "sd_points": stdev(found)}

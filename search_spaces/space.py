@@ -6,58 +6,43 @@ nothing: the parameters are sorted by dependency, then by path, so that equal sp
 under one seed. Whether a path names a leaf of the configuration is not known here.
 """
 
-import re
-from collections.abc import Iterable, Mapping
+import difflib
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, Self
 
 import optuna
-import yaml
 from optuna.distributions import BaseDistribution
 
 from search_spaces.parameters import Categorical as Categorical
 from search_spaces.parameters import Float as Float
 from search_spaces.parameters import Int as Int
-from search_spaces.parameters import Parameter, Value, nearest, read_parameter
+from search_spaces.parameters import Parameter, nearest, read_parameter
 from search_spaces.parameters import SpaceError as SpaceError
+from search_spaces.parameters import Value as Value
+from search_spaces.strict_yaml import read_yaml
 
 FOLDER = Path(__file__).parent
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that also reads 1e-3 as a number, and notes the keys that stand twice."""
-
-    def __init__(self, stream: str) -> None:
-        super().__init__(stream)
-        self.faults: list[str] = []
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            name = str(key.value)
-            if name in seen:
-                line = key.start_mark.line + 1
-                self.faults.append(f"{name}: stands twice, again in line {line}; keep one")
-            seen.add(name)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
-
-
 def _file(name: str) -> Path:
-    is_path = Path(name).name != name or Path(name).suffix
-    path = Path(name) if is_path else FOLDER / f"{name}.yaml"
+    if Path(name).name != name or Path(name).suffix:
+        return _own_file(Path(name))
+    path = FOLDER / f"{name}.yaml"
     if not path.is_file():
-        hint = nearest(Path(name).stem, (beside.stem for beside in FOLDER.glob("*.yaml")))
+        hint = nearest(name, (beside.stem for beside in FOLDER.glob("*.yaml")))
         raise SpaceError([f"{name}: must be a search space or a path to one, but is none; {hint}"])
     return path
+
+
+def _own_file(path: Path) -> Path:
+    if path.is_file():
+        return path
+    near = difflib.get_close_matches(path.name, (beside.name for beside in path.parent.glob("*.y*ml")), n=1)
+    hint = f"did you mean {str(path.with_name(near[0]))!r}?" if near else "write it, or correct the path"
+    raise SpaceError([f"{path}: must be a search space's file, but there is no such file; {hint}"])
 
 
 def read_entries(name: str) -> dict[Any, Any]:
@@ -66,13 +51,14 @@ def read_entries(name: str) -> dict[Any, Any]:
     Raises:
         SpaceError: there is no such file, or it is no mapping.
     """
-    loader = _Loader(_file(name).read_text())
     try:
-        entries = loader.get_single_data()
-    except yaml.YAMLError as error:
-        raise SpaceError([f"{name}: must be YAML, but: {' '.join(str(error).split())}"]) from None
-    if loader.faults:
-        raise SpaceError(loader.faults)
+        entries, repeated = read_yaml(_file(name))
+    except SpaceError:
+        raise
+    except ValueError as error:
+        raise SpaceError([str(error)]) from None
+    if repeated:
+        raise SpaceError(repeated)
     if not isinstance(entries, dict) or not entries:
         got = "nothing" if entries is None else repr(entries)
         raise SpaceError([f"{name}: must map paths to parameters, but has {got}"])
@@ -124,6 +110,14 @@ class Space:
         Raises:
             SpaceError: with every fault of every file.
         """
+        space, faults = cls.readable(*names, kept=kept)
+        if faults:
+            raise SpaceError(faults)
+        return space
+
+    @classmethod
+    def readable(cls, *names: str, kept: Mapping[str, Mapping[str, Any]] | None = None) -> tuple[Self, list[str]]:
+        """As `load`, but what can be read of the union, beside every fault."""
         faults: list[str] = []
         union: dict[str, Any] = {}
         owner: dict[str, str] = {}
@@ -137,27 +131,44 @@ class Space:
             faults += [f"{path}: stands in {owner[path]} and in {name}; keep one" for path in twice]
             union.update(entries)
             owner |= dict.fromkeys(entries, name)
-        return cls.parse(union, faults)
+        space, found = cls._parsed(union)
+        return space, [*faults, *found]
 
     @classmethod
-    def parse(cls, entries: Mapping[str, Any], faults: Iterable[str] = ()) -> Self:
-        """A space from plain values, as YAML has them; `faults` are known ones to raise as well.
+    def parse(cls, entries: Mapping[str, Any]) -> Self:
+        """A space from plain values, as YAML has them.
 
         Raises:
             SpaceError: with every fault and its path.
         """
-        faults = list(faults)
+        space, faults = cls._parsed(entries)
+        if faults:
+            raise SpaceError(faults)
+        return space
+
+    @classmethod
+    def _parsed(cls, entries: Mapping[str, Any]) -> tuple[Self, list[str]]:
+        faults: list[str] = []
         found: dict[str, Parameter] = {}
         for path, entry in entries.items():
             try:
                 found[path] = read_parameter(path, entry)
             except SpaceError as error:
                 faults += error.faults
-        for path, parameter in found.items():
-            faults += _when_faults(path, parameter, found, entries)
-        if faults:
-            raise SpaceError(faults)
-        return cls(_by_dependency(found))
+        wrong = {path: _when_faults(path, parameter, found, entries) for path, parameter in found.items()}
+        faults += [fault for lines in wrong.values() for fault in lines]
+        sound = cls({path: parameter for path, parameter in found.items() if not wrong[path]})
+        try:
+            return cls(_by_dependency(sound.only(sound.parameters).parameters)), faults
+        except SpaceError as error:
+            return cls({}), [*faults, *error.faults]
+
+    def only(self, paths: Collection[str]) -> Self:
+        """The parameters at these paths, without those whose conditions name others."""
+        kept = {path: parameter for path, parameter in self.parameters.items() if path in paths}
+        while lost := [path for path, parameter in kept.items() if not kept.keys() >= parameter.when.keys()]:
+            kept = {path: parameter for path, parameter in kept.items() if path not in lost}
+        return type(self)(kept)
 
     def _parameter(self, path: str) -> Parameter:
         if path not in self.parameters:
@@ -176,13 +187,29 @@ class Space:
                 values[path] = parameter.suggest(trial, path)
         return values
 
-    def defaults(self) -> dict[str, Value]:
-        """The defaults of the parameters that exist at the defaults."""
-        values: dict[str, Value] = {}
+    def defaults(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The defaults of the parameters that exist at the defaults.
+
+        Args:
+            given: values by path that stand in the place of defaults, whether the space has them or not; those whose
+                parameter does not exist at the others are left out.
+        """
+        given = given or {}
+        values: dict[str, Any] = {path: value for path, value in given.items() if path not in self.parameters}
         for path, parameter in self.parameters.items():
             if _exists(parameter, values):
-                values[path] = parameter.read(parameter.default)
+                values[path] = given[path] if path in given else parameter.read(parameter.default)
         return values
+
+    def setting(self, chosen: Mapping[str, Value]) -> dict[str, Value]:
+        """The defaults with some parameters at chosen values, and others at values where these exist."""
+        given, open_paths = dict(chosen), list(chosen)
+        while open_paths:
+            for other, allowed in self.parameters[open_paths.pop()].when.items():
+                if given.get(other, self.parameters[other].default) not in allowed:
+                    given[other] = allowed[0]
+                open_paths.append(other)
+        return self.defaults(given)
 
     def values(self, path: str) -> tuple[Value, ...]:
         """All choices of a categorical parameter, (low, high) of another."""

@@ -34,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"kdstudy: {error}", file=sys.stderr)
         return FAILED
     except OSError as error:
+        if error.errno == errno.EROFS:
+            print(f"kdstudy: {write_fault(error)}; name another path, or have it made writable", file=sys.stderr)
+            return WRONG_INPUT
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         print(f"kdstudy: {write_fault(error)}; free some space and give the same command again", file=sys.stderr)

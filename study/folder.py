@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +14,7 @@ from study.configuration.outline import StudyOutline
 from study.configuration.tuning import with_former_rules
 from trainers.addresses import joined
 from trainers.config import ConfigError, canonical_json, parse, plain
+from trainers.data.fingerprint import NOTE
 from trainers.registry import module_of
 
 OutlineT = TypeVar("OutlineT", bound=StudyOutline)
@@ -63,10 +66,15 @@ def rewrite_config(config: StudyConfig, folder: Path) -> None:
     _write(folder / CONFIG, canonical_json(config))
 
 
-def discard_unstarted(folder: Path) -> None:
-    """Remove the folder of a study that no driver has begun."""
-    if not (folder / "tables").exists():
-        shutil.rmtree(folder)
+@contextmanager
+def starting(folder: Path) -> Iterator[None]:
+    """The first start of a study: whatever ends it before its first trial, the folder is free again."""
+    try:
+        yield
+    except BaseException:
+        if not (folder / "tables").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def read_config(folder: Path) -> StudyConfig:
@@ -108,6 +116,11 @@ def trial_checkpoints(config: StudyConfig, folder: Path, arm: str, number: int) 
     """The folder or URL where a trial's checkpoints lie."""
     own = trial_folder(folder, arm, number)
     return joined(place, own.name) if (place := config.checkpoints) else str(own)
+
+
+def dataset_note(own: Path) -> Path:
+    """The note on the study's dataset, for a trial by its `trial_folder`."""
+    return own.parents[1] / NOTE
 
 
 TEACHER_NOTE = "teacher.json"

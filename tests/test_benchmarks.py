@@ -3,6 +3,7 @@
 import json
 import math
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from analysis.queries import best
 from study.tables import SCHEMAS, TableWriter, read
-from tests.benchmarks import cases, driver, losses, measure, rivals, step, synthetic, tables
+from tests.benchmarks import cases, driver, losses, measure, pooling, rivals, step, synthetic, tables, verdicts
 
 BARRED = {
     "ifvd": {"seconds"},
@@ -145,3 +146,28 @@ def test_the_driver_of_a_study_is_measured_to_its_end(tmp_path: Path) -> None:
         sum(part["ends"] for part in written["tenths"]) == sum(part["suggestions"] for part in written["tenths"]) == 20
     )
     assert all(part["report_s"] > 0 and part["journal_mib"] > 0 for part in written["tenths"])
+
+
+def test_verdicts_keep_their_promises_on_studies_whose_truth_is_known(tmp_path: Path) -> None:
+    """Few studies of each kind: the bars are as wide as chance makes them, and wrong rules still miss them."""
+    out = tmp_path / "verdicts.json"
+    size = ["--studies", "60", "--draws", "800", "--methods", "1", "5", "--out", str(out)]
+    rows = verdicts.main(size)["rows"]
+    assert json.loads(out.read_text())["rows"] == rows and len(rows) == 4 * len(verdicts.CASES)
+    assert [row for row in rows if not row["met"]] == []
+    assert all(row["without_verdict"] > 0 for row in rows if row["noise"] == "bad seeds fail")
+
+
+def test_frames_that_are_taken_for_independent_miss_the_bars() -> None:
+    """What the groups of images are for: the same frames, one each."""
+    noise = replace(verdicts.CASES["frames of 12 drives"], grouped=False)
+    row = verdicts.measure(noise, methods=1, seeds=5, studies=60, draws=800)
+    assert not verdicts.met("frames of 12 drives", 5, row) and row["covered"] < 0.85
+
+
+def test_the_noise_of_seeds_is_pooled_by_the_rule_that_bears_a_noisier_baseline() -> None:
+    found = pooling.main(["--studies", "5000", "--methods", "5", "--seeds", "3"])
+    equal, noisy = found["equal", 5, 3], found["3x, the baseline", 5, 3]
+    assert all(share <= 0.032 for share in equal.values())  # 0.025 and three standard errors
+    assert noisy["layout"] > 0.035 and noisy["differences"] <= 0.035
+    assert found["3x, a method", 5, 3]["differences"] <= 0.035

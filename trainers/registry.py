@@ -74,10 +74,15 @@ def module_of(config: object) -> ModuleType:
     return importlib.import_module(type(config).__module__)
 
 
+NEAR = 0.6
+"""Share of letters, in order, that a name has in common with one that is proposed for it."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """`did you mean 'x'?`, or all the known names where none is near."""
     known = sorted(map(str, known))
-    match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    # below this the two share a few letters and no meaning: a wrong hint is worse than the list
+    match = difflib.get_close_matches(name, known, n=1, cutoff=NEAR)
     return f"did you mean {match[0]!r}?" if match else f"known: {', '.join(known)}"
 
 

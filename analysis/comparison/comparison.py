@@ -9,6 +9,7 @@ import numpy as np
 from analysis import statistics
 from analysis.statistics import Difference, Interval, PairedInterval, difference_over_images
 from analysis.studies.image_counts import ImageCounts, image_counts
+from analysis.studies.image_groups import ImageGroups, image_groups
 from analysis.studies.runs import Pair, Run, Runs, Seeds, named_runs, pair_runs
 from analysis.studies.study import Evaluation, Study, check_one_dataset
 
@@ -16,9 +17,6 @@ PLACES = ("data/root", "teacher/path")
 """Settings that only say where something lies."""
 COMPARED = ("task/", "methods/", "teacher", "train/optimizer/")
 """Where settings may differ between two ways to train the same student for as long."""
-FILMED = {"camvid": "frames of a few drives"}
-"""Datasets whose images are less than independent, and what they are."""
-
 REMEDY = "compare studies of one data configuration"
 
 
@@ -33,6 +31,8 @@ class Side:
         seeds: data_seed and init_seed of each.
         miou_percent: mean over its runs.
         class_iou_percent: the same by class; None for one that does not occur in all runs.
+        failed: seeds of its setting that failed; what the others show is no verdict then.
+        ended: its seeds that finished or failed.
     """
 
     name: str
@@ -41,6 +41,8 @@ class Side:
     seeds: tuple[Seeds, ...]
     miou_percent: Interval
     class_iou_percent: tuple[float | None, ...]
+    failed: int
+    ended: int
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ def compare_runs(a: Runs, b: Runs, evaluation: Evaluation | None = None) -> Comp
     pairs, unpaired = _pairs(a, b)
     pairs, counts, uncounted = _counted(a.study, b.study, pairs, chosen)
     _check_same_labels(counts, (a.study, b.study))
+    groups = image_groups(a.study, counts[0].images, a.study.split)
     settings = _differing(pairs[0][0].settings, pairs[0][1].settings)
     sides = [_side(x, name, [p[i] for p in pairs], counts[i]) for i, (x, name) in enumerate(_named(a, b))]
     scores = [statistics.miou_percent(one.counts.sum(1)) for one in counts]
@@ -102,10 +105,10 @@ def compare_runs(a: Runs, b: Runs, evaluation: Evaluation | None = None) -> Comp
         evaluation=chosen,
         split=a.study.split,
         classes=counts[0].classes,
-        difference=difference_over_images(counts[0].counts, counts[1].counts),
+        difference=difference_over_images(counts[0].counts, counts[1].counts, groups.names),
         over_seeds=statistics.paired_over_seeds(scores[0], scores[1]),
         settings=settings,
-        notes=(*_limits(a, b, pairs), *_odd(settings), *_kind(a.study, chosen), *unpaired, *uncounted),
+        notes=(*_limits(a, b, pairs), *_odd(settings), *_kind(chosen, groups), *unpaired, *uncounted),
     )
 
 
@@ -124,6 +127,8 @@ def _side(runs: Runs, name: str, used: Sequence[Run], counts: ImageCounts) -> Si
         seeds=tuple(run.seeds for run in used),
         miou_percent=statistics.mean_over_seeds(statistics.miou_percent(summed)),
         class_iou_percent=tuple(None if np.isnan(iou) else float(iou) for iou in ious),
+        failed=len(runs.failed),
+        ended=len(runs.runs) + len(runs.failed),
     )
 
 
@@ -205,15 +210,12 @@ def _odd(settings: Mapping[str, tuple[Any, Any]]) -> Iterator[str]:
         yield "their teachers differ"
 
 
-def _kind(study: Study, evaluation: Evaluation) -> Iterator[str]:
+def _kind(evaluation: Evaluation, groups: ImageGroups) -> Iterator[str]:
     """What kind of mIoU, of what kind of images."""
     if evaluation == "best":
         yield "the mIoU is that of each run's best evaluation, chosen on the images that score it, which flatters both"
-    if study.dataset in FILMED:
-        yield (
-            f"the images of {study.dataset} are {FILMED[study.dataset]} and alike, so intervals over images "
-            "are too narrow for others"
-        )
+    if groups.missing:
+        yield groups.missing
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -3,13 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.statistics import Difference, Interval
+from analysis.statistics import Difference, Interval, MethodDifference
 from analysis.studies.parameters import written
 
 
 def answer(a: str, b: str, found: Difference, split: str) -> str:
     """What a difference A - B shows, in one sentence."""
-    where = f"on {split} ({evidence(found)})"
+    on = place(split, images=found.images, groups=found.groups, over_images=found.over_images)
+    where = f"{on}, {seeds_each(found.seeds)})"
+    if found.low is None or found.high is None or found.detectable is None:
+        return (
+            f"this evidence cannot tell {a} from {b}: the difference is {found.estimate:+.2f} points {where}, and what "
+            "another seed would give is unknown"
+        )
     if found.low <= 0 <= found.high:
         return (
             f"this evidence cannot tell {a} from {b}: the difference is {found.estimate:+.2f} points {ends(found)} "
@@ -23,9 +29,17 @@ def answer(a: str, b: str, found: Difference, split: str) -> str:
     return f"the network of {said}; one seed each cannot tell whether its settings are better"
 
 
-def evidence(found: Difference) -> str:
-    """`101 images, 5 seeds each`."""
-    return f"{counted(found.images, 'image')}, {counted(found.seeds, 'seed')} each"
+def place(split: str, *, images: int, groups: float, over_images: bool) -> str:
+    """`on val (500 images in 61 groups`, to be closed; on which images a difference holds."""
+    number = counted(images, "image")
+    if not over_images:
+        return f"on these {number} of {split} (too few groups to speak of others: {groups:.3g}"
+    return f"on {split} ({number}" if groups == images else f"on {split} ({number} in {groups:.3g} groups"
+
+
+def seeds_each(seeds: int) -> str:
+    """`5 seeds each`."""
+    return f"{counted(seeds, 'seed')} each"
 
 
 def counted(number: int, noun: str) -> str:
@@ -33,7 +47,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def ends(interval: Interval | Difference) -> str:
+def ends(interval: Interval | Difference | MethodDifference) -> str:
     """`[+0.30, +1.30]`, or that there is none."""
     if interval.low is None or interval.high is None:
         return "[one seed: no interval]"

@@ -30,7 +30,10 @@ STANDING = pa.schema(
         ("to, points", pa.float64()),
         ("images", pa.int64()),
         ("seeds", pa.int64()),
+        ("failed seeds", pa.int64()),
         ("p, adjusted", pa.float64()),
+        ("shown", pa.string()),
+        ("could have shown, points", pa.float64()),
         ("chosen among", pa.int64()),
         ("flattered by, points", pa.float64()),
     ]
@@ -71,14 +74,23 @@ def conclusion(source: Source) -> Section:
     if not found.arms:
         return Section(key="verdict", title="Verdict", text=("No trial of an arm has ended, so there is no verdict.",))
     rows = [row for arm in found.arms for row in _standing_rows(arm)]
-    caption = "Best setting of each arm against the baseline, with 95 % intervals over images (and seeds)"
+    caption = (
+        "Best setting of each arm against the baseline; intervals hold together for all settings with several seeds, "
+        f"and one seed has none: {_seed_noise(found.seed_points)}"
+    )
     standings = (Table(name="verdict", caption=caption, rows=pa.Table.from_pylist(rows, STANDING)),) if rows else ()
     first, *others = found.answer
-    lists = (("In detail", tuple(others)), ("What the evidence lacks", found.missing))
+    lists = (("In detail", tuple(others)), ("Tuning", found.tuning), ("What the evidence lacks", found.missing))
     lead = f"{first[0].upper()}{first[1:]}."
     return Section(
         key="verdict", title="Verdict", text=(lead,), lists=lists, tables=(*standings, *_rescored(found.rescored))
     )
+
+
+def _seed_noise(points: float | None) -> str:
+    if points is None:
+        return "how much the seed changes is unknown"
+    return f"the seed alone changes a difference between two runs by {points:.2f} points (standard deviation)"
 
 
 def _rescored(found: Sequence[Rescored]) -> tuple[Table, ...]:
@@ -100,8 +112,9 @@ def _standing_row(standing: Standing) -> dict[str, Any]:
     score, difference = standing.miou_percent, standing.difference
     row = {
         "setting": standing.name,
-        "runs": score.n,
-        "mIoU %": score.estimate,
+        "runs": score.n if score else 0,
+        "mIoU %": score.estimate if score else None,
+        "failed seeds": standing.failed,
         "chosen among": standing.chosen_from,
     }
     if difference is None:
@@ -111,9 +124,11 @@ def _standing_row(standing: Standing) -> dict[str, Any]:
         "minus baseline, points": difference.estimate,
         "from, points": difference.low,
         "to, points": difference.high,
-        "images": difference.images,
+        "images": standing.images,
         "seeds": difference.seeds,
-        "p, adjusted": standing.p_value if difference.seeds > 1 else None,
+        "p, adjusted": standing.p_value,
+        "shown": standing.outcome,
+        "could have shown, points": difference.detectable,
     }
 
 

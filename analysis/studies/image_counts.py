@@ -1,4 +1,4 @@
-"""What every image counted, from the table `image_confusion` to dense arrays that statistics can resample.
+"""What every image counted, from tables to dense arrays that statistics can resample.
 
 A class that is neither labelled nor predicted in an image has no row there and counts nothing. Only the trials that are
 asked for are read.
@@ -18,7 +18,8 @@ from study.tables import IMAGE_CONFUSION
 
 KINDS = ("true_positives", "false_positives", "false_negatives")
 NAME = "image_confusion"
-COLUMNS = ["arm", "trial", "evaluation", "image", "class", *KINDS]
+COLUMNS = ["arm", "trial", "image", "class", *KINDS]
+RESCORED = "rescored_confusion"
 
 
 @dataclass(frozen=True, order=True)
@@ -62,7 +63,19 @@ def image_counts(study: Study, trials: Sequence[TrialName], evaluation: Evaluati
     Raises:
         ValueError: trials were evaluated on different images.
     """
-    rows = _rows(study, trials, evaluation)
+    return _dense(study, trials, _rows(study, NAME, trials, pc.field("evaluation") == evaluation))
+
+
+def rescored_counts(study: Study, trials: Sequence[TrialName], split: str) -> ImageCounts:
+    """What each image of another split counted when these trials' checkpoints were judged on it.
+
+    Raises:
+        ValueError: trials were judged on different images.
+    """
+    return _dense(study, trials, _rows(study, RESCORED, trials, pc.field("split") == split))
+
+
+def _dense(study: Study, trials: Sequence[TrialName], rows: pa.Table) -> ImageCounts:
     found = rows.group_by(["arm", "trial"]).aggregate([])
     keys = {TrialName(*key) for key in zip(found["arm"].to_pylist(), found["trial"].to_pylist(), strict=True)}
     asked = tuple(dict.fromkeys(trials))
@@ -90,13 +103,13 @@ def _places(names: pa.ChunkedArray, known: Sequence[str]) -> NDArray[np.int64]:
     return np.asarray(pc.index_in(names, pa.array(known, pa.string())).to_numpy(), np.int64)
 
 
-def _rows(study: Study, trials: Sequence[TrialName], evaluation: Evaluation) -> pa.Table:
+def _rows(study: Study, table: str, trials: Sequence[TrialName], which: pc.Expression) -> pa.Table:
     # one condition a column can be held against what a file says of its columns; pairs cannot
     arms = pa.array(sorted({trial.arm for trial in trials}), pa.string())
     numbers = pa.array(sorted({trial.number for trial in trials}), pa.int64())
     near = pc.field("arm").isin(arms) & pc.field("trial").isin(numbers)
     try:
-        rows = study.table(NAME, columns=COLUMNS, where=near & (pc.field("evaluation") == evaluation))
+        rows = study.table(table, columns=COLUMNS, where=near & which)
     except FileNotFoundError:
         return IMAGE_CONFUSION.empty_table().select(COLUMNS)
     return rows.filter(pc.is_in(_names(rows), pa.array([str(trial) for trial in trials], pa.string())))

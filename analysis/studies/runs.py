@@ -5,7 +5,7 @@ seeds, and all of its runs speak for it.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analysis.studies.image_counts import TrialName
-from analysis.studies.study import TEACHER, Study, open_study
+from analysis.studies.study import PARAMETER, TEACHER, Study, open_study
 
 SEEDS = ("data_seed", "init_seed")
+REPLICATE = f"{PARAMETER}replicate"
+"""The column of `trials` that numbers the runs of a replicated arm."""
 LATER = {"evaluate_on": "val", "holdout": 0.0}
 """What configurations mean that were written before they could say it."""
 Seeds = tuple[int | None, int | None]
@@ -57,14 +59,21 @@ class Runs:
     Attributes:
         study: theirs.
         name: of the trial, `rdd-8`, or of the arm where it has no other setting.
-        runs: at least one, in the order of their numbers.
+        runs: that finished, in the order of their numbers; at least one, unless all failed.
         chosen_from: finished settings of which this was the best; 1 where nothing was chosen.
+        failed: seeds of the runs that failed, and were not run again with success.
     """
 
     study: Study
     name: str
     runs: tuple[Run, ...]
     chosen_from: int = 1
+    failed: tuple[Seeds, ...] = ()
+
+    @property
+    def by_seeds(self) -> dict[Seeds, Run]:
+        """The first run of each pair of seeds; rows that do not tell their seeds are left out."""
+        return {run.seeds: run for run in reversed(self.runs) if None not in run.seeds}
 
     @property
     def scores(self) -> list[float]:
@@ -86,22 +95,46 @@ def read_runs(rows: pa.Table) -> list[Run]:
     return [Run(row, json.loads(row["config"] or "{}")) for row in rows.to_pylist()]
 
 
+def settings_of(study: Study, arm: str) -> list[Runs]:
+    """Every setting of an arm that has a finished run, oldest first; of replicates failed ones too."""
+    rows = study.ended.filter((pc.field("arm") == arm) & (pc.field("state") != "PRUNED")).sort_by("trial")
+    scored = set(finished(study, arm)["trial"].to_pylist())
+    replicated = REPLICATE in rows.column_names and rows[REPLICATE].null_count < rows.num_rows
+    groups: dict[str, list[Run]] = {}
+    for run in read_runs(rows):
+        # rows of an older kdstudy that lack seeds cannot be told to repeat each other
+        key = str(run.name) if None in run.seeds else json.dumps(run.settings, sort_keys=True)
+        groups.setdefault(key, []).append(run)
+    found = [_setting(study, runs, scored) for runs in groups.values()]
+    kept = [runs for runs in found if runs.runs or len(runs.failed) > 1 or (runs.failed and replicated)]
+    number = len([runs for runs in kept if runs.runs])
+    several = len(kept) > 1
+    return [replace(runs, name=runs.name if several else _alone(arm, runs), chosen_from=number) for runs in kept]
+
+
+def _setting(study: Study, runs: Sequence[Run], scored: Container[int]) -> Runs:
+    whole = tuple(run for run in runs if run.row["trial"] in scored)
+    seeds = {run.seeds for run in whole}
+    failed = dict.fromkeys(run.seeds for run in runs if run.row["state"] == "FAIL" and run.seeds not in seeds)
+    return Runs(study, str((whole or runs)[0].name), whole, failed=tuple(failed))
+
+
+def _alone(arm: str, runs: Runs) -> str:
+    """The name of an arm's only setting."""
+    return runs.name if len(runs.runs) == 1 and not runs.failed else arm
+
+
 def best_runs(study: Study, arm: str) -> Runs | None:
     """The runs of an arm's best setting by the study's objective, or None where no trial has finished.
 
     A setting with several runs counts by their mean; of equals the first leads.
     """
-    groups: dict[str, list[Run]] = {}
-    for run in read_runs(finished(study, arm).sort_by("trial")):
-        # rows of an older kdstudy that lack seeds cannot be told to repeat each other
-        key = str(run.name) if None in run.seeds else json.dumps(run.settings, sort_keys=True)
-        groups.setdefault(key, []).append(run)
-    several = len(groups) > 1
-    settings = [
-        Runs(study, str(runs[0].name) if several or len(runs) == 1 else arm, tuple(runs), len(groups))
-        for runs in groups.values()
-    ]
-    return max(settings, key=lambda runs: runs.mean, default=None)
+    return best_of(settings_of(study, arm))
+
+
+def best_of(settings: Iterable[Runs]) -> Runs | None:
+    """The setting of the highest mean; of equals the first."""
+    return max((runs for runs in settings if runs.runs), key=lambda runs: runs.mean, default=None)
 
 
 def named_runs(text: str) -> Runs:
@@ -151,8 +184,8 @@ def pair_runs(a: Runs, b: Runs) -> list[Pair]:
     """
     if len(a.runs) == len(b.runs) == 1:
         return [(a.runs[0], b.runs[0])]
-    mine, yours = ({run.seeds: run for run in reversed(side.runs)} for side in (a, b))
-    pairs = [(mine[seeds], yours[seeds]) for seeds in reversed(mine) if seeds in yours and None not in seeds]
+    mine, yours = a.by_seeds, b.by_seeds
+    pairs = [(mine[seeds], yours[seeds]) for seeds in reversed(mine) if seeds in yours]
     if not pairs:
         raise ValueError(
             f"runs must share seeds to be compared, but {a.name} has {_told(a)} and {b.name} has {_told(b)}; "

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from analysis.studies.unequal_terms import unequal_terms
 from study import tables
 from study.tables import PARAMETER as PARAMETER
 
@@ -72,9 +73,15 @@ class Study:
         return "baseline" if "baseline" in arms else next(plain, None)
 
     def first_search(self, arm: str) -> str:
-        """The arm that this one searches again with another sampler seed; the arm itself where it is the first."""
-        settings: Mapping[str, Any] = self.config.get("arms", {}).get(arm, {})
-        return settings.get("search_of") or arm
+        """The arm that this one searches again with another sampler seed; the arm itself where it is the first.
+
+        In a study of replicates, whose arms repeat what searches found: the arm that repeats what the first one found.
+        """
+        arms: Mapping[str, Mapping[str, Any]] = self.config.get("arms", {})
+        sources: Mapping[str, Mapping[str, Any]] = self.config.get("replicates", {})
+        if (source := sources.get(arm, {}).get("search_of")) is not None:
+            return next((name for name, one in sources.items() if one["arm"] == source), arm)
+        return arms.get(arm, {}).get("search_of") or arm
 
     @property
     def table_names(self) -> list[str]:
@@ -87,6 +94,11 @@ class Study:
         """{"miou_percent": or None, "path"}, or None where no arm needed one so far."""
         note = self.folder / "teacher.json"
         return json.loads(note.read_text()) if note.exists() else None
+
+    @cached_property
+    def unequal_terms(self) -> tuple[str, ...]:
+        """What its arms differ in besides what they search, by the study's own word; a sentence each."""
+        return unequal_terms(self.config)
 
     @cached_property
     def gaps(self) -> tuple[str, ...]:

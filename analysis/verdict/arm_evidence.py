@@ -32,7 +32,7 @@ class ArmVerdict:
         searched: paths that it searched.
         best: the best setting that finished; None where none has.
         optimism: points by which choosing the best of its finished trials on these images flatters it; None where
-            nothing was chosen.
+            nothing was chosen. Where trials were stopped early it is a lower bound, as they were among the choice too.
         replicates: settings of this arm that were run again with new seeds.
     """
 
@@ -45,10 +45,22 @@ class ArmVerdict:
     optimism: Interval | None
     replicates: tuple[Standing, ...]
 
+    @property
+    def optimism_is_bound(self) -> bool:
+        """Whether the choice was also among trials that were stopped early, which `optimism` does not know."""
+        return self.states.get("PRUNED", 0) > 0
+
 
 @dataclass(frozen=True)
 class Rescored:
-    """What a trial of the search scored on other images."""
+    """What a trial of the search or of its replicates scored on images that the search has not seen.
+
+    Attributes:
+        name: of the trial.
+        split: whose images.
+        images: how many.
+        miou_percent: there.
+    """
 
     name: str
     split: str
@@ -85,21 +97,31 @@ def _arm(
     )
 
 
-def replicates(study: Study) -> Standings | None:
+def replicates(study: Study, rescored_on: str | None = None) -> Standings | None:
     """The settings in DIR/replicate, each with the arm and the parameters that it had in the search.
 
     None where that holds no study, or none of which a trial has ended.
+
+    Args:
+        study: the search.
+        rescored_on: a split on which checkpoints of the replicates were judged again.
     """
+    again = _replicated(study)
+    if again is None:
+        return None
+    found = standings(again, rescored_on)
+    sources: Mapping[str, Mapping[str, Any]] = again.config.get("replicates", {})
+    return replace(found, by_arm={arm: _sourced(study, s, sources.get(arm)) for arm, s in found.by_arm.items()})
+
+
+def _replicated(study: Study) -> Study | None:
     folder = study.folder / REPLICATE
     if not (folder / "study.json").is_file():
         return None
     try:
-        again = open_study(folder)
+        return open_study(folder)
     except ValueError:
         return None
-    found = standings(again)
-    sources: Mapping[str, Mapping[str, Any]] = again.config.get("replicates", {})
-    return replace(found, by_arm={arm: _sourced(study, s, sources.get(arm)) for arm, s in found.by_arm.items()})
 
 
 def _sourced(study: Study, standing: Standing, source: Mapping[str, Any] | None) -> Standing:
@@ -110,17 +132,21 @@ def _sourced(study: Study, standing: Standing, source: Mapping[str, Any] | None)
 
 
 def rescored_trials(study: Study) -> tuple[Rescored, ...]:
-    """Of the splits that the search has not seen, as `kdstudy rescore` has found it, the best first."""
+    """Of the splits that the search has not seen, as `kdstudy rescore` has found it, the best of each first."""
+    places = (study, _replicated(study))
+    found = [one for place in places if place for one in _rescored(place) if one.split not in (study.split, "train")]
+    return tuple(sorted(found, key=lambda one: (one.split, -one.miou_percent)))
+
+
+def _rescored(study: Study) -> list[Rescored]:
     try:
         rows = study.table("rescored").to_pylist()
     except FileNotFoundError:
-        return ()
-    found = [
+        return []
+    return [
         Rescored(str(TrialName(row["arm"], row["trial"])), row["split"], row["images"], row["miou_percent"])
         for row in rows
-        if row["split"] not in (study.split, "train")
     ]
-    return tuple(sorted(found, key=lambda one: (one.split, -one.miou_percent)))
 
 
 def _searched(trials: pa.Table) -> tuple[str, ...]:

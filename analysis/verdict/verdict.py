@@ -2,21 +2,21 @@
 
 A search alone answers it badly: its best trials were chosen on the images that score them, and each setting was run
 with one seed. So what it found is told with how much the choice flatters it, and only runs with several seeds, as
-DIR/replicate holds them, may call a method better. Several arms against one baseline are several questions: p values
-are adjusted with Holm's method, and for the settings that an arm chose from; intervals are at 95 % each, not adjusted.
+DIR/replicate holds them, may call a method better. Several arms against one baseline are several questions: their
+intervals hold together, and what they show is what their p values show.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import stdev
 
-from analysis.comparison.comparison import FILMED
-from analysis.comparison.wording import answer, counted, ends, evidence, settings
+from analysis.comparison.wording import counted
 from analysis.studies.study import Evaluation, Study
+from analysis.tuning import ArmTuning, arm_tunings, spending_notes, tuning_caveats, undone_notes
 from analysis.verdict.arm_evidence import ArmVerdict, Rescored, arm_verdicts, replicates, rescored_trials
-from analysis.verdict.ranking import Lead, Standing, Standings, standings
-
-FEW = 5
-"""Finished trials below which an arm has hardly been searched."""
+from analysis.verdict.looks import Look
+from analysis.verdict.ranking import Standings, standings
+from analysis.verdict.sentences import against, answer, flattery, rescored_on
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,13 @@ class Verdict:
         evaluation: what the search maximised: mIoU of the `last` or the `best` evaluation.
         baseline: the arm that others are held against; None where there is none.
         arms: by name.
-        lead: of the settings with several seeds.
+        look: how often the runs with several seeds were judged; None where there are none.
+        seed_points: standard deviation over seeds of the difference between two runs, in points; None where unknown.
+        shares: in what share of joint draws each setting with several seeds is the best. Descriptive.
+        not_worse: of those, the settings that are not shown to be worse than any other.
+        caveats: why a method that is better may owe it to better tuning, in sentences.
+        tunings: what the tuning of each arm that searched cost and gave.
+        tuning: the same in sentences, and what it leaves undone.
         rescored: trials on images that the search has not seen.
         answer: in sentences, the most important first.
         missing: what the evidence lacks, in sentences.
@@ -42,137 +48,129 @@ class Verdict:
     evaluation: Evaluation
     baseline: str | None
     arms: tuple[ArmVerdict, ...]
-    lead: Lead | None
+    look: Look | None
+    seed_points: float | None
+    shares: Mapping[str, float]
+    not_worse: tuple[str, ...]
+    caveats: tuple[str, ...]
+    tunings: tuple[ArmTuning, ...]
+    tuning: tuple[str, ...]
     rescored: tuple[Rescored, ...]
     answer: tuple[str, ...]
     missing: tuple[str, ...]
 
 
 def verdict(study: Study) -> Verdict:
-    """What a study shows, and what it does not.
+    """What a study shows, and what it does not. It is recorded that one has looked; see `looks`.
 
     Raises:
         ValueError: trials of the study were evaluated on different images.
     """
     searched, again = standings(study), replicates(study)
-    arms, rescored = arm_verdicts(study, searched, again), rescored_trials(study)
-    judged = again if again is not None and again.seeds > 1 else searched
+    arms = arm_verdicts(study, searched, again)
+    judged = again if again is not None and again.family is not None else searched
+    caveats = tuning_caveats(study)
+    rescored = rescored_trials(study)
     return Verdict(
         study=study.name,
         dataset=study.dataset,
         split=study.split,
-        rescored=rescored,
         evaluation=study.evaluation,
         baseline=searched.baseline,
         arms=arms,
-        lead=judged.lead,
-        answer=(*_answer(judged), *_rescored_on(rescored), *_flattery(arms)),
+        look=judged.look,
+        seed_points=judged.family.seed_points if judged.family else None,
+        shares=judged.shares,
+        not_worse=judged.not_worse,
+        caveats=caveats,
+        rescored=rescored,
+        tunings=arm_tunings(study),
+        tuning=(*spending_notes(study), *undone_notes(study)),
+        answer=(*answer(judged, caveats), *_elsewhere(study, rescored), *flattery(arms)),
         missing=(
             *study.gaps,
+            *study.unequal_terms,
             *_missing_runs(study, searched, again, rescored),
-            *_missing_search(study, arms, searched.baseline),
+            *_missing_looks(judged),
+            *_missing_search(study, arms),
         ),
     )
 
 
-def _answer(judged: Standings) -> Iterator[str]:
-    """Of the settings with several seeds, or else of the search's."""
-    if judged.baseline is None:
-        yield "there is no baseline to be better than: no arm is named baseline, or has no method and uniform weighting"
-        return
-    if not judged.compared:
-        yield f"nothing can be said yet: no finished setting can be compared with a finished {judged.baseline}"
-        return
-    if judged.seeds < 2:
-        yield "no method can be called better: each setting was run with one seed, and another may change their order"
-    else:
-        better = [standing.name for standing in judged.compared if standing.is_better]
-        number = counted(len(judged.compared), "setting")
-        yield (
-            f"better than {judged.baseline}, of {number} compared with it: {', '.join(better)}"
-            if better
-            else f"no method is shown to be better than {judged.baseline}: {number} compared with it"
-        )
-    for standing in judged.compared:
-        yield _against(standing, judged)
-    if judged.lead:
-        yield answer(judged.lead.first, judged.lead.second, judged.lead.difference, judged.split)
-
-
-def _against(standing: Standing, judged: Standings) -> str:
-    found, base = standing.difference, judged.by_arm[judged.baseline or ""]
-    assert found is not None and standing.p_value is not None
-    points = f"{found.estimate:+.2f} points {ends(found)}"
-    told = f"{standing.name} against {base.name}: {points} on {judged.split} ({evidence(found)}"
-    if found.seeds > 1:
-        told += f"; p {standing.p_value:.3f}, adjusted for {counted(len(judged.compared), 'comparison')}"
-        if standing.chosen_from > 1:
-            told += f" and the choice among {standing.chosen_from} settings"
-    told += ")"
-    if found.low <= 0 <= found.high:
-        told += f"; the smallest difference that this could have shown is {found.detectable:.2f}"
-    return f"{told}; {settings(standing.parameters)}" if standing.parameters else told
-
-
-def _rescored_on(rescored: Sequence[Rescored]) -> Iterator[str]:
-    for split, images in sorted({(one.split, one.images) for one in rescored}):
-        scores = [
-            f"{one.name} {one.miou_percent:.2f}" for one in rescored if (one.split, one.images) == (split, images)
-        ]
-        yield f"mIoU % on {split} ({counted(images, 'image')}), which the search has not seen: {', '.join(scores)}"
-
-
-def _flattery(arms: Sequence[ArmVerdict]) -> Iterator[str]:
-    told = [f"{arm.arm} {arm.optimism.estimate:.2f} (of {arm.optimism.n})" for arm in arms if arm.optimism]
-    if told:
-        yield (
-            "being chosen as the best on the images that score it flatters a trial by about so many points: "
-            f"{', '.join(told)}; what luck with the seed adds is not in this"
-        )
+def _elsewhere(study: Study, rescored: Sequence[Rescored]) -> Iterator[str]:
+    """What images show on which stored checkpoints were judged again: of the replicates, or else of the search."""
+    for split in sorted({one.split for one in rescored}):
+        found = (replicates(study, split), standings(study, split))
+        compared = next((one for one in found if one and one.compared), None)
+        if compared:
+            yield from (against(standing, compared) for standing in compared.compared)
+    yield from rescored_on(rescored)
 
 
 def _missing_runs(
     study: Study, searched: Standings, again: Standings | None, rescored: Sequence[Rescored]
 ) -> Iterator[str]:
     """What the runs lack that were judged."""
-    if max(searched.seeds, again.seeds if again else 0) < 2:
-        yield f"runs with other seeds: kdstudy replicate {study.folder} --top 3 --seeds 5"
+    if not (searched.family or (again and again.family)):
+        yield f"runs with other seeds: kdstudy replicate {study.folder} --seeds 5"
     if not rescored and (again is None or again.split == study.split):
         yield (
-            f"a score on images that the search has not seen: all mIoU is of {study.split}, on which it chose; "
-            f"kdstudy rescore {study.folder} --split test, where test has labels"
+            f"a score on images that the search has not seen: all mIoU is of {study.split}, on which it chose, which "
+            f"flatters arms that had more to choose from; kdstudy replicate {study.folder} --split test judges on "
+            "others, where test has labels"
         )
-    if study.dataset in FILMED:
-        what = f"those of {study.dataset} are {FILMED[study.dataset]} and alike"
-        yield f"independent images: {what}, so intervals over images are too narrow for others"
+    judged = again or searched
+    if judged.ungrouped:
+        yield judged.ungrouped
     yield from _incomparable("the search", searched)
     if again:
         yield from _incomparable("the replicates", again)
 
 
+def _missing_looks(judged: Standings) -> Iterator[str]:
+    """What was not planned, and what will not be remembered."""
+    if judged.look is None:
+        return
+    if judged.planned is None:
+        yield "a planned number of seeds: the first look at several seeds counts as the planned one"
+    if judged.look.later:
+        yield (
+            f"the first look: this is look {judged.look.later} after it, at a level of {judged.look.level:g}, because "
+            "whoever looks again has another chance to be wrong"
+        )
+    if not judged.look.recorded:
+        yield "a record of this look: the study's folder cannot be written, so the next one will not allow for it"
+
+
 def _incomparable(where: str, found: Standings) -> Iterator[str]:
     """Why settings that finished could not be held against the baseline."""
-    lacking = [arm for arm, standing in found.by_arm.items() if arm != found.baseline and not standing.difference]
-    if lacking and found.baseline not in found.by_arm:
+    others = [(arm, standing) for arm, standing in found.by_arm.items() if arm not in found.own_arms]
+    lacking = [arm for arm, standing in others if not standing.difference]
+    if lacking and not any(arm in found.by_arm for arm in found.own_arms):
         yield f"in {where}, a finished baseline"
     elif lacking:
-        yield f"in {where}, the baseline's seeds or the counts of its images: {', '.join(lacking)}"
+        yield f"in {where}, two of the baseline's seeds or the counts of its images: {', '.join(lacking)}"
 
 
-def _missing_search(study: Study, arms: Sequence[ArmVerdict], baseline: str | None) -> Iterator[str]:
+def _missing_search(study: Study, arms: Sequence[ArmVerdict]) -> Iterator[str]:
     """What the search lacks."""
     if study.evaluation == "best":
         yield "an unflattered score: the search maximised the best evaluation of each run, chosen on the same images"
-    base = next((arm for arm in arms if arm.arm == baseline), None)
     for arm in arms:
-        complete, failed = arm.states.get("COMPLETE", 0), arm.states.get("FAIL", 0)
-        if complete < FEW or failed:
-            yield (
-                f"{arm.arm}: only {complete} of {counted(arm.trials, 'trial')} used the whole budget of {arm.budget} "
-                f"iterations; {arm.states.get('PRUNED', 0)} stopped early, {failed} failed"
-            )
-        if base and (unsearched := [path for path in base.searched if path not in arm.searched]) and arm.searched:
-            yield f"{arm.arm} did not search {', '.join(unsearched)}, which {base.arm} did"
-    numbers = {arm.trials for arm in arms}
-    if len(numbers) > 1:
-        yield f"equal chances: arms had from {min(numbers)} to {max(numbers)} trials, and more trials find better ones"
+        if failed := arm.states.get("FAIL", 0):
+            yield f"{arm.arm}: {failed} of {counted(arm.trials, 'trial')} failed"
+    if any(arm.searched for arm in arms):
+        yield f"search variance is not in the intervals: {_search_variance(study, arms)}"
+
+
+def _search_variance(study: Study, arms: Sequence[ArmVerdict]) -> str:
+    """How far the best of several searches lie apart, where an arm was searched several times."""
+    found: dict[str, list[float]] = {}
+    for arm in arms:
+        if arm.best and arm.best.miou_percent:
+            found.setdefault(study.first_search(arm.arm), []).append(arm.best.miou_percent.estimate)
+    several = {name: scores for name, scores in found.items() if len(scores) > 1}
+    if not several:
+        return "each arm was searched once, and another search would choose another setting; searches: N measures it"
+    spreads = ", ".join(f"{name} {stdev(scores):.2f} ({len(scores)} searches)" for name, scores in several.items())
+    return f"the best trials of an arm's searches differ by so many points (standard deviation): {spreads}"

@@ -8,6 +8,7 @@ teacher. Files are read in `study.configuration.loading`; what the types here ca
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
@@ -24,6 +25,7 @@ from trainers.config import (
     TeacherFile,
     TrainConfig,
     TrialConfig,
+    content_hash,
     parse,
     plain,
     replaced,
@@ -36,6 +38,10 @@ TEACHER = "teacher"
 Placement = Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"]
 REPLICATE = "replicate"
 """The one parameter of a replicated arm: r of the replicate whose seeds are the study's plus r."""
+
+SCHEDULE = "schedule"
+"""In a file's `compares`: the paths of SCHEDULE_PATHS together."""
+SCHEDULE_PATHS = ("train/iterations", "train/batch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +172,8 @@ class StudyConfig(StudyOutline):
         holdout: share of the training images that no trial, and no teacher, is trained on.
         seed: of samplers and, through `data_seed` and `init_seed`, of every trial.
         objective: what Optuna maximises: the mIoU of the last evaluation, or of the best one (optimistic).
+        compares: what its arms may fix or search though all trials of a study have it alike otherwise: paths of a
+            trial, such as `train/iterations` or `augment`; every ranking says so.
         startup_trials: trials of an arm before its sampler learns from them: the spaces' defaults, then settings of
             what all arms search that are the same in all of them.
         search: the sampler.
@@ -188,6 +196,7 @@ class StudyConfig(StudyOutline):
     train: TrainConfig
     arms: Annotated[Mapping[Name, ArmConfig], MinLen(1)]
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    compares: tuple[str, ...] = field(default=(), metadata=LATER)
     evaluate_on: EvaluationSplit = "val"
     holdout: Annotated[float, Ge(0), Le(0.5)] = 0.0
     seed: Annotated[int, Ge(0)] = 0
@@ -292,6 +301,13 @@ class StudyConfig(StudyOutline):
         return joined(place, self.name) if place else None
 
     @property
+    def teacher_path(self) -> Path:
+        """Where the teacher lies, or will lie: the file that the study names, or one named by what trains it."""
+        if self.teacher.file:
+            return Path(self.teacher.file)
+        return Path(self.teacher.folder) / f"{content_hash(self.teacher_trial())[:16]}.safetensors"
+
+    @property
     def any_needs_teacher(self) -> bool:
         return any(self.needs_teacher(arm) for arm in self.arms)
 
@@ -354,10 +370,13 @@ class StudyConfig(StudyOutline):
         return {path: [arm for arm, space in spaces.items() if path in space] for path in paths}
 
     def workers_of(self, arm: str) -> int:
-        """Workers of an arm's trials."""
+        """Workers of an arm's largest trial."""
         if arm == TEACHER and self.teacher.train is not None:
             return self.teacher.train.workers
-        return int(self.arms[arm].fixed.get("train/workers", self.train.workers))
+        path, space = "train/workers", self.space(arm)
+        if path in space.parameters:
+            return max(int(count) for count in space.values(path))
+        return int(self.arms[arm].fixed.get(path, self.train.workers))
 
     @property
     def workers(self) -> int:

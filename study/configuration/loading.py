@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from study.configuration.checks import faults
-from study.configuration.config import StudyConfig
+from search_spaces.strict_yaml import read_yaml
+from study.configuration.checks import Findings, examine
+from study.configuration.config import SCHEDULE, SCHEDULE_PATHS, StudyConfig
+from study.configuration.partial import read_partially
 from study.configuration.prices import with_matched
 from study.configuration.searches import with_searches
-from trainers.config import ConfigError, absolute, parse, replaced
+from study.configuration.settings import settings_faults, with_readable_settings
+from trainers.config import ConfigError, absolute
 from trainers.registry import nearest
 
 PRESETS = Path(__file__).parents[1] / "presets"
@@ -30,44 +31,42 @@ def load(study: str, sets: Sequence[str] = (), arms: Sequence[str] = ()) -> Stud
         arms: keep only these; none for all.
 
     Raises:
-        ConfigError: with every fault of the file, its spaces, networks and data.
+        ConfigError: with every fault of the file, its settings, spaces, networks and data.
     """
-    values = _with_arms(with_settings(read_yaml(_path(study)), sets), arms)
-    config = with_searches(absolute(parse(StudyConfig, _listed_spaces(values))))
-    # a fault of what all arms share is found with each of them
-    found = list(dict.fromkeys(faults(config)))
-    if found:
-        raise ConfigError(found)
-    return with_matched(config)
+    config, found = load_examined(study, sets, arms)
+    if config is None or found.faults:
+        raise ConfigError(found.faults)
+    return config
 
 
-def with_settings(values: dict[str, Any], sets: Sequence[str]) -> dict[str, Any]:
-    """Nested `values` with `path=value` settings on top; paths have dots, values are YAML."""
-    for setting in sets:
-        path, equals, text = setting.partition("=")
-        if not equals:
-            raise ConfigError([f"--set must be path=value, but got {setting!r}; for example --set seed=1"])
-        values = replaced(values, path, _yaml_value(setting, text), separator=".")
-    return values
+def load_examined(
+    study: str, sets: Sequence[str] = (), arms: Sequence[str] = ()
+) -> tuple[StudyConfig | None, Findings]:
+    """As `load`, beside its faults and warnings; with faults, the study is what of it can be read, None for too little.
+
+    Raises:
+        ConfigError: there is no such study, or it is no YAML.
+    """
+    values, repeated = _read(_path(study))
+    chosen, unknown = _with_arms(with_readable_settings(values, sets), arms)
+    config, broken, unread = read_partially(_with_schedule(_listed_spaces(chosen)))
+    found = Findings([*repeated, *settings_faults(values, sets), *unknown, *unread])
+    if config is None:
+        return None, found
+    config = with_searches(absolute(config))
+    found.add(examine(config, broken))
+    return (config if found.faults else with_matched(config)), found
 
 
-def _with_arms(values: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """`values` with only these arms, in the order of the file."""
+def _with_arms(values: dict[str, Any], names: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """`values` with only these arms, in the order of the file, and the names that are none."""
     arms = values.get("arms")
     if not names or not isinstance(arms, dict):
-        return values
+        return values, []
     law = "--arm must be an arm of the study, but got"
-    unknown = [f"{law} {name!r}; {nearest(name, arms)}" for name in names if name not in arms]
-    if unknown:
-        raise ConfigError(unknown)
-    return {**values, "arms": {name: arm for name, arm in arms.items() if name in names}}
-
-
-def _yaml_value(setting: str, text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError([f"--set must be path=value with a YAML value, but got {setting!r}; quote it"]) from None
+    unknown = [f"{law} {name!r}; {nearest(name, map(str, arms))}" for name in names if name not in arms]
+    kept = {name: arm for name, arm in arms.items() if name in names}
+    return {**values, "arms": kept or arms}, unknown
 
 
 def _path(study: str) -> Path:
@@ -81,19 +80,27 @@ def _path(study: str) -> Path:
     raise ConfigError([f"a study must be a preset or a YAML file, but got {study!r}; {nearest(study, presets())}"])
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_mapping(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 
     Raises:
-        ConfigError: where it cannot be read as one.
+        ConfigError: where it cannot be read as one, with every key that stands twice.
     """
+    values, repeated = _read(path)
+    if repeated:
+        raise ConfigError(repeated)
+    return values
+
+
+def _read(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """The mapping in a YAML file, and its keys that stand twice, a line each."""
     try:
-        values = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError([f"{path} must be readable YAML, but: {error}"]) from None
+        values, repeated = read_yaml(path)
+    except ValueError as error:
+        raise ConfigError([str(error)]) from None
     if not isinstance(values, dict):
         raise ConfigError([f"{path} must hold a mapping, but holds {type(values).__name__}"])
-    return values
+    return values, repeated
 
 
 def _listed_spaces(values: dict[str, Any]) -> dict[str, Any]:
@@ -106,6 +113,15 @@ def _listed_spaces(values: dict[str, Any]) -> dict[str, Any]:
         for name, arm in arms.items()
     }
     return {**values, "arms": read}
+
+
+def _with_schedule(values: dict[str, Any]) -> dict[str, Any]:
+    """Let `compares: [schedule]` stand for the paths of a schedule."""
+    named = values.get("compares")
+    if not isinstance(named, list):
+        return values
+    paths = (SCHEDULE_PATHS if name == SCHEDULE else (name,) for name in named)
+    return {**values, "compares": [path for group in paths for path in group]}
 
 
 def _spaces(named: Any) -> Any:

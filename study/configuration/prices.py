@@ -81,12 +81,15 @@ class ArmPrices:
 def price_arms(config: StudyConfig, measure: MeasureSteps | None = None) -> dict[str, ArmPrices]:
     """Prices of every arm, at its defaults and at the choices that shape them; of the teacher where it can be trained.
 
+    A further search of an arm has the prices of the first.
+
     Args:
         config: the study.
         measure: measures steps, for a study with `price: measured`; None for operations.
     """
     teacher = teacher_network(config)
-    names = [*config.arms, *([TEACHER] if config.teacher.model is not None and config.teacher.train else [])]
+    first = [name for name, arm in config.arms.items() if arm.search_of is None]
+    names = [*first, *([TEACHER] if config.teacher.model is not None and config.teacher.train else [])]
     trials = {name: priced_trial(config, name, {}) for name in names} | {PLAIN: plain_trial(config)}
     operations = {name: count_operations(trial, teacher) for name, trial in trials.items()}
     prices = measure(trials, teacher) if measure else operations
@@ -104,7 +107,8 @@ def price_arms(config: StudyConfig, measure: MeasureSteps | None = None) -> dict
         for values in _combinations(config, name, shaping):
             priced = priced.with_price(config, name, values)
         found[name] = priced
-    return found
+    further = {name: arm.search_of for name, arm in config.arms.items() if arm.search_of is not None}
+    return {**found, **{name: found[source] for name, source in further.items()}}
 
 
 def shaping_parameters(config: StudyConfig, arm: str, teacher: object | None) -> tuple[str, ...]:

@@ -27,6 +27,11 @@ def with_searches(config: StudyConfig) -> StudyConfig:
     return replace(config, arms=arms)
 
 
+def first_searches(config: StudyConfig) -> StudyConfig:
+    """The study with only the first search of each arm, which stands for the others in all but its sampler's seed."""
+    return replace(config, arms={name: arm for name, arm in config.arms.items() if arm.search_of not in config.arms})
+
+
 def named_arms(config: StudyConfig, names: Sequence[str]) -> tuple[str, ...]:
     """What `--arm` means: an arm's name stands for all of its searches, that of a further search for itself alone."""
     further = [name for name, arm in config.arms.items() if arm.search_of in names]
@@ -59,11 +64,16 @@ def _faults_of(config: StudyConfig, name: str, source: str | None) -> Iterable[s
             f"arms.{source}: the name of a search has at most {NAME_LENGTH} characters, but {name} has {len(name)}; "
             "shorten the arm's"
         )
-    elif replace(arm, trials=1) != replace(config.arms[source], trials=1, search_of=source):
+    elif _searched(arm) != replace(_searched(config.arms[source]), search_of=source):
         yield (
             f"arms.{name}: this is the name of a further search of {source}, but the arm is another; call it something "
             "else, or put it back as it was"
         )
+
+
+def _searched(arm: ArmConfig) -> ArmConfig:
+    """The arm without what its searches may differ in: how long they go on."""
+    return replace(arm, trials=1, budget=None)
 
 
 def _further(config: StudyConfig, name: str) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 
+from study.configuration.checks.teacher import refuse_unwritable_folder
 from study.configuration.config import StudyConfig
 from study.folder import TEACHER_NOTE
 from study.ledger.ledger import ArmLedger
@@ -25,7 +26,8 @@ class StudyTeacher:
         say: shows a line to the user.
 
     Raises:
-        ValueError: where the file that the study names, or had before, is not there or does not fit.
+        ValueError: where the file that the study names, or had before, is not there or does not fit; or where the
+            teacher has to be trained and could not be kept.
     """
 
     def __init__(self, config: StudyConfig, folder: Path, say: Callable[[str], None]) -> None:
@@ -35,9 +37,12 @@ class StudyTeacher:
         if not config.any_needs_teacher:
             return
         known = self._known()
-        path = Path(known["path"]) if known else teacher_path(self._config)
+        # one that lies elsewhere now may be named anew, and is still the same
+        path = Path(known["path"]) if known and not config.teacher.file else config.teacher_path
         if known or config.teacher.file or path.exists():
             self._use(path, expected=known["sha256"] if known else config.teacher.sha256)
+        else:  # before it is trained, not after
+            refuse_unwritable_folder(config)
 
     def _known(self) -> dict[str, Any] | None:
         if not self._note.exists():
@@ -49,7 +54,17 @@ class StudyTeacher:
                 f"{self._note} must be what kdstudy wrote there, but: {error}; remove it, and resume: the teacher is "
                 "found again"
             ) from None
+        self._refuse_another(known.get("trained_by"))
         return known
+
+    def _refuse_another(self, trained_by: str | None) -> None:
+        """Raise ValueError where the study's configuration has come to train another teacher than it has."""
+        if self._config.teacher.file is None and trained_by not in (None, content_hash(self._config.teacher_trial())):
+            raise ValueError(
+                "teacher: must stay what trained the teacher of this study while it lasts, but teacher.model, "
+                f"teacher.train or what they share with the arms has changed since {self._note} was written; put it "
+                "back, or start another study"
+            )
 
     @property
     def file(self) -> TeacherFile | None:
@@ -81,7 +96,7 @@ class StudyTeacher:
 
     def trained(self, checkpoint: str | Path) -> None:
         """Keep what the teacher's trial left in its last checkpoint."""
-        path = teacher_path(self._config)
+        path = self._config.teacher_path
         if not path.exists():  # another study may have trained the same one meanwhile
             try:
                 export(checkpoint, path)
@@ -112,10 +127,3 @@ class StudyTeacher:
                 f"warning: a teacher must be better than the student alone, but it has {score:.2f} mIoU and the "
                 f"baseline {baseline:.2f}; train it longer (teacher.train.iterations) or name another (teacher.file)"
             )
-
-
-def teacher_path(config: StudyConfig) -> Path:
-    """Where the teacher of a study lies, or will lie: the file it names, or one named by what trains it."""
-    if config.teacher.file:
-        return Path(config.teacher.file)
-    return Path(config.teacher.folder) / f"{content_hash(config.teacher_trial())[:16]}.safetensors"

@@ -64,7 +64,8 @@ def _chosen(config: StudyConfig, arm: str, number: int, space: Space, seed: int)
             sobol = seed_of(config, arm, "sobol")
             return NumberedSobol(number, numbers, seed=sobol, independent=RandomSampler(seed=seed))
         case "grid":
-            return UnstoppingGrid(grid(space, config.search.points), seed=seed)
+            # by its seed Optuna orders the grid, which has one order in all trials
+            return UnstoppingGrid(grid(space, config.search.points), seed=seed_of(config, arm, "grid"))
         case _:
             return SpaceTPE(groups(space), **_tpe_options(seed, config.startup_trials))
 

@@ -17,3 +17,6 @@ from study.tables.schemas import SCHEMAS as SCHEMAS
 from study.tables.schemas import parameters_of as parameters_of
 from study.tables.schemas import trials_schema as trials_schema
 from study.tables.writer import TableWriter as TableWriter
+
+LOOKS = "looks.json"
+"""In a study's folder, beside its tables: the sets of finished seeds that a verdict was asked for, in lines of JSON."""

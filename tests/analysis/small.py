@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from analysis.statistics import Counts, miou_percent
-from study.tables import CLASS_IOU, IMAGE_CONFUSION, TableWriter, trials_schema
+from study.tables import CLASS_IOU, IMAGE_CONFUSION, IMAGES, RESCORED, RESCORED_CONFUSION, TableWriter, trials_schema
 
 CLASSES = ("road", "sign", "car")
 NOON = datetime(2024, 5, 17, 12, tzinfo=UTC)
@@ -82,6 +82,22 @@ def write_study(folder: Path, trials: Sequence[Trial], **config: Any) -> Path:
     with TableWriter(place, IMAGE_CONFUSION) as writer:
         writer.append([row for trial in trials if trial.counted for row in _confusion(trial)])
     return folder
+
+
+def write_groups(folder: Path, groups: Sequence[str], split: str = "val") -> None:
+    """The table `images`: the group of each image, in their order."""
+    with TableWriter(folder / "tables", IMAGES) as writer:
+        writer.append([{"split": split, "image": f"val/{n:03}", "group": group} for n, group in enumerate(groups)])
+
+
+def write_rescored(folder: Path, trials: Sequence[Trial], split: str = "test") -> None:
+    """What `kdstudy rescore` leaves of these trials, as if the other split had the images of their last evaluation."""
+    with TableWriter(folder / "tables", RESCORED) as writer:
+        writer.append([{**_key(t), "split": split, "images": t.images, "miou_percent": t.score("last"),
+                        "pixel_accuracy_percent": 50.0} for t in trials])  # fmt: skip
+    with TableWriter(folder / "tables", RESCORED_CONFUSION) as writer:
+        rows = [row for trial in trials for row in _confusion(trial) if row.pop("evaluation") == "last"]
+        writer.append([{**row, "split": split} for row in rows])
 
 
 def _key(trial: Trial) -> dict[str, Any]:

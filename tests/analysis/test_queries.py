@@ -192,6 +192,20 @@ def test_searches_of_one_arm_stand_together(tmp_path: Path) -> None:
     )
 
 
+def test_replicates_of_further_searches_belong_to_those_of_the_first(tmp_path: Path) -> None:
+    scores = {"baseline": 20.0, "plain-search2-4": 22.0, "kd-1": 25.0, "kd-search2-0": 24.0}
+    sources = {"baseline": ("plain", None), "plain-search2-4": ("plain-search2", "plain"), "kd-1": ("kd", None),
+               "kd-search2-0": ("kd-search2", "kd")}  # fmt: skip
+    replicates = {name: {"arm": arm, "search_of": first} for name, (arm, first) in sources.items()}
+    rows = [trial(arm, 0, score) for arm, score in scores.items()]
+    answer = best(write_study(tmp_path, rows, arms={arm: {} for arm in scores}, replicates=replicates))
+    assert {name: arm["search_of"] for name, arm in arms(answer).items()} == {
+        "baseline": None, "plain-search2-4": "baseline", "kd-1": None, "kd-search2-0": "kd-1",
+    }  # fmt: skip
+    assert answer["studies"][0]["searches"] == [], "trials of one setting are no searches"
+    assert answer["top"][0]["over_baseline_points"] == 3.0
+
+
 def test_studies_that_do_not_compare_are_refused(study: Path, tmp_path: Path) -> None:
     other = write_study(tmp_path / "other", [trial("kd", 0, 30.0)], data={"name": "voc"})
     with pytest.raises(ValueError, match=r"must be of one dataset to be compared, but got camvid \(.*voc \("):
@@ -289,3 +303,13 @@ def test_the_leaderboard_shows_arms_scores_settings_and_classes(study: Path) -> 
 def test_a_teacher_without_a_score_is_said_to_have_none(study: Path) -> None:
     (study / "teacher.json").write_text('{"path": "t", "miou_percent": null}')
     assert ["teacher", "not", "measured"] in [line.split() for line in lines(best(study))]
+
+
+def test_a_ranking_says_what_the_study_compares(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arms = {**ARMS, "kd": {**ARMS["kd"], "fixed": {"train/iterations": 40}}}
+    config = {**CONFIG, "arms": arms, "train": {"iterations": 4}, "compares": ["train/iterations"]}
+    (study / "study.json").write_text(json.dumps(config))
+    line = "the study compares train/iterations (focal 4, stopped 4, kd 40, broken 4)"
+    assert line in best(study)["studies"][0]["unequal_terms"][0]
+    assert main(["best", str(study)]) == 0
+    assert line in " ".join(capsys.readouterr().out.split())

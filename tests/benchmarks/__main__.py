@@ -1,6 +1,6 @@
-"""`make bench`: the losses, the step, reading images, large tables, a large study's driver; then what meets its bar."""
+"""`make bench`: losses, the step, reading images, large tables, verdicts, a large driver; then what meets its bar."""
 
-from tests.benchmarks import driver, losses, reading, step, tables
+from tests.benchmarks import driver, losses, reading, step, tables, verdicts
 
 
 def main() -> None:
@@ -20,6 +20,8 @@ def main() -> None:
     bars += [(f"{row['name']} of large tables", row["met"]) for row in large["questions"] if row["bars"]]
     bars.append(("appends to a growing table", large["appends"]["met"]))
     bars += [(f"the driver's {name} does not grow with the study", met) for name, met in driver.main([])["met"].items()]
+    rows = verdicts.main([])["rows"]
+    bars += [(f"verdicts: {row['noise']}, {row['methods']} methods, {row['seeds']} seeds", row["met"]) for row in rows]
     missed = [name for name, met in bars if not met]
     print(f"\n{len(bars) - len(missed)} of {len(bars)} bars met", *(f"missed: {name}" for name in missed), sep="\n")
 

@@ -159,9 +159,9 @@ def test_a_circle_of_conditions_is_refused(tmp_path: Path) -> None:
         ("", "must map paths to parameters, but has nothing"),
         ("# only words\n", "must map paths to parameters, but has nothing"),
         ("- a\n- b\n", r"must map paths to parameters, but has \['a', 'b'\]"),
-        ("a: {type: float\n", "must be YAML, but: .*line 2"),
-        (f"a: {LR}\nb: {LR}\na: {LR}\n", "^a: stands twice, again in line 3; keep one"),
-        ("a: {type: int, low: 1, low: 2}\n", "^low: stands twice, again in line 1; keep one"),
+        ("a: {type: float\n", "must be readable YAML, but: .*line 2"),
+        (f"a: {LR}\nb: {LR}\na: {LR}\n", "^a: stands twice, in lines 1 and 3; keep one"),
+        ("a: {type: int, low: 1, low: 2}\n", "^a.low: stands twice, in lines 1 and 1; keep one"),
     ],
 )
 def test_a_faulty_file_is_refused(tmp_path: Path, text: str, fault: str) -> None:
@@ -270,3 +270,40 @@ def test_whole_numbers_stay_whole(nested: Space) -> None:
 def test_a_parameter_made_in_code_is_checked_too() -> None:
     with pytest.raises(ValueError, match="low must be less than high"):
         Float(low=2, high=1, default=1)
+
+
+NESTED = """
+a: {type: categorical, choices: [1, 2], default: 1}
+b: {type: categorical, choices: [x, y], default: x, when: {a: [2]}}
+c: {type: float, low: 0, high: 1, default: 0.5, when: {b: [y]}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        ({}, {"a": 1}),
+        ({"a": 2}, {"a": 2, "b": "x"}),
+        ({"b": "y"}, {"a": 2, "b": "y", "c": 0.5}),
+        ({"c": 1.0}, {"a": 2, "b": "y", "c": 1.0}),
+        ({"a": 1, "c": 1.0}, {"a": 2, "b": "y", "c": 1.0}),
+    ],
+)
+def test_a_setting_has_what_its_chosen_values_need(
+    chosen: dict[str, Any], expected: dict[str, Any], tmp_path: Path
+) -> None:
+    assert load(tmp_path, NESTED).setting(chosen) == expected
+
+
+def test_given_values_stand_in_the_place_of_defaults(tmp_path: Path) -> None:
+    space = load(tmp_path, NESTED)
+    assert space.defaults({"a": 2, "b": "y", "other": 7}) == {"other": 7, "a": 2, "b": "y", "c": 0.5}
+    assert space.defaults({"c": 0.1}) == {"a": 1}
+
+
+def test_a_missing_file_is_no_unknown_space(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(f"a: {LR}\n")
+    with pytest.raises(SpaceError, match=r"there is no such file; did you mean '.*/mine.yaml'\?"):
+        Space.load(str(tmp_path / "nine.yaml"))
+    with pytest.raises(SpaceError, match=r"there is no such file; write it, or correct the path"):
+        Space.load(str(tmp_path / "rdd.yaml"))

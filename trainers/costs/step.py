@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import conv_flop_count, flop_registry
 
 from trainers import models
 from trainers.checkpoint import TrainState
@@ -34,8 +34,8 @@ WARM_UP, STEPS = 2, 7
 class CountedOperations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Inside this context, the floating-point operations of all convolutions and matrix products: 2 per MAC.
 
-    By the formulas of torch.utils.flop_counter; its own FlopCounterMode cannot be used around `autograd.grad`, which
-    gradient penalties call, because it also follows the modules.
+    By the formulas of torch.utils.flop_counter, but for one. Its own FlopCounterMode cannot be used around
+    `autograd.grad`, which gradient penalties call, because it also follows the modules.
     """
 
     def __init__(self) -> None:
@@ -46,10 +46,23 @@ class CountedOperations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         returned = func(*args, **(kwargs or {}))
-        formula = flop_registry.get(func._overloadpacket)
-        if formula is not None:
+        if func._overloadpacket is torch.ops.aten.convolution_backward:
+            self.total += _convolution_backward(*args)
+        elif (formula := flop_registry.get(func._overloadpacket)) is not None:
             self.total += int(formula(*args, **(kwargs or {}), out_val=returned))
         return returned
+
+
+def _convolution_backward(gradient: Tensor, images: Tensor, weight: Tensor, *options: Any) -> int:
+    """As often the forward's operations as there are gradients, of the images and of the weight.
+
+    The formula of torch.utils.flop_counter counts the weight's gradient of a convolution in G groups G times over,
+    which is most of what a network of depthwise convolutions would seem to cost.
+    """
+    *_, transposed, _padding, _groups, wanted = options
+    once: int = conv_flop_count(list(images.shape), list(weight.shape), list(gradient.shape), transposed)
+    gradients: int = sum(wanted[:2])
+    return once * gradients
 
 
 def step_operations(trial: TrialConfig, teacher: object | None) -> float:

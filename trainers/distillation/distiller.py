@@ -13,7 +13,7 @@ from trainers.config import TrialConfig
 from trainers.difficulty import DifficultyWeighting, upsample
 from trainers.distributed.means import Mean
 from trainers.methods import Adversary, DistillationMethod, weighed
-from trainers.models import Taps
+from trainers.models import SegmentationNetwork, Taps
 from trainers.registry import module_of
 
 
@@ -24,11 +24,19 @@ class Distiller(nn.Module):
         config: the trial.
         num_classes: classes of the dataset.
         teacher_channels: channels of each tap of the teacher; None where there is no teacher.
+        student: the network, where it is built already.
     """
 
-    def __init__(self, config: TrialConfig, *, num_classes: int, teacher_channels: Mapping[str, int] | None) -> None:
+    def __init__(
+        self,
+        config: TrialConfig,
+        *,
+        num_classes: int,
+        teacher_channels: Mapping[str, int] | None,
+        student: SegmentationNetwork | None = None,
+    ) -> None:
         super().__init__()
-        self.student = models.build(config.student, num_classes=num_classes)
+        self.student = student or models.build(config.student, num_classes=num_classes)
         self.weighting: DifficultyWeighting[Any] = module_of(config.task).Weighting(
             config.task, num_classes=num_classes, iterations=config.train.iterations
         )

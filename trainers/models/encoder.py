@@ -18,6 +18,7 @@ from timm.layers import Format
 from torch import Tensor, nn
 
 from trainers.models.weights import fitting_tensors, read_tensors
+from trainers.registry import NEAR
 
 _DEEP_STEM_NAMES = {
     "resnet18": "resnet18",
@@ -140,10 +141,9 @@ def has_values() -> bool:
 
 def _stages(backbone: str, output_stride: int, width: float, *, pretrained: bool) -> Any:
     if not timm.is_model(backbone):
-        near = difflib.get_close_matches(backbone, timm.list_models(), n=1, cutoff=0)[0]
-        raise ValueError(
-            f"backbone must be the name of a timm model, but got backbone={backbone!r}; did you mean {near!r}?"
-        )
+        near = difflib.get_close_matches(backbone, timm.list_models(), n=1, cutoff=NEAR)
+        hint = f"did you mean {near[0]!r}?" if near else "timm.list_models() in Python names them all"
+        raise ValueError(f"backbone must be the name of a timm model, but got backbone={backbone!r}; {hint}")
     options: dict[str, Any] = {"features_only": True, "pretrained": pretrained}
     if backbone in _DEEP_STEM_NAMES:
         options |= _DEEP_STEM

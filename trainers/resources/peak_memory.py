@@ -13,10 +13,14 @@ BEAT_S = 0.25
 NOTE = "peak_mib"
 
 
-def forget_peak() -> None:
-    """Reset the peak memory of this process, which may train one trial after another."""
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+def forget_peak(device: torch.device) -> None:
+    """Reset the peak memory of this process, which may train one trial after another.
+
+    Args:
+        device: that the trial trains on; the GPU is reset only if it is one.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     with suppress(OSError):  # not on every kind of system
         Path("/proc/self/clear_refs").write_text("5")
 

@@ -98,7 +98,7 @@ def read_card(path: Path) -> TeacherCard:
     """
     remedy = "write one with `kdstudy teacher CONFIG`"
     if not path.is_file():
-        raise ValueError(f"teacher.path must be a teacher's file, but there is no {path}; {remedy}")
+        raise ValueError(f"a teacher must be a teacher's file, but there is no {path}; {remedy}")
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get("kdstudy_teacher")

@@ -17,7 +17,7 @@ from study.commands.options import add_arms, add_cluster, add_folder, add_out
 from study.commands.searches.driving import drive
 from study.commands.searches.extension import additions, extended
 from study.commands.searches.selection import Choice, Selection, Setting, select
-from study.configuration.checks import faults
+from study.configuration.checks import examine
 from study.configuration.config import ArmConfig, Replicated, StudyConfig, TeacherConfig
 from study.configuration.identity import differences
 from study.configuration.outline import NAME_LENGTH
@@ -93,6 +93,7 @@ def _replicates(
         teacher=_teacher(config, folder, [choice.setting for choice in taken.values()]),
         replicates={name: _replicated(config, folder, choice) for name, choice in taken.items()},
         searches=1,
+        budget=None,
         planned_seeds=seeds,
         spaces={},
     )
@@ -206,7 +207,7 @@ def _extend(
 
 
 def _refuse_faults(study: StudyConfig) -> None:
-    if wrong := list(dict.fromkeys(faults(study))):
+    if wrong := examine(study).faults:
         raise ConfigError(wrong)
 
 

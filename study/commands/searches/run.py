@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
+from study.commands.checked import checked_study
 from study.commands.options import add_arms, add_cluster, add_out, add_study, add_time_limit
 from study.commands.searches.driving import drive, refuse_lost_places
-from study.configuration.loading import load
 from study.execution import session
-from study.folder import create_study, discard_unstarted
+from study.folder import create_study, starting
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -22,13 +22,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Run it."""
     session.refuse_client(options.address)
-    config = load(options.study, options.sets, options.arms)
+    config, _ = checked_study(options.study, options.sets, options.arms)
     refuse_lost_places(options.out, config)
     folder = (options.out or Path("runs") / config.name).absolute()
     create_study(config, folder)
-    try:
+    with starting(folder):
         return drive(folder, options.address, time_limit_s=options.time_limit)
-    except ValueError:
-        # what was wrong shows before the first trial; the folder is free again once it is mended
-        discard_unstarted(folder)
-        raise

@@ -1,13 +1,14 @@
 """`kdstudy teacher`: train the teacher of a study, as a study that has no other arm, or find it."""
 
 import argparse
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+from study.commands.checked import checked_study
 from study.commands.options import FAILED, add_cluster, add_out, add_study
 from study.commands.searches.driving import refuse_lost_places
-from study.configuration.loading import load
 from study.execution import runner, session
-from study.folder import CONFIG, create_study
+from study.folder import CONFIG, create_study, starting
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -20,11 +21,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Run it."""
     session.refuse_client(options.address)
-    config = load(options.study, options.sets)
+    config, _ = checked_study(options.study, options.sets)
     if not config.any_needs_teacher:
         raise ValueError(f"a teacher is for arms that distil, but no arm of {config.name} does; add `methods` to one")
     refuse_lost_places(options.out, config)
     folder = (options.out or Path("runs") / f"{config.name}-teacher").absolute()
+    first: AbstractContextManager[None] = nullcontext()
     if not (folder / CONFIG).exists():
         create_study(config, folder)
-    return 0 if runner.resume(folder, options.address, only_teacher=True) else FAILED
+        first = starting(folder)
+    with first:
+        return 0 if runner.resume(folder, options.address, only_teacher=True) else FAILED

@@ -1,10 +1,12 @@
-"""`kdstudy validate`: every fault of a study at once; nothing is started."""
+"""`kdstudy validate`: every fault and every warning of a study at once; nothing is started.
+
+Faults make the exit code 2, warnings alone do not."""
 
 import argparse
 
+from study.commands.checked import checked_study
 from study.commands.options import add_arms, add_study
 from study.configuration.config import StudyConfig
-from study.configuration.loading import load
 from study.configuration.tuning import NO_CAP
 from trainers.data.groups import image_groups
 from trainers.data.splits import judging_images
@@ -18,19 +20,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Run it."""
-    config = load(options.study, options.sets, options.arms)
-    print(f"{config.name}: well")
+    config, found = checked_study(options.study, options.sets, options.arms)
+    print(f"{config.name}: {'no faults, but warnings' if found.warnings else 'well'}")
     for name, arm in config.arms.items():
         if arm.replicated:
             told = f"{arm.trials} replicates, seeds {config.seed} to {config.seed + arm.trials - 1}"
         else:
             told = f"{_budget(config, name)}, none stopped before iteration {config.grace(name)}"
         print(f"  {name}: {told}{_matched(config, name)}")
-    for path, arms in config.unequal_parameters().items():
-        print(
-            f"warning: arms are tuned equally where they search the same shared parameters, but {path} is searched "
-            f"by {', '.join(arms)} alone, or in other ranges; give every arm the same space of it"
-        )
     groups = image_groups(judging_images(config.data, config.evaluate_on, holdout=config.holdout), config.groups)
     print(f"  judged on {config.evaluate_on}: {len(groups)} images, groups of them: {len(set(groups.values()))}")
     return 0

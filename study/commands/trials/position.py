@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import torch
 
+from study.commands.checked import typed_study
 from study.commands.options import add_study
 from study.commands.trials.train import arm_trial
-from study.configuration.loading import load
 from trainers.config import TrialConfig
 from trainers.data.splits import judging_images, training_images
 from trainers.distillation.pretraining import pretraining_data
@@ -57,9 +57,9 @@ def position(study: str, sets: Sequence[str], *, arm: str | None) -> list[Positi
     Raises:
         ValueError: no such arm, or its teacher is not trained yet, or a kept file does not fit.
     """
-    config = load(study, sets)
+    config = typed_study(study, sets)
     named = [arm] if arm else [name for name, chosen in config.arms.items() if "idd" in chosen.methods]
-    trials = {name: arm_trial(config, name) for name in named}
+    trials = {name: arm_trial(config, name, sets) for name in named}
     reading = {name: trial for name, trial in trials.items() if _reads_positions(trial)}
     if not reading:
         raise ValueError(

@@ -2,20 +2,22 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from study.commands.checked import typed_study
 from study.commands.lookup.trials import find_trial
 from study.commands.options import FAILED, add_out, add_study
 from study.configuration.config import TEACHER, ExecutionConfig, StudyConfig
-from study.configuration.loading import load, read_yaml, with_settings
+from study.configuration.loading import read_mapping
+from study.configuration.settings import uncovered, with_settings
 from study.execution import session
 from study.execution.capacity import ClusterCapacity
 from study.execution.ray_train import train_arguments
-from study.execution.teacher import teacher_path
 from study.folder import read_config
 from trainers.config import TeacherFile, TrialConfig, absolute, canonical_json, parse, plain
 from trainers.context import LocalContext
@@ -90,11 +92,11 @@ def train(
 def _named(study: str, sets: Sequence[str], arm: str | None) -> tuple[str, ExecutionConfig, TrialConfig]:
     """The name of the folder to train in, how to train, and what: an arm of a study, or a trial's own file."""
     if _is_trial(study):
-        trial = absolute(parse(TrialConfig, with_settings(read_yaml(Path(study)), sets)))
+        trial = absolute(parse(TrialConfig, with_settings(read_mapping(Path(study)), sets)))
         return Path(study).stem, ExecutionConfig(), trial
-    config = load(study, sets)
+    config = typed_study(study, sets)
     arm = arm or next(iter(config.arms))
-    return f"{config.name}-{arm}", config.execution, arm_trial(config, arm)
+    return f"{config.name}-{arm}", config.execution, arm_trial(config, arm, sets)
 
 
 def _again(folder: str, sets: Sequence[str], trial: str, arm: str | None) -> tuple[str, ExecutionConfig, TrialConfig]:
@@ -107,11 +109,16 @@ def _again(folder: str, sets: Sequence[str], trial: str, arm: str | None) -> tup
 
 def _is_trial(study: str) -> bool:
     path = Path(study)
-    return path.is_file() and "arms" not in read_yaml(path)
+    return path.is_file() and "arms" not in read_mapping(path)
 
 
-def arm_trial(config: StudyConfig, arm: str) -> TrialConfig:
+def arm_trial(config: StudyConfig, arm: str, sets: Sequence[str] = ()) -> TrialConfig:
     """The trial of an arm at its spaces' defaults, or the teacher's.
+
+    Args:
+        config: the study, with the settings.
+        arm: of the study.
+        sets: the settings; they stand above what the arm fixes or searches, which is said on standard error.
 
     Raises:
         ValueError: no such arm, or its teacher is not trained yet.
@@ -122,11 +129,15 @@ def arm_trial(config: StudyConfig, arm: str) -> TrialConfig:
         raise ValueError(f"--arm must be an arm of {config.name}, but got {arm!r}; {nearest(arm, config.arms)}")
     teacher = None
     if config.needs_teacher(arm):
-        path = teacher_path(config)
+        path = config.teacher_path
         if not path.exists():
             raise ValueError(f"{arm} distils, but its teacher is not trained yet; first: kdstudy teacher {config.name}")
         teacher = TeacherFile(path=str(path), sha256=teachers.sha256(path))
-    return config.trial(arm, config.space(arm).defaults(), teacher)
+    config, covered = uncovered(config, arm, sets)
+    for setting in covered:
+        print(f"kdstudy: {setting.setting} stands in the place of what {arm} fixes or searches", file=sys.stderr)
+    typed = {setting.path: setting.value for setting in covered}
+    return config.trial(arm, config.space(arm).defaults(typed), teacher)
 
 
 def _with_ray(execution: ExecutionConfig, trial: TrialConfig, folder: Path) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,9 @@ def test_budgets_rise_in_all_arms_or_in_those_that_are_named(config: Reader) -> 
     assert [arm.trials for arm in Changes(trials=64).apply(study).arms.values()] == [64, 64]
     assert [arm.trials for arm in Changes(trials=64, arms=("rdd",)).apply(study).arms.values()] == [2, 64]
     assert Changes(trials=4, arms=("rdd",)).apply(study) == study, "a command that is repeated changes nothing more"
-    (fault,) = refused(study, trials=3)
-    assert fault.startswith("--trials must be at least the budget that an arm has, but got 3 and rdd has 4")
+    for lowered in (refused(study, trials=3), refused(study, "arms.rdd.trials=3")):
+        (fault,) = lowered
+        assert fault.startswith("arms.rdd.trials: must be at least 4, the budget that the arm has, but got 3; name")
 
 
 def test_where_trials_run_may_change(config: Reader) -> None:
@@ -56,6 +58,19 @@ def test_where_trials_run_may_change(config: Reader) -> None:
     # and is checked as a new study's is
     (fault,) = refused(config(train__workers=2), "execution.engine=inline")
     assert "inline trials have one worker" in fault
+
+
+def test_a_teacher_may_be_kept_elsewhere(config: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Changes(sets=("teacher.folder=kept",)).apply(config()).teacher.folder == str(tmp_path / "kept")
+
+
+def test_what_a_study_began_with_is_no_fault_of_a_change(config: Reader) -> None:
+    # as one that began before arms of other budgets were refused
+    study = config()
+    arms = {**study.arms, "baseline": replace(study.arms["baseline"], fixed={"train/iterations": 4})}
+    changed = Changes(sets=("execution.concurrent=3",)).apply(replace(study, arms=arms))
+    assert changed.execution.concurrent == 3
 
 
 def test_every_other_field_is_refused_by_its_name(config: Reader) -> None:
@@ -121,6 +136,9 @@ def test_a_failed_trial_of_a_finished_study_is_run_again(
     driver.tables.close()
     finish(folder)
     assert main(["resume", str(folder), "--retry-failed"]) == 0
+    said = capsys.readouterr().err
+    assert "failed trials to run again: none" in said and "retries only fill: baseline; raise it with --trials" in said
+    assert main(["resume", str(folder), "--retry-failed", "--trials", "3", "--arm", "baseline"]) == 0
     assert "failed trials to run again: 1 of baseline" in capsys.readouterr().err
     counts = status(read_config(folder), folder)["baseline"]
     assert (counts["COMPLETE"], counts["FAIL"]) == (3, 1)

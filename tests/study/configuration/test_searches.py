@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from study.configuration.searches import named_arms, with_searches
 from study.execution.recording import recorder
 from study.folder import create_study, read_config
 from study.ledger.ledger import open_arms
+from study.ledger.spending import keep_prices, read_prices
 from tests.study.configuration.test_config import faults
 from tests.study.conftest import tiny
 from tests.study.execution.recording.test_recorder import Driver
@@ -83,6 +85,20 @@ def test_added_searches_join_the_ledger_of_a_study(
     again = Driver(Changes(sets=("searches=2",)).apply(read_config(folder)), folder)
     assert set(again.arms) == {"baseline", "baseline-search2", "rdd", "rdd-search2"}
     again.tables.close()
+
+
+def test_an_added_search_costs_what_the_first_does(config: Reader, tmp_path: Path) -> None:
+    study = config(budget={"whole_trials": 3}).with_spaces()
+    first = open_arms(study, tmp_path, with_teacher=False)["rdd"].study
+    prices = read_prices(first.user_attrs)
+    assert prices is not None
+    measured = replace(prices, scale=2 * prices.scale)  # as another measurement might have it
+    keep_prices(first, measured)
+    more = Changes(sets=("searches=2", "arms.rdd.budget.whole_trials=5")).apply(study)
+    again = open_arms(more, tmp_path, with_teacher=False)
+    assert [read_prices(again[name].study.user_attrs) for name in ("rdd", "rdd-search2")] == [measured] * 2
+    longer = Changes(sets=("arms.rdd.budget.whole_trials=9",)).apply(more)
+    assert longer.arms["rdd-search2"].budget != longer.arms["rdd"].budget, "each search may go on by itself"
 
 
 FAULTS: dict[str, tuple[dict[str, Any], str]] = {

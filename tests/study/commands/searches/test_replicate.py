@@ -283,6 +283,15 @@ def test_another_baseline_split_or_study_is_refused(finished: Finisher) -> None:
         prepare(folder)
 
 
+def test_a_search_that_was_given_more_can_be_replicated_further(finished: Finisher) -> None:
+    folder = finished(budget={"whole_trials": 9})
+    place = prepare(folder)
+    longer = json.loads((folder / "study.json").read_text())
+    longer["budget"]["whole_trials"] = 20
+    (folder / "study.json").write_text(json.dumps(longer))
+    assert prepare(folder, top=2) == place and list(read_config(place).arms) == list(SETTINGS)
+
+
 def test_replicates_that_are_being_driven_are_left_alone(finished: Finisher) -> None:
     folder = finished()
     place = prepare(folder)

@@ -56,7 +56,8 @@ def test_a_finished_study_without_the_table_gains_it_when_resumed(
 
 def test_a_driver_without_the_dataset_says_so_and_goes_on(config: Reader, tmp_path: Path) -> None:
     tree = camvid_tree(tmp_path / "camvid")
-    study = config(data={"name": "camvid", "root": str(tree.root), "size": [48, 64]})
+    batches = {"train__batch": 2, "teacher__train__batch": 2}
+    study = config(data={"name": "camvid", "root": str(tree.root), "size": [48, 64]}, **batches)
     assert record_groups(study, tmp_path / "kept") is None
     shutil.rmtree(tree.root)
     said = record_groups(study, tmp_path / "run")

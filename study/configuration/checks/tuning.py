@@ -1,0 +1,74 @@
+"""How the arms of a study are tuned: do their budgets end, and do they search what is common in the same ranges?"""
+
+from collections.abc import Iterable, Mapping
+
+from search_spaces.space import Space
+from study.configuration.checks.findings import Finding, fault, warning
+from study.configuration.config import StudyConfig
+from study.configuration.tuning import NO_CAP, BudgetConfig
+from trainers.registry import nearest
+
+
+def check_budgets(config: StudyConfig) -> Iterable[Finding]:
+    """Every arm ends, and a budget is in a unit that the study has."""
+    budgets = {"budget": config.budget} | {f"arms.{name}.budget": arm.budget for name, arm in config.arms.items()}
+    for where, budget in budgets.items():
+        if budget is not None:
+            yield from _check_budget(config, where, budget)
+    for name, arm in config.arms.items():
+        if arm.replicated and arm.budget is not None:
+            yield fault(
+                f"arms.{name}.budget: is for arms that search, but this one only repeats its setting; give trials"
+            )
+        if arm.trials == NO_CAP and config.budget_of(name) is None:
+            yield fault(
+                f"arms.{name}.trials: is required where the arm has no budget by cost; give trials, or a budget"
+            )
+
+
+def _check_budget(config: StudyConfig, where: str, budget: BudgetConfig) -> Iterable[Finding]:
+    if len(budget.given) != 1:
+        named = ", ".join(budget.given) or "nothing"
+        yield fault(f"{where}: must name one of whole_trials, iterations, seconds, but got {named}; keep one")
+    elif budget.seconds is not None and config.price != "measured":
+        yield fault(
+            f"{where}.seconds: needs price: measured, but got price: {config.price}; set it, or give whole_trials"
+        )
+
+
+def check_grid(config: StudyConfig, spaces: Mapping[str, Space]) -> Iterable[Finding]:
+    """A grid has no conditions."""
+    for name, space in spaces.items() if config.search.sampler == "grid" else ():
+        conditional = [path for path, one in space.parameters.items() if one.when]
+        if conditional:
+            yield fault(
+                f"search.sampler: grid must have parameters that always exist, but arms.{name} searches "
+                f"{', '.join(conditional)}, which have conditions; leave their `when` out, or choose another sampler"
+            )
+
+
+def check_matched(config: StudyConfig, spaces: Mapping[str, Space]) -> Iterable[Finding]:
+    """Only a plain arm is matched, and to another arm whose length is its own."""
+    for name, arm in config.arms.items():
+        if arm.matched is None:
+            continue
+        where, other = f"arms.{name}.matched", config.arms.get(arm.matched)
+        if arm.methods or config.needs_teacher(name):
+            yield fault(f"{where}: is for an arm without methods and teacher, but this one has some; leave it out")
+        if other is None or arm.matched == name:
+            yield fault(f"{where}: must be another arm, but got {arm.matched!r}; {nearest(arm.matched, config.arms)}")
+        elif other.matched is not None:
+            yield fault(
+                f"{where}: must be an arm with the study's iterations, but {arm.matched} is matched too; name another"
+            )
+        if name in spaces and "train/iterations" in spaces[name].parameters:
+            yield fault(f"{where}: sets train/iterations, but the arm searches it; leave one of them out")
+
+
+def check_equal_tuning(config: StudyConfig) -> Iterable[Finding]:
+    """All arms search the shared parameters in the same ranges."""
+    for path, names in config.unequal_parameters().items():
+        yield warning(
+            f"arms are tuned equally where they search the same shared parameters, but {path} is searched by "
+            f"{', '.join(names)} alone, or in other ranges; give every arm the same space of it"
+        )
