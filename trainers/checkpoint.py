@@ -1,10 +1,12 @@
-"""TrainState: all that a bit-equal resume needs, and nothing else.
+"""TrainState: the state that a bit-equal resume needs, and its files in a checkpoint.
 
-Random numbers are no part of it: order, crops and dropout are counted from seeds and the iteration (data/order.py).
+Random number generators are not part of it: order, crops and dropout are computed from seeds and the iteration
+(data/order.py).
+
 A checkpoint is a folder: `trial.json` (the configuration), `weights.safetensors` (student and methods), `state.pt`
 (optimizers and scaler, loaded with weights_only), `metrics.json` (the last report) and `evaluations.npz` (counts per
-image of the last and the best evaluation). How these come onto a disk or into a store is the business of
-`trainers.checkpoints`; what is read from an address here was checked before.
+image of the last and the best evaluation). `trainers.checkpoints` stores these files on disk or in a store, and
+verifies them before they are read here.
 """
 
 import io
@@ -29,11 +31,14 @@ class TrainState:
     """The mutable part of a trial.
 
     Attributes:
-        adversaries: optimizers of what is trained against the student, by method.
-        iteration: steps done, and so the position in the data.
-        metrics: the last report.
+        distiller: student, methods and weighting.
+        optimizer: of the distiller.
+        scaler: of the loss, enabled for float16 only.
+        adversaries: optimizers of the adversaries, by the method's name.
+        iteration: number of steps done, which determines the next batch.
+        metrics: of the last report.
         evaluations: counts per image [images, C, 3] of the "last" and the "best" evaluation.
-        seconds: time spent in earlier attempts and this one, up to the last report.
+        seconds: duration of this and all earlier attempts, up to the last report.
     """
 
     distiller: Distiller
@@ -46,7 +51,7 @@ class TrainState:
     seconds: float = 0.0
 
     def files(self, config: TrialConfig, image_names: list[str]) -> dict[str, bytes]:
-        """The files of a checkpoint by name, as the trial stands now: what trains on does not change them."""
+        """Contents of a checkpoint's files by name; copies, which later steps do not change."""
         weights = {name: tensor.contiguous() for name, tensor in self.distiller.state_dict().items()}
         counts = {name: tensor.numpy() for name, tensor in self.evaluations.items()}
         state, evaluations = io.BytesIO(), io.BytesIO()
@@ -54,6 +59,7 @@ class TrainState:
             {
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.scaler.state_dict(),
+                # the key of the first checkpoints, which must stay readable
                 "opponents": {name: optimizer.state_dict() for name, optimizer in self.adversaries.items()},
                 "iteration": self.iteration,
                 "seconds": self.seconds,

@@ -133,7 +133,7 @@ class TrialConfig:
         student: a network of trainers/models, chosen by `architecture`.
         task: the weighting of the task loss, of trainers/difficulty, chosen by `weighting`.
         methods: distillation methods of trainers/methods, by name.
-        teacher: needed by every method and by weightings that look at the teacher.
+        teacher: needed by every method and by weightings that read the teacher's outputs.
         data_seed: order, crop, scale and flip of the samples; shared by trials that are compared.
         init_seed: initial weights and dropout; differs between replicates.
         evaluate_on: the images that the trial is judged on; its metrics are called `val/...` whichever they are.

@@ -1,8 +1,7 @@
-"""TrialContext: all that a training loop asks of its surroundings, and the one for a loop that runs without Ray.
+"""TrialContext: the interface between a training loop and what runs it, and its implementation without Ray.
 
-The loop knows rank, world size, device, how to report, and what its last checkpoint is. Who starts the ranks and
-keeps the checkpoints is not its business, so the same loop runs in a notebook, in a Ray Train worker and inside Tune's
-process.
+It gives rank, world size, device and the last checkpoint, and takes reports and checkpoints. The loop neither starts
+ranks nor stores checkpoints, so the same loop runs in a notebook, in a Ray Train worker and in Tune's own process.
 """
 
 import warnings
@@ -20,42 +19,49 @@ Metrics = Mapping[str, float | int | str]
 
 
 class TrialContext(Protocol):
-    """What surrounds one rank of a trial."""
+    """The environment of one rank of a trial."""
 
     rank: int
     world_size: int
     device: torch.device
 
     def write(self, metrics: Metrics, files: Mapping[str, bytes]) -> None:
-        """Bring the checkpoint of an evaluation, its files by name, to where it is kept.
+        """Store the checkpoint of an evaluation.
 
-        Rank 0 alone calls it, before it reports that evaluation, and from another thread than the one that trains.
+        Called on rank 0 alone, before it reports that evaluation, and from another thread than the one that trains.
+
+        Args:
+            metrics: of the evaluation; "iteration" names the checkpoint.
+            files: contents by file name.
         """
         ...
 
     def drop(self) -> None:
-        """Take back what was written and will not be reported."""
+        """Remove a checkpoint that was written and will not be reported."""
         ...
 
     def report(self, metrics: Metrics) -> None:
-        """Hand over an evaluation's metrics: flat, plain numbers. All ranks call it equally often."""
+        """Report the metrics of an evaluation: a flat mapping of plain values. All ranks call it equally often."""
         ...
 
     def latest_checkpoint(self) -> AbstractContextManager[Path | None]:
-        """Gives the folder of the last checkpoint that is whole, or None where there is none; the same on all ranks.
+        """Enter the folder of the newest undamaged checkpoint, the same on all ranks; None where there is none.
 
-        Damaged ones that are passed over are told of.
+        Warns of newer ones that are damaged.
         """
         ...
 
 
 class LocalContext:
-    """One rank without Ray: what it reports lies in `reports`, and its checkpoints on disk or in a store.
+    """One rank without Ray: its reports are appended to `reports`, its checkpoints stored on disk or in a store.
 
     Args:
         folder: of the trial.
         place: folder or URL of the checkpoints; `folder` by default.
-        keep: newest checkpoints that are kept, beside the best one.
+        device: that trains; the CPU by default.
+        rank: of this process.
+        world_size: number of ranks.
+        keep: number of newest checkpoints that are kept, in addition to the best one.
     """
 
     def __init__(
@@ -86,7 +92,7 @@ class LocalContext:
         self.reports.append(dict(metrics))
 
     def checkpoints(self) -> list[Path]:
-        """All checkpoints in place, oldest first, where they lie in a folder."""
+        """Paths of all checkpoints, oldest first; for checkpoints in a folder only."""
         return [Path(address) for address in self._checkpoints.all()]
 
     @contextmanager
@@ -97,7 +103,7 @@ class LocalContext:
             yield found
 
     def warn(self, message: str) -> None:
-        """Tell of what went wrong and did not end the trial."""
+        """Warn of a fault that does not end the trial."""
         warnings.warn(message, stacklevel=4)
 
 

@@ -36,14 +36,14 @@ from trainers.teachers import teacher as teachers
 from trainers.teachers.teacher import Teacher
 
 CHECK_EVERY = 10
-"""Steps between looks at whether all terms are finite; each look waits for the device."""
+"""Steps between checks that all terms are finite; each check synchronises with the device."""
 
 Metrics = dict[str, float | int | str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepParts:
-    """What a step works with; the mutable part is the TrainState."""
+    """The objects that a training step uses, except what a checkpoint holds: that is the TrainState."""
 
     config: TrialConfig
     context: TrialContext
@@ -57,7 +57,7 @@ class StepParts:
 
 @dataclass(frozen=True, kw_only=True)
 class Parts(StepParts):
-    """What a trial works with: that of its steps, the images, and how they are read."""
+    """The objects that a trial uses: those of its steps, its datasets and their loading."""
 
     train_data: SegmentationDataset
     val_data: SegmentationDataset
@@ -72,7 +72,7 @@ def train(config: TrialConfig, context: TrialContext, *, loader_workers: int = 0
 
     Args:
         config: the trial.
-        context: this rank's surroundings; a process group exists where its world size is above 1.
+        context: this rank's context; a process group exists where its world size is above 1.
         loader_workers: processes that read and augment images; does not change the numbers.
 
     Returns:
@@ -97,7 +97,7 @@ def train(config: TrialConfig, context: TrialContext, *, loader_workers: int = 0
 
 
 def _steps(parts: Parts, state: TrainState, reports: Reports) -> None:
-    """From where the state stands to the end, with an evaluation whenever it is time."""
+    """Train from `state.iteration` to the end, with an evaluation every `evaluate_every` steps."""
     config, earlier = parts.config, state.seconds
     first, steps = state.iteration, time.monotonic()
     for images, labels in _batches(parts, state.iteration):
@@ -145,7 +145,7 @@ def prepare_step(
 
     Args:
         config: the trial.
-        context: this rank's surroundings.
+        context: this rank's context.
         teacher: on the context's device; None where the trial has none.
         num_classes: classes of the dataset.
     """
@@ -156,10 +156,10 @@ def prepare_step(
         name: AdversaryTraining(adversary, ranks=context.world_size)
         for name, adversary in distiller.adversaries().items()
     }
-    learning = [parameter for parameter in distiller.parameters() if parameter.requires_grad]
+    trainable = [parameter for parameter in distiller.parameters() if parameter.requires_grad]
     state = TrainState(
         distiller=distiller,
-        optimizer=optim.optimizer(learning, config.train.optimizer),
+        optimizer=optim.optimizer(trainable, config.train.optimizer),
         scaler=torch.amp.GradScaler(context.device.type, enabled=config.train.precision == "float16"),
         adversaries={name: training.optimizer for name, training in adversaries.items()},
     )
@@ -241,7 +241,14 @@ def _batches(parts: Parts, start: int) -> DataLoader[tuple[Tensor, Tensor]]:
 
 
 def step(parts: StepParts, state: TrainState, images: Tensor, labels: Tensor) -> None:
-    """One optimizer step; `state.iteration` is the number of steps done before and after."""
+    """One training step: forward, backward and optimizer, then the adversaries' steps.
+
+    Args:
+        parts: of the trial.
+        state: updated; `iteration` is the 0-based step, and grows by 1.
+        images: RGB uint8 [B, 3, H, W].
+        labels: int64 [B, H, W], 255 ignored.
+    """
     config, context, iteration = parts.config, parts.context, state.iteration
     dtype = _dtype(config.train)
     images = images.to(context.device, non_blocking=True, **_layout(config.train))
@@ -256,16 +263,16 @@ def step(parts: StepParts, state: TrainState, images: Tensor, labels: Tensor) ->
         optim.poly_rate(config.train.optimizer, iteration, config.train.iterations),
     )
     with _autocast(config.train, context.device):
-        taught = parts.teacher(images, dtype) if parts.teacher else None
-        terms, seen = parts.model(NORMALISATION(images, dtype), labels, taught, iteration)
+        teacher_taps = parts.teacher(images, dtype) if parts.teacher else None
+        terms, student_taps = parts.model(NORMALISATION(images, dtype), labels, teacher_taps, iteration)
     loss = parts.objective(terms, iteration)
     state.optimizer.zero_grad(set_to_none=True)
     state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     state.scaler.step(state.optimizer)
     parts.scale.update(state.scaler, iteration)
     for name, adversary in parts.adversaries.items():
-        assert taught is not None
-        values = adversary.step(seen, taught, iteration=iteration, iterations=config.train.iterations)
+        assert teacher_taps is not None
+        values = adversary.step(student_taps, teacher_taps, iteration=iteration, iterations=config.train.iterations)
         for term, value in values.items():
             parts.objective.log(f"{name}/{term}", value, iteration)
     state.iteration = iteration + 1
@@ -282,7 +289,7 @@ def _freeze_batch_norm(model: nn.Module) -> None:
 
 
 def _evaluate(parts: Parts, state: TrainState, step_ms: float, earlier: float) -> None:
-    """Evaluate, and keep in the state what is to be reported; all ranks together."""
+    """Evaluate on all ranks, and store metrics and counts in the state."""
     config, context = parts.config, parts.context
     parts.objective.check_finite()
     _share_buffers(state.distiller.student)
@@ -303,14 +310,14 @@ def _evaluate(parts: Parts, state: TrainState, step_ms: float, earlier: float) -
 
 
 def _files(parts: Parts, state: TrainState) -> dict[str, bytes] | None:
-    """A checkpoint's files, on the one rank that writes them."""
+    """Contents of a checkpoint's files by name; None on all ranks but 0."""
     if parts.context.rank:
         return None
     return state.files(parts.config, [parts.val_data.image_name(i) for i in range(len(parts.val_data))])
 
 
 def _share_buffers(module: nn.Module) -> None:
-    """Give every rank the batch statistics of rank 0, which are the ones a checkpoint holds."""
+    """Broadcast the buffers of rank 0, such as batch statistics: its checkpoint holds these."""
     if dist.is_initialized() and dist.get_world_size() > 1:
         for buffer in module.buffers():
             dist.broadcast(buffer, 0)

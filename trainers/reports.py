@@ -1,7 +1,7 @@
-"""Reports in their order, each made once its checkpoint is written, while the next steps already train.
+"""Reports in order, each as soon as its checkpoint is written, while the training already continues.
 
-Only files are written beside the training, from bytes that were taken before; who is reported to hears everything from
-the thread that trains, because Ray ends a stopped trial inside a report.
+A second thread only writes files, from bytes that were serialised before. Reports are made from the thread that trains,
+because Ray ends a stopped trial inside a report.
 """
 
 from collections.abc import Mapping

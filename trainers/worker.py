@@ -1,4 +1,4 @@
-"""What runs on a rank that Ray started: the only place of this package that knows Ray.
+"""The training function of a rank that Ray started; the only module of this package that imports Ray.
 
 Failures that a retry would only repeat (data, configuration, divergence, memory) are returned as an "error", because
 Ray's retries are for lost machines.
@@ -24,7 +24,7 @@ from trainers.resources.peak_memory import noted_peak, peak_mib
 CHECKPOINT = "checkpoint"
 """Key of a report that holds the address of the checkpoint that came with it."""
 WARNING = "warning"
-"""Key of a report that holds what went wrong before it and did not end the trial."""
+"""Key of a report that holds a warning: a fault since the previous report that did not end the trial."""
 
 
 class RayContext(LocalContext):
@@ -36,11 +36,11 @@ class RayContext(LocalContext):
         super().warn(message)
         self._warned = message
 
-    def told(self, metrics: Metrics) -> dict[str, Any]:
-        """Metrics with the address of their checkpoint, and with what has been warned of since the last report."""
-        beside = {CHECKPOINT: self._checkpoints.of(int(metrics["iteration"])), WARNING: self._warned}
+    def with_checkpoint(self, metrics: Metrics) -> dict[str, Any]:
+        """Metrics with the address of their checkpoint and the last warning since the previous report, if any."""
+        added = {CHECKPOINT: self._checkpoints.of(int(metrics["iteration"])), WARNING: self._warned}
         self._warned = None
-        return {**metrics, **{key: value for key, value in beside.items() if value is not None}}
+        return {**metrics, **{key: value for key, value in added.items() if value is not None}}
 
 
 def reserved_device() -> torch.device:
@@ -71,14 +71,13 @@ class InlineContext(RayContext):
 
     def report(self, metrics: Metrics) -> None:
         super().report(metrics)
-        self._on_report(self.told(metrics))
+        self._on_report(self.with_checkpoint(metrics))
 
 
 class RayTrainContext(RayContext):
     """One rank of a Ray Train worker group.
 
-    Ray Train itself is given no checkpoints: it would copy them once more, keep others than these, and not look whether
-    they are whole.
+    Ray Train itself gets no checkpoints: it would copy them again, keep others than these, and not verify them.
     """
 
     def __init__(self, folder: Path, place: str) -> None:
@@ -97,7 +96,7 @@ class RayTrainContext(RayContext):
         import ray.train
 
         super().report(metrics)
-        ray.train.report(dict(metrics) if self.rank else self.told(metrics))
+        ray.train.report(dict(metrics) if self.rank else self.with_checkpoint(metrics))
 
     @contextmanager
     def latest_checkpoint(self) -> Iterator[Path | None]:
@@ -154,7 +153,7 @@ def attempt(
         # alone on one of several ranks, the others would wait for it for ever: let Ray end them all
         if context.world_size > 1 and not isinstance(error, DivergedError):
             raise
-        return {"error": _told(error), "memory/peak_mib": peak_mib(context.device)}
+        return {"error": _message(error), "memory/peak_mib": peak_mib(context.device)}
 
 
 def _lacks_memory(error: RuntimeError) -> bool:
@@ -162,7 +161,7 @@ def _lacks_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def _told(error: Exception) -> str:
+def _message(error: Exception) -> str:
     """Kind and message, without the traceback that a loader's process puts before its message."""
     kind = type(error).__name__
     message = str(error).rpartition("\n" + kind + ": ")[2]

@@ -176,9 +176,9 @@ def _term(config: Any, term: str, size: Size, dtype: torch.dtype) -> Prepared:
 
 def _opponent(config: Any, size: Size, dtype: torch.dtype) -> Prepared:
     adversary = _method(config, size, dtype).adversary
-    adversary.rest(False)
+    adversary.unfreeze()
     student, teacher, _ = _inputs(size, dtype)
-    return Prepared(lambda: _sum(adversary(student, teacher)), adversary.learning)
+    return Prepared(lambda: _sum(adversary(student, teacher)), adversary.trainable)
 
 
 def _method(config: Any, size: Size, dtype: torch.dtype = torch.float32) -> Any:

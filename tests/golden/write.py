@@ -1,14 +1,16 @@
 """Writes the golden numbers anew; not run by any test: `python -m tests.golden.write`.
 
-Look at the difference before committing it: a number changes only with a formula or an input.
+Look at the difference before committing it: a number of `losses.json` changes only with a formula or an input, one of
+`curve.json` beyond 1e-6 only with what a training computes.
 """
 
 import json
 import random
+import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.golden import naive
+from tests.golden import naive, training
 
 HERE = Path(__file__).parent
 BATCH, CLASSES, CHANNELS, SIZE, FULL = 2, 3, 4, (3, 4), (6, 9)
@@ -140,6 +142,8 @@ def main() -> None:
     given = inputs()
     scored = naive.metrics(given["predictions"], given["labels"], CLASSES)
     (HERE / "losses.json").write_text(_text({"inputs": given, "cases": cases(given), "metrics": scored}))
+    with tempfile.TemporaryDirectory() as folder:
+        (HERE / "curve.json").write_text(_text(training.curve(Path(folder))))
 
 
 if __name__ == "__main__":

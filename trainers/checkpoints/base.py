@@ -1,4 +1,4 @@
-"""The checkpoints of one trial, wherever they lie: the newest ones and the best one kept, damaged ones passed over.
+"""The checkpoints of one trial, wherever they lie: the newest ones and the best one are kept, damaged ones skipped.
 
 What differs between a folder and a store is abstract here; both have the same names and files.
 """
@@ -28,11 +28,11 @@ def name_of(iteration: int) -> str:
 
 
 class Checkpoints(ABC):
-    """The checkpoints of one trial, `checkpoint_<iteration>` at its place; one process at a time adds to them.
+    """The checkpoints of one trial, named `checkpoint_<iteration>`; one process at a time writes them.
 
     Args:
         place: the trial's folder or URL.
-        keep: newest checkpoints that are kept, beside the one of the best evaluation.
+        keep: number of newest checkpoints that are kept, in addition to the one of the best evaluation.
     """
 
     def __init__(self, place: str | Path, keep: int = KEEP) -> None:
@@ -40,11 +40,11 @@ class Checkpoints(ABC):
 
     @abstractmethod
     def names(self) -> list[str]:
-        """Those in place, oldest first, damaged ones among them."""
+        """Names of the checkpoints, oldest first, damaged ones included."""
 
     @abstractmethod
     def write(self, files: Mapping[str, bytes], *, iteration: int, best: int) -> None:
-        """Bring the files of a checkpoint there; whole or not at all. May run beside the training.
+        """Write the files of a checkpoint, all or none. May run in another thread than the training.
 
         Args:
             files: content by name.
@@ -57,35 +57,35 @@ class Checkpoints(ABC):
 
     @abstractmethod
     def add(self, *, iteration: int, best: int) -> None:
-        """Let the checkpoint that was written last count from now on."""
+        """Commit the checkpoint that was written last."""
 
     @abstractmethod
     def drop(self) -> None:
-        """Take back the checkpoint that was written last, and not added."""
+        """Remove the checkpoint that was written last, if it is not committed by `add`."""
 
     @abstractmethod
     def open(self, name: str, files: Collection[str] = ALL) -> AbstractContextManager[Path]:
-        """A checkpoint as a folder with these files, checked: its own, or a copy that is gone afterwards.
+        """A checkpoint as a folder with these files, verified: its own folder, or a temporary copy.
 
         Raises:
             DamagedError: a file is not as it was written.
-            UnreachableError: the store does not answer.
+            UnreachableError: the store cannot be reached.
         """
 
     @abstractmethod
     def _clear_up(self) -> None:
-        """Remove what an attempt that died was writing."""
+        """Remove incomplete checkpoints of an earlier attempt."""
 
     @abstractmethod
     def _set_aside(self, name: str) -> None:
-        """Move a damaged checkpoint to a name that is none."""
+        """Rename a damaged checkpoint so that it no longer counts as one."""
 
     def of(self, iteration: int) -> str:
-        """The address of an iteration's checkpoint, whether it is there or not."""
+        """The address of an iteration's checkpoint, whether it exists or not."""
         return joined(self.place, name_of(iteration))
 
     def all(self) -> list[str]:
-        """The addresses of those in place, oldest first, damaged ones among them."""
+        """The addresses of all checkpoints, oldest first, damaged ones included."""
         return [joined(self.place, name) for name in self.names()]
 
     def whole(self, files: Collection[str] = ALL) -> Iterator[str]:
@@ -102,9 +102,9 @@ class Checkpoints(ABC):
 
     @contextmanager
     def latest(self) -> Iterator[tuple[Path | None, str | None]]:
-        """The newest whole one as a folder, None where there is none; and what to tell of newer ones that are damaged.
+        """The newest undamaged one as a folder, or None; and a warning if newer ones are damaged, or None.
 
-        These are moved aside, so that they neither count among the newest nor are lost to a look at them.
+        Damaged ones are renamed, so that they do not count among the newest but can be examined.
         """
         self._clear_up()
         faults: list[str] = []
@@ -117,13 +117,13 @@ class Checkpoints(ABC):
                 except DamagedError as wrong:
                     faults.append(str(wrong))
                     self._set_aside(name)
-            yield found, _passed_over(faults, found)
+            yield found, _warning(faults, found)
 
     def _outdated(self, names: list[str], best: int) -> list[str]:
         return [name for name in names[: -self.keep] if name != name_of(best)]
 
 
-def _passed_over(faults: list[str], found: Path | None) -> str | None:
+def _warning(faults: list[str], found: Path | None) -> str | None:
     if not faults:
         return None
     then = f"the trial goes on from {found.name}" if found else "no checkpoint is left, so the trial starts anew"

@@ -107,7 +107,7 @@ def fault(folder: Path, names: Collection[str] = tuple(READERS)) -> str | None:
     except FileNotFoundError:
         return next(filter(None, (_unreadable(folder / name) for name in names)), None)
     except (*UNREADABLE, TypeError) as error:
-        return f"{proof} does not say what it should: {_told(error)}"
+        return f"{proof} does not say what it should: {_message(error)}"
     return next(filter(None, (_differs(folder / name, *expected[name]) for name in names)), None)
 
 
@@ -127,9 +127,9 @@ def _unreadable(path: Path) -> str | None:
     try:
         READERS[path.name](path)
     except UNREADABLE as error:
-        return f"{path} cannot be read: {_told(error)}"
+        return f"{path} cannot be read: {_message(error)}"
     return None
 
 
-def _told(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]

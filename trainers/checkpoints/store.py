@@ -1,7 +1,7 @@
 """Checkpoints in a store that pyarrow.fs knows by a URL, such as s3://bucket/prefix.
 
 A store has no rename, so a checkpoint counts once its manifest is there, which is written last and removed first. What
-has none was never written to its end; it is passed over, and cleared up by the next attempt. Files go there from memory
+has none was never written to its end; it is ignored, and removed by the next attempt. Files go there from memory
 and come back as a copy in a temporary folder. Credentials are pyarrow's business: it reads them from the environment.
 """
 
@@ -120,9 +120,9 @@ class Store:
             return request()
         except OSError as error:
             where = joined(self.url, name) if name else self.url
-            tries, told = len(self._waits_s) + 1, str(error).splitlines()[0]
+            tries, message = len(self._waits_s) + 1, str(error).splitlines()[0]
             raise UnreachableError(
-                f"checkpoints must be {done} at {where}, but the last of {tries} tries failed: {told}; "
+                f"checkpoints must be {done} at {where}, but the last of {tries} tries failed: {message}; "
                 "see that this node reaches the store and may write there, then run it again"
             ) from None
 

@@ -1,6 +1,6 @@
-"""Which images a trial learns from and which it is judged on: a dataset's splits, or a holdout of its training images.
+"""The images that a trial is trained and evaluated on: a dataset's splits, or a holdout of its training images.
 
-A holdout leaves a dataset's validation split to judge what a search has found by images that it has not seen. Whether
+A holdout saves the validation split for an evaluation of the search's result on images the search never used. Whether
 an image is held out depends on its name alone, so all studies with one share hold out the same images, and a larger
 share holds out those of a smaller one and more. Where training images are frames of videos, as CamVid's, neighbours
 fall on both sides: a holdout's score is then nearer to that of the training images than the validation split's is.

@@ -1,4 +1,4 @@
-"""Streets: drawn street scenes with CamVid's classes and about its shares of pixels; nothing downloaded or stored.
+"""Streets: synthetic street scenes with CamVid's classes at about its pixel frequencies; nothing is downloaded.
 
 Made for trying a study in minutes on any machine, and hard enough for a distilled student to gain from its teacher:
 colours and textures of the classes overlap, so that shape and place must be learnt. An image is a pure function of

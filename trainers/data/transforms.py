@@ -84,7 +84,7 @@ def tensors(image: Array, label: Array) -> tuple[Tensor, Tensor]:
 
 
 class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
-    """Augmented samples by (epoch, index). Decoded images are kept while they fit in `cache_mib`.
+    """Augmented samples by (epoch, index). Decoded images are cached up to `cache_mib` MiB.
 
     Raises:
         ValueError: where the lowest scale is above the highest.
@@ -97,7 +97,7 @@ class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
             )
         self.data, self.config, self.seed = data, config, seed
         self._cache: dict[int, tuple[Array, Array]] = {}
-        self._room = cache_mib * 2**20
+        self._free_bytes = cache_mib * 2**20
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
         epoch, index = key
@@ -108,8 +108,8 @@ class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
         if index in self._cache:
             return self._cache[index]
         image, label = self.data.load(index)
-        if image.nbytes + label.nbytes <= self._room:
-            self._room -= image.nbytes + label.nbytes
+        if image.nbytes + label.nbytes <= self._free_bytes:
+            self._free_bytes -= image.nbytes + label.nbytes
             self._cache[index] = image, label
         return image, label
 

@@ -1,4 +1,4 @@
-"""How much of each class a weighting lets count: summed on the device at every step, read at every evaluation."""
+"""Sum of a weighting's pixel weights per class: accumulated on the device at every step, read at every evaluation."""
 
 from collections.abc import Hashable
 from typing import Generic, TypeVar
@@ -15,8 +15,8 @@ NameT = TypeVar("NameT", bound=Hashable)
 class ClassShares(Generic[NameT]):
     """Labelled pixels of each class, and the sum of their weights, by mask, since the last `drain`.
 
-    Of a mask that sum is the pixels it keeps. Nothing waits for the device before `drain`, which comes with every
-    evaluation and so before every checkpoint: there is never anything here that a checkpoint would have to hold.
+    For a mask that sum is the number of pixels it keeps. The device is not synchronised before `drain`. That is called
+    at every evaluation, and so before every checkpoint, which therefore need not hold these sums.
 
     Args:
         num_classes: classes of the dataset, the ignored label not counted.
@@ -28,7 +28,7 @@ class ClassShares(Generic[NameT]):
 
     @torch.no_grad()
     def add(self, name: NameT, labels: Tensor, weight: Tensor) -> None:
-        """Add a batch to what is known of the mask `name`.
+        """Add a batch to the sums of the mask `name`.
 
         Args:
             name: all ranks add to the same names in the same order.
@@ -45,7 +45,7 @@ class ClassShares(Generic[NameT]):
         self._sums[name] = self._sums[name] + total if name in self._sums else total
 
     def drain(self) -> dict[NameT, Tensor]:
-        """What all ranks have added since the last call, by mask.
+        """The sums over all ranks since the last call, by mask, which start again at 0.
 
         Returns:
             float64 [2, C] on the CPU: sum of the weights, labelled pixels.
@@ -60,7 +60,7 @@ class ClassShares(Generic[NameT]):
 
 
 def mask_metrics(shares: dict[str, Tensor], class_names: tuple[str, ...]) -> dict[str, float]:
-    """What `drain` gave as flat names; only classes that had labelled pixels.
+    """The sums of `drain` as metrics with flat names; only of classes that had labelled pixels.
 
     Returns:
         {"mask/NAME/kept_pixels/CLASS": sum of the weights, "mask/NAME/valid_pixels/CLASS": labelled pixels}.

@@ -1,4 +1,4 @@
-"""The steps of what is trained against the student: its own optimizer, its own DDP wrapper, its own backward.
+"""Training steps of an adversary, such as a discriminator: its own optimizer, its own DDP wrapper, its own backward.
 
 The whole loss of an adversary, a gradient penalty with its inner `autograd.grad` included, is computed within the
 wrapped forward, so that the one outer backward brings every parameter its gradient exactly once, which is what DDP
@@ -22,7 +22,7 @@ class AdversaryTraining:
 
     Args:
         adversary: on its device.
-        ranks: processes that train; above 1 there is a process group.
+        ranks: size of the process group; 1 without one.
     """
 
     def __init__(self, adversary: Adversary, *, ranks: int) -> None:
@@ -31,20 +31,30 @@ class AdversaryTraining:
         self._model = self._wrapped() if ranks > 1 else adversary
 
     def _wrapped(self) -> nn.Module:
-        device = self._adversary.learning[0].device
+        device = self._adversary.trainable[0].device
         ids = [device.index] if device.type == "cuda" else None
-        self._adversary.rest(False)  # DDP looks after what requires a gradient when it is built
+        self._adversary.unfreeze()  # DDP reduces the parameters that require a gradient when it is constructed
         model = DistributedDataParallel(self._adversary, device_ids=ids, broadcast_buffers=False)
-        self._adversary.rest(True)
+        self._adversary.freeze()
         return model
 
     def step(self, student: Taps, teacher: Taps, *, iteration: int, iterations: int) -> Mapping[str, Tensor]:
-        """One step on the taps of the student's step; the values of the adversary's terms, as of `global_means`."""
+        """Train the adversary for one step.
+
+        Args:
+            student: the student's taps of this step, detached.
+            teacher: the teacher's taps of the same images.
+            iteration: 0-based step of the trial.
+            iterations: length of the trial.
+
+        Returns:
+            The terms of the adversary's loss by name, 0-dim and detached, as of `global_means`.
+        """
         optim.set_rate(self.optimizer, self._adversary.rate(iteration, iterations))
-        self._adversary.rest(False)
+        self._adversary.unfreeze()
         values = global_means(self._model(student, teacher))
         self.optimizer.zero_grad(set_to_none=True)
         torch.stack(list(values.values())).sum().backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        self._adversary.rest(True)
+        self._adversary.freeze()
         return {name: value.detach() for name, value in values.items()}

@@ -1,6 +1,6 @@
-"""Distiller: the student and everything that is trained beside it, in one module, so that DDP sees all of it.
+"""Distiller: the student and all modules that are trained with it, in one module, so that DDP wraps them together.
 
-Its forward gives the unweighted terms of the loss; what they weigh is the Objective's business.
+Its forward returns the unweighted terms of the loss; the Objective weights them.
 """
 
 from collections.abc import Mapping
@@ -65,14 +65,14 @@ class Distiller(nn.Module):
             )
 
     def adversaries(self) -> dict[str, Adversary]:
-        """What is trained against the student, by the name of its method."""
+        """The adversaries of the methods that have one, by the method's name."""
         methods = {name: method for name, method in self.methods.items() if isinstance(method, DistillationMethod)}
         return {name: method.adversary for name, method in methods.items() if method.adversary is not None}
 
     def forward(
         self, images: Tensor, labels: Tensor, teacher: Taps | None, iteration: int
     ) -> tuple[dict[str, Mean], Taps]:
-        """Terms by name, `task/<term>` and `<method>/<term>`, and the taps that methods see, without a graph.
+        """Terms by name, `task/<term>` and `<method>/<term>`, and the student's taps as methods read them, detached.
 
         Args:
             images: normalised [B, 3, H, W].
@@ -94,6 +94,6 @@ class Distiller(nn.Module):
 def on_the_grid_of(teacher: Taps, student: Taps) -> Taps:
     """The student's taps, those of another size than the teacher's resized to it (bilinear, align_corners=True).
 
-    So a network whose logits leave it at another stride, such as ENet's at full resolution, learns from any teacher.
+    A student with another output stride, such as ENet with logits at full resolution, can thus have any teacher.
     """
     return {name: upsample(tap, teacher[name].shape[-2:]) if name in teacher else tap for name, tap in student.items()}

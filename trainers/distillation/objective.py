@@ -1,4 +1,4 @@
-"""Objective: weights times terms is the loss; what is logged of it; and the guard against what is not finite."""
+"""Objective: the loss as the weighted sum of its terms, their means for reports, and the check that they are finite."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from trainers.distributed.ranks import world_size
 from trainers.methods import weighed
 
 FINITE = 2**62
-"""Marks a term that has been finite so far, where the iteration of its first non-finite value would stand."""
+"""In place of the iteration of a term's first non-finite value: there is none so far."""
 
 
 class DivergedError(ArithmeticError):
@@ -47,14 +47,14 @@ class Objective:
         return loss
 
     def log(self, name: str, value: Tensor, iteration: int) -> None:
-        """Add a value of this step, as of `global_means`, to the running mean of `name`, and guard it."""
+        """Add a step's value, as of `global_means`, to the running mean of `name`, and note whether it is finite."""
         self._sums[name] = self._sums.get(name, 0) + value.double()
         self._steps[name] = self._steps.get(name, 0) + 1
         now = torch.where(value.isfinite(), FINITE, iteration)
         self._broken[name] = torch.minimum(self._broken.get(name, now), now)
 
     def check_finite(self) -> None:
-        """Raise DivergedError on every rank if any term was not finite on any rank. Waits for the device."""
+        """Raise DivergedError on every rank if any term was not finite on any rank. Synchronises with the device."""
         if not self._broken:
             return
         first = torch.stack(list(self._broken.values()))

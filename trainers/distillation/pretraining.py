@@ -1,7 +1,7 @@
-"""PretrainingData: the teacher and the batches of a trial, for methods that learn something before its first step.
+"""Pretraining of methods that need it before a trial's first step, with the trial's teacher and batches.
 
-The teacher is read anew, in float32 whatever the trial computes in, so that what is learned does not depend on that;
-and only when a method asks for it.
+The teacher is read again, when a method calls it, and in float32 whatever the precision of the trial, so that the
+result does not depend on that.
 """
 
 from collections.abc import Iterable
@@ -31,21 +31,21 @@ def prepare_methods(
     *,
     loader_workers: int = 0,
 ) -> None:
-    """Let the methods learn what they need to know before a trial's first step; all ranks call it.
+    """Pretrain the methods that need it; called on all ranks before a trial's first step.
 
-    Rank 0 learns, and the others wait for it as long as the process group's timeout allows.
+    Rank 0 computes, and broadcasts the result; the others wait up to the process group's timeout.
 
     Raises:
-        ValueError: on rank 0, where a method cannot learn.
+        ValueError: on rank 0, if the pretraining of a method fails.
     """
     methods = [method for method in distiller.methods.values() if isinstance(method, DistillationMethod)]
     pretrained = [method for method in methods if method.has_to_prepare]
     if not pretrained:
         return
     if context.rank == 0:
-        known = pretraining_data(config, data, context.device, loader_workers=loader_workers)
+        pretraining = pretraining_data(config, data, context.device, loader_workers=loader_workers)
         for method in pretrained:
-            method.prepare(known)
+            method.prepare(pretraining)
     if context.world_size > 1:
         for method in pretrained:
             for tensor in method.state_dict().values():
@@ -55,12 +55,12 @@ def prepare_methods(
 def pretraining_data(
     config: TrialConfig, data: SegmentationDataset, device: torch.device, *, loader_workers: int = 0
 ) -> PretrainingData:
-    """The teacher of a trial that has one, on samples of `data` as the trial cuts them.
+    """The teacher of a trial, and samples of `data` as the trial augments them.
 
     Args:
-        config: the trial; of its training, nothing but `augment` and `data_seed` is looked at.
-        data: the training split, or another to test on what was learned.
-        device: where the teacher computes.
+        config: a trial with a teacher; of its training, only `augment` and `data_seed` are read.
+        data: the training split, or another one to evaluate the pretrained network on.
+        device: of the teacher.
         loader_workers: processes that read and augment images; does not change the numbers.
     """
     assert config.teacher is not None
@@ -77,11 +77,11 @@ def pretraining_data(
         seed = config.data_seed
         return training_batches(data, config.augment, batch=batch, seed=seed, stop=iterations, workers=loader_workers)
 
-    decisive = {
+    key = {
         "teacher": expected or teachers.sha256(path),
         "data": identity(config.data),
         "augment": identity(config.augment),
         "data_seed": config.data_seed,
         **({"holdout": config.holdout} if config.holdout else {}),
     }
-    return PretrainingData(teacher=teacher, batches=batches, identity=decisive, teacher_file=path, device=device)
+    return PretrainingData(teacher=teacher, batches=batches, identity=key, teacher_file=path, device=device)

@@ -1,4 +1,4 @@
-"""Means that stay right when a batch is cut over ranks: summed here, divided once, globally.
+"""Means that are exact for batches split over ranks: sums are local, and divided once by the global count.
 
 A loss never divides. It returns `Mean(total, count)` of its own rank; `global_means` adds the
 counts of all ranks in one all-reduce and divides. What `count` counts is the first line of each
@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 
 class Mean(NamedTuple):
-    """A sum and what to divide it by, both 0-dim tensors of this rank."""
+    """Sum and count of a mean, both 0-dim tensors of this rank; the mean is total / count."""
 
     total: Tensor
     count: Tensor  # type: ignore[assignment]  # hides tuple.count, which nobody calls

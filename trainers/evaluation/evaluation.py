@@ -1,4 +1,4 @@
-"""Evaluation: whole images, one confusion matrix of the data set, sharded over ranks.
+"""Evaluation on whole images: one confusion matrix of the dataset, images sharded over ranks.
 
 Every image is counted once whatever the number of ranks, and its own counts are kept, because statistics over images
 need them.
@@ -19,11 +19,11 @@ from trainers.distributed.ranks import world_size
 from trainers.evaluation import metrics
 from trainers.evaluation.prediction import Views, predict
 
-TOGETHER = 8
-"""Images of one size that are evaluated in one forward, where their logits at full size are at most MOST_LOGITS."""
+BATCH = 8
+"""Images of one size in a forward pass, where their logits at the images' size are at most MAX_LOGITS elements."""
 
-MOST_LOGITS = 2**26
-"""256 MiB in float32: one image of Cityscapes, eight of CamVid."""
+MAX_LOGITS = 2**26
+"""Elements, 256 MiB in float32: one image of Cityscapes, eight of CamVid."""
 
 ONCE = Views()
 """The default of an evaluation: single scale, whole image."""
@@ -69,15 +69,19 @@ def evaluate(
     views: Views = ONCE,
     export: Export | None = None,
 ) -> Evaluation:
-    """Predict a split and count. All ranks call it and all get the sums over all ranks.
+    """Predict a split and count true and false predictions. All ranks call it, and all get the sums over all ranks.
 
     Args:
-        network: gives "logits"; put into eval mode here and back afterwards.
+        network: returns the tap "logits"; in eval mode during the call, then in its previous mode.
         data: the split.
-        normalisation: of the network's weights.
-        images: only the first so many images; None for all.
-        views: how often and at what sizes an image is looked at.
-        export: where the predictions are written, each by the rank that made it.
+        normalisation: of the images, as the network was trained with.
+        device: of the network.
+        dtype: of the normalised images.
+        images: number of images, the first ones of the split; None for all.
+        rank: of this process, among those that share the images.
+        loader_workers: processes that read images; 0 reads them in this one.
+        views: inference options: scales, mirroring, sliding window.
+        export: writes the predictions to files, each on the rank that computed it; None for no files.
     """
     classes = len(data.class_names)
     total = len(data) if images is None else min(images, len(data))
@@ -102,13 +106,13 @@ def evaluate(
 
 
 def _batches(data: SegmentationDataset, indices: range, workers: int) -> Iterator[tuple[list[int], Tensor, Tensor]]:
-    """Consecutive images of one size, as many as TOGETHER and MOST_LOGITS allow."""
+    """Consecutive images of one size, as many as BATCH and MAX_LOGITS allow."""
     classes = len(data.class_names)
     loader = DataLoader(Subset(WholeImages(data), list(indices)), batch_size=None, num_workers=workers)
     waiting: list[tuple[int, Tensor, Tensor]] = []
     for index, (image, label) in zip(indices, loader, strict=True):
-        together = min(TOGETHER, max(1, MOST_LOGITS // (classes * label.numel())))
-        if waiting and (len(waiting) >= together or waiting[0][1].shape != image.shape):
+        size = min(BATCH, max(1, MAX_LOGITS // (classes * label.numel())))
+        if waiting and (len(waiting) >= size or waiting[0][1].shape != image.shape):
             yield _stacked(waiting)
             waiting = []
         waiting.append((index, image, label))

@@ -1,8 +1,8 @@
-"""Classes of whole images: one look at an image as it is, or the usual ways to look more often.
+"""Inference on whole images: one forward pass, or sliding windows and test-time augmentation.
 
-A sliding window is for networks that were trained on crops; several scales and mirror images, whose probabilities are
-averaged, are for the last tenths of a point. Published mIoU is often with one of these: they are comparable only with
-their like.
+A sliding window is for networks that were trained on crops; its logits are averaged where windows overlap. Multi-scale
+and mirrored inference averages the softmax probabilities of all passes. Published mIoU often includes one of these, and
+is comparable only with mIoU under the same options.
 """
 
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ Side = Annotated[int, Ge(1)]
 
 @dataclass(frozen=True, kw_only=True)
 class Views:
-    """How an image is looked at; the default is whole and once.
+    """Inference options; the default is one forward pass of the whole image.
 
     Attributes:
-        scales: factors of the image's size, each looked at once.
-        flip: look at the mirror image too.
-        window: height and width of a window that slides over the scaled image; None for the whole.
-        stride: how far it slides down and to the right; None for two thirds of the window.
+        scales: factors of the image's size, one pass each.
+        flip: one more pass per scale on the mirrored image.
+        window: height and width in pixels of a window that slides over the scaled image; None for the whole image.
+        stride: vertical and horizontal step of the window in pixels; None for two thirds of the window.
     """
 
     scales: Annotated[tuple[Annotated[float, Gt(0), Le(8)], ...], MinLen(1)] = (1.0,)
@@ -50,7 +50,7 @@ def predict(network: nn.Module, images: Tensor, views: Views) -> Tensor:
     Args:
         network: in eval mode, gives "logits".
         images: normalised [B, 3, H, W].
-        views: how to look at them.
+        views: inference options.
 
     Returns:
         int64 [B, H, W].
@@ -72,7 +72,7 @@ def _view_logits(network: nn.Module, images: Tensor, views: Views, scale: float,
 
 
 def _logits(network: nn.Module, images: Tensor, views: Views) -> Tensor:
-    """Of the whole image, or the mean over the windows that show a pixel."""
+    """Logits [B, C, h, w] of the whole image, or the mean at each pixel over the windows that cover it."""
     if views.window is None:
         whole: Tensor = network(images)["logits"]
         return whole

@@ -69,17 +69,17 @@ def unit(vectors: Tensor, dim: int) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainingData:
-    """What a method may learn from before a trial's first step: the teacher and the batches, never the student.
+    """The data of a method's pretraining, before a trial's first step: teacher and batches, without the student.
 
-    So what comes of it is the same for all trials with this teacher and these batches, and may be kept for them.
+    The result therefore is the same for all trials with this teacher and these batches, and may be cached for them.
 
     Attributes:
-        teacher: RGB uint8 images [B, 3, H, W] to the frozen teacher's float32 taps, without a graph.
-        batches: so many batches of so many samples: images uint8 [B, 3, H, W] and labels int64 [B, H, W], the same at
-            every call.
-        identity: plain values that decide teacher and batches.
-        teacher_file: where the teacher lies; what is learned may be kept beside it.
-        device: of the taps.
+        teacher: gives the frozen teacher's float32 taps, detached, for RGB uint8 images [B, 3, H, W].
+        batches: given the number of batches and the batch size B, gives images uint8 [B, 3, H, W] and labels int64
+            [B, H, W], the same at every call.
+        identity: plain values that determine teacher and batches: the key of a cache.
+        teacher_file: path of the teacher's file; results may be cached in the same folder.
+        device: where the teacher's taps are computed.
     """
 
     teacher: Callable[[Tensor], Taps]
@@ -123,7 +123,7 @@ class DistillationMethod(nn.Module, ABC, Generic[ConfigT]):
         self.build()
 
     def build(self) -> None:
-        """Make what the method trains or keeps: adapters, banks, networks; most have nothing."""
+        """Create the method's submodules and buffers: adapters, memory banks, networks; most methods have none."""
 
     def _check_taps(self, side: str, channels: Mapping[str, int]) -> None:
         name = type(self).__module__.rpartition(".")[2]
@@ -147,60 +147,65 @@ class DistillationMethod(nn.Module, ABC, Generic[ConfigT]):
 
     @property
     def has_to_prepare(self) -> bool:
-        """Whether `prepare` has something to learn; most methods have nothing."""
+        """Whether the method is pretrained by `prepare`; most methods are not."""
         return False
 
     def prepare(self, data: PretrainingData) -> None:
-        """Learn what has to be known before the first step of a trial.
+        """Pretrain the method, before the first step of a trial.
 
-        Called where `has_to_prepare`, on rank 0 alone, for a trial without a checkpoint; the other ranks get the state
-        that it leaves.
+        Called if `has_to_prepare`, on rank 0 alone, for a trial without a checkpoint; its state is then broadcast to
+        the other ranks.
 
         Raises:
-            ValueError: what it needs cannot be learned, or does not fit.
+            ValueError: the pretraining fails, or its cached result does not match.
         """
 
     @property
     def adversary(self) -> "Adversary | None":
-        """What is trained against the student; None for most methods."""
+        """The network that is trained against the student; None for most methods."""
         return None
 
 
 class Adversary(nn.Module, ABC):
     """A network that is trained against the student, in a step of its own after the student's: a discriminator.
 
-    The student's step goes through it but leaves it as it is: except during its own step
-    (`trainers.distillation.adversaries`) it rests, with no parameter that requires a gradient, so that DDP and the
-    optimizer of the student pass it over.
+    The student's step backpropagates through it without training it: its parameters are frozen (`requires_grad` is
+    False), so that DDP and the optimizer of the student ignore them, except during its own step
+    (`trainers.distillation.adversaries`).
 
     Args:
-        network: whose parameters learn, those that require a gradient now.
+        network: its parameters that require a gradient at construction are those that are trained.
     """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
-        self.learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        self.rest(True)
+        self.trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        self.freeze()
 
-    def rest(self, resting: bool) -> None:
-        """Stop learning, or start."""
-        for parameter in self.learning:
-            parameter.requires_grad_(not resting)
+    def freeze(self) -> None:
+        """Let no parameter require a gradient."""
+        for parameter in self.trainable:
+            parameter.requires_grad_(False)
+
+    def unfreeze(self) -> None:
+        """Let the trainable parameters require gradients."""
+        for parameter in self.trainable:
+            parameter.requires_grad_(True)
 
     @abstractmethod
     def forward(self, student: Taps, teacher: Taps) -> dict[str, Mean]:
         """Terms of the adversary's loss, which is their sum.
 
         Args:
-            student: the student's taps after its forward, without a graph.
-            teacher: the teacher's.
+            student: the student's taps of the same step, detached.
+            teacher: the teacher's taps of the same images.
         """
 
     @abstractmethod
     def optimizer(self) -> torch.optim.Optimizer:
-        """A new optimizer of `learning`."""
+        """A new optimizer of the `trainable` parameters."""
 
     @abstractmethod
     def rate(self, iteration: int, iterations: int) -> float:
-        """Learning rate of the 0-based iteration of so many."""
+        """Learning rate of the 0-based `iteration` of a training of `iterations`."""

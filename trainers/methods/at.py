@@ -1,4 +1,4 @@
-"""AT, attention transfer (Zagoruyko 2017, arXiv:1612.03928): where the networks look, as one map per image.
+"""AT, attention transfer (Zagoruyko 2017, arXiv:1612.03928): the attention map of a layer, one per image.
 
 The paper attends at several depths; CIRKD's and RDD's code, and this file, at the last features only. Published codes
 differ in what they take of the difference of the two maps: `form` offers both, and each has a weight of its own.

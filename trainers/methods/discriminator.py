@@ -99,7 +99,7 @@ class Discriminator(nn.Module):
 
     @in_full_precision
     def forward(self, logits: Tensor) -> Tensor:
-        """Scores, high for what looks like the teacher's."""
+        """Scores [B, 1, h, w] of logits [B, C, H, W]; higher for the teacher's logits than the student's."""
         maps = self.preprocess_additional(enlarged(logits))
         maps = self.attn1(self.l3(self.l2(self.l1(maps))))
         scores: Tensor = self.last(self.attn2(self.l4(maps)))
@@ -149,7 +149,7 @@ def gradient_penalty(
     """Count B: weight * (|g| - 1)^2 with g the gradient of an image's score by its logits (arXiv:1704.00028).
 
     Args:
-        discriminator: gets the mixtures.
+        discriminator: gives scores for [B, C, h, w].
         student_logits: [B, C, h, w]; like the teacher's, they get no gradient.
         teacher_logits: [B, C, h, w].
         alpha: [B, 1, 1, 1], the teacher's share of each mixture, in [0, 1].

@@ -149,8 +149,8 @@ class Critic(Adversary):
         """Adam or SGD, as configured."""
         config = self.config
         if config.optimizer == "adam":
-            return torch.optim.Adam(self.learning, lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay)
-        return torch.optim.SGD(self.learning, lr=config.lr, momentum=0.9, weight_decay=config.weight_decay)
+            return torch.optim.Adam(self.trainable, lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay)
+        return torch.optim.SGD(self.trainable, lr=config.lr, momentum=0.9, weight_decay=config.weight_decay)
 
     def rate(self, iteration: int, iterations: int) -> float:
         """`lr`, decayed where configured."""

@@ -1,1 +1,1 @@
-"""The peak memory of a process, and work that is done again and again beside another."""
+"""The peak memory of a process, and periodic calls in a background thread."""

@@ -1,4 +1,4 @@
-"""Something done again and again beside other work, until that has ended."""
+"""Periodic calls in a background thread, for the duration of a `with` block."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def beating(act: Callable[[], None], *, every_s: float) -> Iterator[None]:
-    """Call `act` at once, and again each time so many seconds have passed, from another thread.
+    """Call `act` from another thread, immediately and then periodically.
 
     Args:
         act: must not raise.

@@ -1,4 +1,4 @@
-"""The peak memory of a trial, and a note of it on disk that outlives a process which is killed for it."""
+"""The peak memory of a trial, also written to disk, where it survives a process that is killed for lack of memory."""
 
 import resource
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ NOTE = "peak_mib"
 
 
 def forget_peak(device: torch.device) -> None:
-    """Start the peak of this process's memory anew: a process may train one trial after the other.
+    """Reset the peak memory of this process, which may train one trial after another.
 
     Args:
-        device: that it trains on; a GPU is not touched by a process that trains on the CPU.
+        device: that the trial trains on; the GPU is reset only if it is one.
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -26,7 +26,7 @@ def forget_peak(device: torch.device) -> None:
 
 
 def peak_mib(device: torch.device) -> float:
-    """Peak memory of this rank: allocated on the GPU, or resident in the process."""
+    """Peak memory of this rank in MiB: allocated on the GPU, or resident in the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

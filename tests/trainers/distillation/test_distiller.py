@@ -45,10 +45,10 @@ def test_a_student_of_another_stride_learns_from_the_teacher() -> None:
     made = distiller(kd={}, skd={})
     taps = {"logits": torch.randn(2, CLASSES, 9, 13), "features": torch.randn(2, 8, 9, 13)}
     images, labels = torch.randn(2, 3, 32, 48), torch.zeros(2, 32, 48, dtype=torch.int64)
-    terms, seen = made(images, labels, taps, 0)
-    assert seen["logits"].shape == taps["logits"].shape
-    assert not seen["logits"].requires_grad
+    terms, student = made(images, labels, taps, 0)
+    assert student["logits"].shape == taps["logits"].shape
+    assert not student["logits"].requires_grad
     torch.stack([mean.value for mean in terms.values()]).sum().backward()
     critic = made.adversaries()["skd"]
-    critic.rest(False)
-    assert {mean.value.isfinite().item() for mean in critic(seen, taps).values()} == {True}
+    critic.unfreeze()
+    assert {mean.value.isfinite().item() for mean in critic(student, taps).values()} == {True}

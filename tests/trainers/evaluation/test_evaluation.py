@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from trainers.data import IGNORE, Array, Split
 from trainers.data.export import Export, Kind
 from trainers.data.transforms import Normalisation
-from trainers.evaluation.evaluation import TOGETHER, Evaluation, evaluate
+from trainers.evaluation.evaluation import BATCH, Evaluation, evaluate
 
 CLASSES = 4
-SIZES = [(6, 8)] * (TOGETHER + 2) + [(5, 7), (6, 8), (9, 4), (9, 4)]
+SIZES = [(6, 8)] * (BATCH + 2) + [(5, 7), (6, 8), (9, 4), (9, 4)]
 NORMALISATION = Normalisation(mean=(100.0, 110.0, 120.0), std=(50.0, 60.0, 70.0))
 WEIGHT = np.random.default_rng(0).normal(size=(CLASSES, 3))
 
@@ -142,7 +142,7 @@ def test_images_share_a_forward_only_while_their_logits_are_few(monkeypatch: pyt
     sizes: list[int] = []
     network = Linear(0.0)
     network.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
-    monkeypatch.setattr("trainers.evaluation.evaluation.MOST_LOGITS", 3 * CLASSES * 6 * 8)
+    monkeypatch.setattr("trainers.evaluation.evaluation.MAX_LOGITS", 3 * CLASSES * 6 * 8)
     found = evaluate(
         network, MixedSizes(), normalisation=NORMALISATION, device=torch.device("cpu"), dtype=torch.float64
     )

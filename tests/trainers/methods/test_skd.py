@@ -166,12 +166,12 @@ def test_the_critic_learns_to_tell_student_from_teacher(kind: Any) -> None:
     optimizer = critic.optimizer()
     losses = []
     for _ in range(12):
-        critic.rest(False)
+        critic.unfreeze()
         terms = critic(*taps)
         optimizer.zero_grad()
         torch.stack([mean.value for mean in terms.values()]).sum().backward()
         optimizer.step()
-        critic.rest(True)
+        critic.freeze()
         losses.append(terms["discriminator"].value.item())
     assert losses[-1] < losses[0]
     assert ("penalty" in terms) == (kind == "wgan-gp")
@@ -180,7 +180,7 @@ def test_the_critic_learns_to_tell_student_from_teacher(kind: Any) -> None:
     assert not any(parameter.requires_grad for parameter in critic.parameters())
 
 
-def test_the_students_gradient_comes_through_a_critic_at_rest() -> None:
+def test_the_students_gradient_comes_through_a_frozen_critic() -> None:
     critic = skd.Critic(skd.DiscriminatorConfig(), 3)
     logits = leaves({"logits": torch.randn(2, 3, 9, 13)})["logits"]
     skd.generator_loss(critic.network(enlarged(logits))).value.backward()

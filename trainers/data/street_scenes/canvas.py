@@ -1,4 +1,4 @@
-"""The sheet a street is drawn on: a pinhole camera in metres, and shapes that carry colour and class at once.
+"""The canvas of a street: projection by a pinhole camera, and shapes that are drawn into image and label at once.
 
 Scene coordinates are X to the right of the camera, Y up from the ground and Z ahead, in metres. Pixels have four
 channels, red, green, blue and class, so that one call of OpenCV draws a shape into image and label alike, and
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainers.data import Array
-from trainers.data.street_scenes.dice import Colour
+from trainers.data.street_scenes.palettes import Colour
 
 Point = tuple[float, float, float]
 Corners = NDArray[np.int32]
@@ -23,7 +23,7 @@ SUPERSAMPLING = 2
 
 
 class Canvas:
-    """A picture in the making, seen by one camera.
+    """Image and label in drawing, as one camera projects the scene.
 
     Args:
         height: of the image to be, in pixels; the canvas is SUPERSAMPLING times as large.
@@ -51,7 +51,7 @@ class Canvas:
         return -self.column * metres, (self.pixels.shape[1] - self.column) * metres
 
     def polygon(self, points: Sequence[Point], colour: Colour, label: int) -> None:
-        """A convex polygon."""
+        """Fill a convex polygon; its corners are scene coordinates."""
         cv2.fillConvexPoly(self.pixels, self._corners(points), (*colour, label))
 
     def grid(self, start: Point, end: Point, columns: NDArray[np.float64], rows: NDArray[np.float64]) -> list[Corners]:
@@ -76,43 +76,43 @@ class Canvas:
         return list(np.rint(corners.reshape(-1, 4, 2)).astype(np.int32))
 
     def fill(self, polygons: Sequence[Corners], colour: Colour, label: int) -> None:
-        """Polygons of one colour that do not overlap."""
+        """Fill polygons of one colour that do not overlap."""
         if polygons:
             cv2.fillPoly(self.pixels, polygons, (*colour, label))
 
     def rectangle(self, x: tuple[float, float], y: tuple[float, float], z: float, colour: Colour, label: int) -> None:
-        """An upright rectangle that faces the camera, at least one image pixel in width."""
+        """Fill an upright rectangle parallel to the image plane, at least one image pixel wide; x and y in metres."""
         left, bottom = self.at(x[0], y[0], z)
         right, top = self.at(x[1], y[1], z)
         right = max(right - 1, left + SUPERSAMPLING - 1)
         cv2.rectangle(self.pixels, (left, bottom), (right, top), (*colour, label), cv2.FILLED)
 
     def disc(self, centre: Point, radius: float, colour: Colour, label: int) -> None:
-        """A filled circle that faces the camera; radius in metres."""
+        """Fill a circle parallel to the image plane; radius in metres."""
         extent = round(radius * self.focal / centre[2])
         cv2.circle(self.pixels, self.at(*centre), extent, (*colour, label), cv2.FILLED)
 
     def wheel(self, hub: Point, radius: float, colour: Colour, label: int) -> None:
-        """A filled circle in a plane along the street, an upright ellipse for the camera; radius in metres."""
+        """Fill a circle in a vertical plane along the street, which projects to an ellipse; radius in metres."""
         x, _, z = hub
         scale = self.focal / z
         axes = round(radius * scale * (0.3 + 1.5 * abs(x) / z)), round(radius * scale)
         cv2.ellipse(self.pixels, self.at(*hub), axes, 0, 0, 360, (*colour, label), cv2.FILLED)
 
     def ring(self, centre: Point, radius: float, width: float, colour: Colour, label: int) -> None:
-        """A circle's outline that faces the camera; radius and width in metres."""
+        """Draw the outline of a circle parallel to the image plane; radius and line width in metres."""
         scale = self.focal / centre[2]
         thickness = max(round(width * scale), 1)
         place = self.at(*centre)
         cv2.circle(self.pixels, place, round(radius * scale), (*colour, label), thickness)
 
     def bar(self, start: Point, end: Point, width: float, colour: Colour, label: int) -> None:
-        """A line of `width` metres, at least one canvas pixel."""
+        """Draw a line of `width` metres, at least one canvas pixel wide."""
         thickness = max(round(width * self.focal / start[2]), 1)
         cv2.line(self.pixels, self.at(*start), self.at(*end), (*colour, label), thickness)
 
     def relabel(self, points: Sequence[Point], label: int) -> None:
-        """Give a convex polygon a class and leave its colours: what one sees through a fence."""
+        """Change the class of a convex polygon but not its colours: background between the rails of a fence."""
         corners = self._corners(points)
         left, top = np.maximum(corners.min(axis=0), 0).tolist()
         right, bottom = (np.maximum(corners.max(axis=0), -1) + 1).tolist()

@@ -1,7 +1,7 @@
-"""What stands and moves on a street, each drawn by one function at (x, z) on the ground.
+"""Objects on a street, one function each, which draws it at (x, z) metres on the ground.
 
-All of it takes its colours from palettes that overlap, with each other's and with the houses': only shape, size and
-place tell a dark bush from a dark car or a bollard from a child.
+Their palettes overlap with one another and with those of houses: only shape, size and position distinguish a dark bush
+from a dark car, or a bollard from a child.
 """
 
 import math
@@ -9,7 +9,8 @@ import math
 from trainers.data import IGNORE
 from trainers.data.street_scenes.canvas import Canvas
 from trainers.data.street_scenes.classes import BICYCLIST, FENCE, PEDESTRIAN, POLE, SIGN, TREE
-from trainers.data.street_scenes.dice import LEAVES, METALS, PAINTS, VIVID, Colour, Dice, dimmed
+from trainers.data.street_scenes.palettes import LEAVES, METALS, PAINTS, VIVID, Colour, dimmed
+from trainers.data.street_scenes.scalar_random import ScalarRandom
 
 TRUNK: Colour = (74, 64, 54)
 RUBBER: Colour = (28, 28, 30)
@@ -19,15 +20,15 @@ COATS: tuple[Colour, ...] = (*TROUSERS, (142, 58, 52), (198, 192, 182), (70, 84,
 HEADS: tuple[Colour, ...] = ((214, 172, 148), (150, 108, 84), (84, 60, 48), (36, 36, 42))
 
 
-def tree(canvas: Canvas, dice: Dice, x: float, z: float, *, height: float) -> None:
-    """A trunk under a crown of overlapping clumps; a bare one lets the background through."""
-    colour, bare = dice.colour(LEAVES), dice.chance(0.25)
-    wide = height * dice.between(0.22, 0.4)
-    canvas.bar((x, 0.0, z), (x, height * 0.7, z), 0.05 * height, dice.tinted(TRUNK, 24), TREE)
+def tree(canvas: Canvas, rng: ScalarRandom, x: float, z: float, *, height: float) -> None:
+    """A trunk with a crown of overlapping discs, or of bare branches with background between them."""
+    colour, bare = rng.colour(LEAVES), rng.bernoulli(0.25)
+    wide = height * rng.uniform(0.22, 0.4)
+    canvas.bar((x, 0.0, z), (x, height * 0.7, z), 0.05 * height, rng.tinted(TRUNK, 24), TREE)
     for _ in range(14 if z < 25 else 8):
-        across = dice.share() + dice.share() - 1
-        up = dice.share() + dice.share() - 1
-        clump = dimmed(colour, 0.75 + 0.3 * up + 0.3 * dice.share())
+        across = rng.random() + rng.random() - 1
+        up = rng.random() + rng.random() - 1
+        clump = dimmed(colour, 0.75 + 0.3 * up + 0.3 * rng.random())
         end = (x + 1.2 * wide * across, height * (0.68 + 0.32 * up), z)
         if bare:
             canvas.bar((x, height * 0.45, z), end, 0.02 * height, clump, TREE)
@@ -35,76 +36,76 @@ def tree(canvas: Canvas, dice: Dice, x: float, z: float, *, height: float) -> No
             canvas.disc(end, 0.45 * wide, clump, TREE)
 
 
-def hedge(canvas: Canvas, dice: Dice, x: float, z: float, *, length: float) -> None:
+def hedge(canvas: Canvas, rng: ScalarRandom, x: float, z: float, *, length: float) -> None:
     """A row of bushes along the street, as high as a car."""
-    colour, bushes = dice.colour(LEAVES), 6
+    colour, bushes = rng.colour(LEAVES), 6
     for bush in range(bushes, 0, -1):
-        radius = dice.between(0.45, 0.95)
+        radius = rng.uniform(0.45, 0.95)
         centre = (x, 0.6 * radius, z + length * bush / bushes)
-        canvas.disc(centre, radius, dimmed(colour, dice.between(0.7, 1.1)), TREE)
+        canvas.disc(centre, radius, dimmed(colour, rng.uniform(0.7, 1.1)), TREE)
 
 
-def lamp_post(canvas: Canvas, dice: Dice, x: float, z: float) -> None:
+def lamp_post(canvas: Canvas, rng: ScalarRandom, x: float, z: float) -> None:
     """A tall pole, often with an arm over the road."""
-    height, half = dice.between(4.5, 9.0), dice.between(0.05, 0.08)
-    colour = dice.colour(METALS)
+    height, half = rng.uniform(4.5, 9.0), rng.uniform(0.05, 0.08)
+    colour = rng.colour(METALS)
     canvas.rectangle((x - half, x + half), (0.0, height), z, colour, POLE)
-    if dice.chance(0.6):
-        end = x - math.copysign(dice.between(0.8, 2.2), x)
+    if rng.bernoulli(0.6):
+        end = x - math.copysign(rng.uniform(0.8, 2.2), x)
         canvas.bar((x, height, z), (end, height + 0.3, z), 0.12, colour, POLE)
 
 
-def bollard(canvas: Canvas, dice: Dice, x: float, z: float) -> None:
+def bollard(canvas: Canvas, rng: ScalarRandom, x: float, z: float) -> None:
     """A pole as high as a child, in any paint."""
-    half, height = dice.between(0.07, 0.13), dice.between(0.8, 1.2)
-    canvas.rectangle((x - half, x + half), (0.0, height), z, dice.colour(VIVID, 40), POLE)
+    half, height = rng.uniform(0.07, 0.13), rng.uniform(0.8, 1.2)
+    canvas.rectangle((x - half, x + half), (0.0, height), z, rng.colour(VIVID, 40), POLE)
 
 
-def sign(canvas: Canvas, dice: Dice, x: float, z: float) -> None:
+def sign(canvas: Canvas, rng: ScalarRandom, x: float, z: float) -> None:
     """A disc, a triangle, a plate or a traffic light on a pole."""
-    height, size = dice.between(2.0, 3.4), dice.between(0.4, 0.8)
-    canvas.rectangle((x - 0.05, x + 0.05), (0.0, height), z, dice.colour(METALS), POLE)
-    dice.pick((round_sign, triangle, plate, traffic_light))(canvas, dice, (x, height, z), size)
+    height, size = rng.uniform(2.0, 3.4), rng.uniform(0.4, 0.8)
+    canvas.rectangle((x - 0.05, x + 0.05), (0.0, height), z, rng.colour(METALS), POLE)
+    rng.choice((round_sign, triangle, plate, traffic_light))(canvas, rng, (x, height, z), size)
 
 
-def round_sign(canvas: Canvas, dice: Dice, centre: tuple[float, float, float], size: float) -> None:
+def round_sign(canvas: Canvas, rng: ScalarRandom, centre: tuple[float, float, float], size: float) -> None:
     """A disc with a rim."""
-    canvas.disc(centre, size, dice.colour(VIVID, 30), SIGN)
-    canvas.disc(centre, 0.6 * size, dice.colour(VIVID), SIGN)
+    canvas.disc(centre, size, rng.colour(VIVID, 30), SIGN)
+    canvas.disc(centre, 0.6 * size, rng.colour(VIVID), SIGN)
 
 
-def triangle(canvas: Canvas, dice: Dice, centre: tuple[float, float, float], size: float) -> None:
+def triangle(canvas: Canvas, rng: ScalarRandom, centre: tuple[float, float, float], size: float) -> None:
     """A triangle, on its base."""
     x, y, z = centre
     corners = [(x - size, y - size, z), (x + size, y - size, z), (x, y + size, z)]
-    canvas.polygon(corners, dice.colour(VIVID, 30), SIGN)
-    canvas.disc((x, y - 0.3 * size, z), 0.35 * size, dice.colour(VIVID), SIGN)
+    canvas.polygon(corners, rng.colour(VIVID, 30), SIGN)
+    canvas.disc((x, y - 0.3 * size, z), 0.35 * size, rng.colour(VIVID), SIGN)
 
 
-def plate(canvas: Canvas, dice: Dice, centre: tuple[float, float, float], size: float) -> None:
+def plate(canvas: Canvas, rng: ScalarRandom, centre: tuple[float, float, float], size: float) -> None:
     """A rectangle with a line of writing."""
     x, y, z = centre
-    half = size * dice.between(0.8, 2.4)
-    canvas.rectangle((x - half, x + half), (y - size, y + size), z, dice.colour(VIVID, 30), SIGN)
+    half = size * rng.uniform(0.8, 2.4)
+    canvas.rectangle((x - half, x + half), (y - size, y + size), z, rng.colour(VIVID, 30), SIGN)
     line = (x - 0.7 * half, x + 0.7 * half)
-    canvas.rectangle(line, (y, y + 0.3 * size), z, dice.colour(VIVID), SIGN)
+    canvas.rectangle(line, (y, y + 0.3 * size), z, rng.colour(VIVID), SIGN)
 
 
-def traffic_light(canvas: Canvas, dice: Dice, centre: tuple[float, float, float], size: float) -> None:
+def traffic_light(canvas: Canvas, rng: ScalarRandom, centre: tuple[float, float, float], size: float) -> None:
     """A dark box with one lamp lit; CamVid counts it as a sign."""
     x, y, z = centre
     canvas.rectangle((x - 0.4 * size, x + 0.4 * size), (y - size, y + size), z, RUBBER, SIGN)
     lamps: tuple[tuple[float, Colour], ...] = ((0.6, (220, 48, 36)), (-0.6, (60, 200, 120)))
-    up, colour = dice.pick(lamps)
+    up, colour = rng.choice(lamps)
     canvas.disc((x, y + up * size, z), 0.25 * size, colour, SIGN)
 
 
-def fence(canvas: Canvas, dice: Dice, x: float, z: float, *, length: float, boards: Colour | None) -> None:
+def fence(canvas: Canvas, rng: ScalarRandom, x: float, z: float, *, length: float, boards: Colour | None) -> None:
     """A piece of fence along the street: boards, or railings with the street seen through them."""
-    height, colour, rails = 1.15, dice.colour(METALS), 8
+    height, colour, rails = 1.15, rng.colour(METALS), 8
     panel = [(x, 0.0, z), (x, 0.0, z + length), (x, height, z + length), (x, height, z)]
     if boards:
-        canvas.polygon(panel, dice.tinted(boards, 8), FENCE)
+        canvas.polygon(panel, rng.tinted(boards, 8), FENCE)
         return
     canvas.relabel(panel, FENCE)
     for rail in range(rails, 0, -1):
@@ -116,7 +117,7 @@ def fence(canvas: Canvas, dice: Dice, x: float, z: float, *, length: float, boar
 
 def person(
     canvas: Canvas,
-    dice: Dice,
+    rng: ScalarRandom,
     x: float,
     z: float,
     *,
@@ -127,16 +128,16 @@ def person(
     """Somebody on foot, or on a bicycle where `label` says so.
 
     Args:
-        canvas: drawn on.
-        dice: drawn from.
+        canvas: to draw on.
+        rng: of all that varies.
         x: metres to the right.
         z: metres ahead.
         hips: their height above the ground, in metres.
         lean: how far the shoulders are to the right of the hips, in metres.
         label: PEDESTRIAN or BICYCLIST.
     """
-    size, coat, trousers = dice.between(0.85, 1.08), dice.colour(COATS, 25), dice.colour(TROUSERS)
-    stride, hips = dice.between(0.05, 0.25), hips * size
+    size, coat, trousers = rng.uniform(0.85, 1.08), rng.colour(COATS, 25), rng.colour(TROUSERS)
+    stride, hips = rng.uniform(0.05, 0.25), hips * size
     shoulders, hand = (x + lean, hips + 0.55 * size, z), hips + 0.1
     for sideways in (-stride, stride):
         canvas.bar((x, hips, z), (x + sideways, 0.08, z), 0.17, trousers, label)
@@ -144,36 +145,36 @@ def person(
     for sideways in (-0.25, 0.25):
         end = (x + sideways + 1.6 * lean, hand, z)
         canvas.bar(shoulders, end, 0.1, dimmed(coat, 0.8), label)
-    canvas.disc((x + 1.25 * lean, hips + 0.78 * size, z), 0.13, dice.colour(HEADS), label)
+    canvas.disc((x + 1.25 * lean, hips + 0.78 * size, z), 0.13, rng.colour(HEADS), label)
 
 
-def bicyclist(canvas: Canvas, dice: Dice, x: float, z: float) -> None:
+def bicyclist(canvas: Canvas, rng: ScalarRandom, x: float, z: float) -> None:
     """Somebody on a bicycle, from behind or from the side."""
-    if dice.chance(0.5):
-        canvas.bar((x - 0.28, 1.0, z), (x + 0.28, 1.0, z), 0.06, dice.colour(METALS), BICYCLIST)
-        person(canvas, dice, x, z, hips=0.95, label=BICYCLIST)
+    if rng.bernoulli(0.5):
+        canvas.bar((x - 0.28, 1.0, z), (x + 0.28, 1.0, z), 0.06, rng.colour(METALS), BICYCLIST)
+        person(canvas, rng, x, z, hips=0.95, label=BICYCLIST)
         canvas.bar((x, 0.0, z), (x, 0.7, z), 0.08, RUBBER, BICYCLIST)
         return
-    ahead = dice.pick((-0.52, 0.52))
-    bicycle(canvas, dice, x, z, ahead)
+    ahead = rng.choice((-0.52, 0.52))
+    bicycle(canvas, rng, x, z, ahead)
     start = x - 0.3 * ahead
-    person(canvas, dice, start, z, hips=0.92, lean=0.6 * ahead, label=BICYCLIST)
+    person(canvas, rng, start, z, hips=0.92, lean=0.6 * ahead, label=BICYCLIST)
 
 
-def bicycle(canvas: Canvas, dice: Dice, x: float, z: float, ahead: float) -> None:
-    """A bicycle from its side, front wheel at x + ahead; what shows through it counts as it does in CamVid."""
+def bicycle(canvas: Canvas, rng: ScalarRandom, x: float, z: float, ahead: float) -> None:
+    """A bicycle from its side, front wheel at x + ahead; background between its parts is bicyclist, as in CamVid."""
     outline = [(x - 0.8, 0.0, z), (x + 0.8, 0.0, z), (x + 0.5, 0.75, z), (x - 0.5, 0.75, z)]
     canvas.relabel(outline, BICYCLIST)
-    metal = dice.colour(METALS)
+    metal = rng.colour(METALS)
     for hub in (x - ahead, x + ahead):
         canvas.ring((hub, 0.34, z), 0.34, 0.07, RUBBER, BICYCLIST)
         canvas.bar((hub, 0.34, z), (x, 0.8, z), 0.06, metal, BICYCLIST)
     canvas.bar((x - 0.3 * ahead, 0.85, z), (x + 0.9 * ahead, 0.95, z), 0.06, metal, BICYCLIST)
 
 
-def clutter(canvas: Canvas, dice: Dice, x: float, z: float) -> None:
-    """Bins and boxes, which CamVid leaves void."""
-    half, height = dice.between(0.25, 0.6), dice.between(0.6, 1.4)
-    colour, across = dice.colour((*PAINTS, *VIVID), 25), (x - half, x + half)
+def clutter(canvas: Canvas, rng: ScalarRandom, x: float, z: float) -> None:
+    """Bins and boxes; void, as in CamVid."""
+    half, height = rng.uniform(0.25, 0.6), rng.uniform(0.6, 1.4)
+    colour, across = rng.colour((*PAINTS, *VIVID), 25), (x - half, x + half)
     canvas.rectangle(across, (0.0, height), z, colour, IGNORE)
     canvas.rectangle(across, (0.8 * height, height), z, dimmed(colour, 0.6), IGNORE)

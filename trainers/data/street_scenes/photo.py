@@ -1,4 +1,4 @@
-"""From a clean drawing to a photograph and its annotation: texture, light, blur, sensor noise, void pixels."""
+"""Image and label from a drawing: texture, illumination, blur, sensor noise, and void pixels in the label."""
 
 import cv2
 import numpy as np
@@ -14,11 +14,11 @@ ROUGHNESS = np.full(256, 6, np.float32)
 """Amplitude of the texture by class, in grey levels."""
 ROUGHNESS[[SKY, TREE]] = (2, 16)
 
-HOURS = (0.5, 0.75, 0.9, 1.0, 1.0, 1.1)
-"""Brightness of the image, from dusk to noon."""
+BRIGHTNESS = (0.5, 0.75, 0.9, 1.0, 1.0, 1.1)
+"""Factors of an image's brightness, from dusk to noon."""
 
 THIN = np.full(256, 255, np.uint8)
-"""255 for the classes whose outlines are never left void: little would remain of them."""
+"""255 for classes of thin objects, whose outlines are never void, because few pixels would remain; else 0."""
 THIN[[SKY, BUILDING, ROAD, PAVEMENT, TREE, CAR, IGNORE]] = 0
 
 BACK_AND_UP = np.ones((2, 2), np.uint8)
@@ -26,10 +26,10 @@ BACK_AND_UP = np.ones((2, 2), np.uint8)
 
 
 def photograph(rng: np.random.Generator, drawing: Array) -> tuple[Array, Array]:
-    """What a camera and an annotator make of a drawing.
+    """Degrade a drawing to a photograph and its annotation.
 
     Args:
-        rng: decides light, noise and the gaps in the annotation.
+        rng: of illumination, noise and void pixels.
         drawing: uint8 [SUPERSAMPLING * H, SUPERSAMPLING * W, 4], as `draw_street` returns it.
 
     Returns:
@@ -51,30 +51,30 @@ def photograph(rng: np.random.Generator, drawing: Array) -> tuple[Array, Array]:
 
 
 def light(rng: np.random.Generator, height: int, width: int) -> Field:
-    """This hour's light, [H, W, 3]: its brightness and cast, uneven over the image."""
-    brightness = HOURS[int(rng.integers(len(HOURS)))] * rng.uniform(0.93, 1.07, 3)
+    """Factors [H, W, 3] of an illumination that varies over the image, with a colour cast."""
+    brightness = BRIGHTNESS[int(rng.integers(len(BRIGHTNESS)))] * rng.uniform(0.93, 1.07, 3)
     nodes = brightness * (1 + 0.12 * rng.standard_normal((4, 5, 1)))
     return np.asarray(cv2.resize(nodes.astype(np.float32), (width, height)))
 
 
 def texture(rng: np.random.Generator, label: Array) -> Field:
-    """Grain and stains [H, W], rougher on some classes than on others, by another measure in every image."""
+    """Noise [H, W] at three spatial frequencies in grey levels, whose amplitude depends on class and image."""
     height, width = label.shape
-    measure = ROUGHNESS * rng.uniform(0.5, 1.5, 256).astype(np.float32)
+    amplitude = ROUGHNESS * rng.uniform(0.5, 1.5, 256).astype(np.float32)
     field = stains(rng, height, width, 9) + stains(rng, height, width, 24)
     field += grain(rng, (height, width), 0.7)
-    field *= cv2.LUT(label, measure)
+    field *= cv2.LUT(label, amplitude)
     return field
 
 
 def stains(rng: np.random.Generator, height: int, width: int, cells: int) -> Field:
-    """Smooth noise [H, W] through `cells` rows of nodes of unit variance."""
+    """Smooth noise [H, W]: a grid of `cells` rows of unit variance, enlarged bilinearly."""
     nodes = rng.standard_normal((cells, cells * 4 // 3), np.float32)
     return np.asarray(cv2.resize(nodes, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
 def grain(rng: np.random.Generator, shape: tuple[int, ...], deviation: float) -> Field:
-    """Independent noise: the sum of two bytes, near enough to a normal and ten times as fast."""
+    """Independent noise of this standard deviation: the difference of two uniform bytes, far faster than a normal."""
     first, second = rng.integers(0, 256, (2, *shape), np.uint8)
     noise: Field = np.subtract(first, second, dtype=np.float32)
     noise *= np.float32(deviation / 104.5)
@@ -82,7 +82,7 @@ def grain(rng: np.random.Generator, shape: tuple[int, ...], deviation: float) ->
 
 
 def annotated(rng: np.random.Generator, label: Array) -> Array:
-    """The label with void where annotators leave it: along some outlines and at some image borders."""
+    """The label [H, W] with IGNORE where annotators leave void: along some outlines and at some image borders."""
     height, width = label.shape
     outline = cv2.morphologyEx(label, cv2.MORPH_GRADIENT, BACK_AND_UP)
     outline[cv2.dilate(cv2.LUT(label, THIN), BACK_AND_UP) > 0] = 0
