@@ -14,6 +14,7 @@ from study.configuration.outline import StudyOutline
 from study.configuration.tuning import with_former_rules
 from trainers.addresses import joined
 from trainers.config import ConfigError, canonical_json, parse, plain
+from trainers.data.fingerprint import NOTE
 from trainers.registry import module_of
 
 OutlineT = TypeVar("OutlineT", bound=StudyOutline)
@@ -115,6 +116,11 @@ def trial_checkpoints(config: StudyConfig, folder: Path, arm: str, number: int) 
     """The folder or URL where a trial's checkpoints lie."""
     own = trial_folder(folder, arm, number)
     return joined(place, own.name) if (place := config.checkpoints) else str(own)
+
+
+def dataset_note(own: Path) -> Path:
+    """The note on the study's dataset, for a trial by its `trial_folder`."""
+    return own.parents[1] / NOTE
 
 
 TEACHER_NOTE = "teacher.json"

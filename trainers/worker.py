@@ -16,6 +16,7 @@ from trainers.addresses import joined
 from trainers.checkpoints.places import opened
 from trainers.config import TrialConfig, parse
 from trainers.context import LocalContext, Metrics, TrialContext
+from trainers.data.fingerprint import refuse_changed
 from trainers.distillation.objective import DivergedError
 from trainers.loop import train
 from trainers.resources.peak_memory import noted_peak, peak_mib
@@ -42,11 +43,30 @@ class RayContext(LocalContext):
         return {**metrics, **{key: value for key, value in beside.items() if value is not None}}
 
 
+def reserved_device() -> torch.device:
+    """The device that Ray has reserved for this process: its GPU, or the CPU.
+
+    Ray shows all GPUs of a node also to a process that has asked for none.
+    """
+    import ray
+    import ray.train.torch
+
+    device: torch.device = ray.train.torch.get_device() if ray.get_gpu_ids() else torch.device("cpu")
+    return device
+
+
 class InlineContext(RayContext):
     """The one rank of a trial in Tune's own process: reports go to Tune as they come."""
 
-    def __init__(self, folder: Path, on_report: Callable[[dict[str, Any]], None], *, place: str | None = None) -> None:
-        super().__init__(folder, place=place, device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    def __init__(
+        self,
+        folder: Path,
+        on_report: Callable[[dict[str, Any]], None],
+        *,
+        place: str | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        super().__init__(folder, place=place, device=device)
         self._on_report = on_report
 
     def report(self, metrics: Metrics) -> None:
@@ -63,13 +83,12 @@ class RayTrainContext(RayContext):
 
     def __init__(self, folder: Path, place: str) -> None:
         import ray.train
-        import ray.train.torch
 
         context = ray.train.get_context()
         super().__init__(
             folder,
             place=place,
-            device=ray.train.torch.get_device(),
+            device=reserved_device(),
             rank=context.get_world_rank(),
             world_size=context.get_world_size(),
         )
@@ -103,18 +122,32 @@ def train_rank(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The training function of every rank.
 
     Args:
-        arguments: "config" (plain), "folder", "checkpoints" (their folder or URL) and "loader_workers".
+        arguments: "config" (plain), "folder", "checkpoints" (their folder or URL), "loader_workers", and "dataset",
+            the note that this machine's dataset is held against, or None.
     """
     folder = Path(arguments["folder"])
     context = RayTrainContext(folder, arguments["checkpoints"])
     with noted_peak(folder, context.rank):
-        return attempt(arguments["config"], context, arguments["loader_workers"])
+        note = arguments.get("dataset")
+        return attempt(arguments["config"], context, arguments["loader_workers"], dataset=note and Path(note))
 
 
-def attempt(values: object, context: TrialContext, loader_workers: int) -> dict[str, Any]:
-    """Train and return the last metrics, or what went wrong under "error"."""
+def attempt(
+    values: object, context: TrialContext, loader_workers: int, *, dataset: Path | None = None
+) -> dict[str, Any]:
+    """Train and return the last metrics, or what went wrong under "error".
+
+    Args:
+        values: a TrialConfig in its plain form.
+        context: of this rank.
+        loader_workers: processes that read and augment images.
+        dataset: the note that this machine's dataset is held against first, None for no look at it.
+    """
     try:
-        return dict(train(parse(TrialConfig, values), context, loader_workers=loader_workers))
+        config = parse(TrialConfig, values)
+        if dataset is not None:
+            refuse_changed(config.data, dataset)
+        return dict(train(config, context, loader_workers=loader_workers))
     except (ValueError, DivergedError, MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not _lacks_memory(error):
             raise

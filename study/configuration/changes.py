@@ -24,12 +24,14 @@ class Changes:
         trials: the new budget.
         retry_failed: run failed trials again.
         arms: those that `trials` and `retry_failed` are for; none for all.
+        accept_data: take a dataset that has changed for the study's from now on.
     """
 
     sets: tuple[str, ...] = ()
     trials: int | None = None
     retry_failed: bool = False
     arms: tuple[str, ...] = ()
+    accept_data: bool = False
 
     def apply(self, config: StudyConfig) -> StudyConfig:
         """The study with these changes.
@@ -42,7 +44,8 @@ class Changes:
         budgets = [f"arms.{arm}.trials={self.trials}" for arm in named if self.trials is not None]
         changed = with_searches(absolute(parse(StudyConfig, with_settings(plain(config), [*self.sets, *budgets]))))
         fixed = [path for path in differences(plain(config), plain(changed)) if not _may_change(path, config, changed)]
-        found = [refusal(path, config, changed) for path in fixed] or list(search_faults(changed))
+        found = [refusal(path, config, changed) for path in fixed] + _lowered(config, changed)
+        found = found or list(search_faults(changed))
         if not found and (changed.execution, changed.searches) != (config.execution, config.searches):
             # what the study has begun with stays its own
             began = examine(config).faults
@@ -54,20 +57,24 @@ class Changes:
     def _check(self, config: StudyConfig) -> None:
         if self.arms and self.trials is None and not self.retry_failed:
             raise ConfigError(["--arm must say whose --trials or --retry-failed is meant, but got neither; add one"])
-        known, named = (*config.arms, TEACHER), named_arms(config, self.arms) or config.arms
+        known = (*config.arms, TEACHER)
         wrong = [
             f"--arm must be an arm of the study, but got {arm!r}; {nearest(arm, known)}"
             for arm in self.arms
             if arm not in config.arms and (arm != TEACHER or self.trials is not None)
         ]
-        wrong += [
-            f"--trials must be at least the budget that an arm has, but got {self.trials} and {name} has {arm.trials}; "
-            "name the arms to raise: --arm ARM"
-            for name, arm in config.arms.items()
-            if self.trials is not None and name in named and self.trials < arm.trials
-        ]
         if wrong:
             raise ConfigError(wrong)
+
+
+def _lowered(config: StudyConfig, changed: StudyConfig) -> list[str]:
+    """Budgets that shrink, by whichever option."""
+    return [
+        f"arms.{name}.trials: must be at least {arm.trials}, the budget that the arm has, but got "
+        f"{changed.arms[name].trials}; name the arms to raise: --arm ARM"
+        for name, arm in config.arms.items()
+        if name in changed.arms and changed.arms[name].trials < arm.trials
+    ]
 
 
 def _may_change(path: str, one: StudyConfig, other: StudyConfig) -> bool:

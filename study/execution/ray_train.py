@@ -16,6 +16,7 @@ from typing import Any
 from study.configuration.config import ExecutionConfig
 from study.execution.recording.failures import Failure, reason
 from study.execution.report_keys import ERROR, PEAK
+from study.folder import dataset_note
 from study.ledger.trial_run import TrialRun
 from trainers.checkpoints.base import KEEP
 from trainers.checkpoints.manifest import METRICS
@@ -48,6 +49,7 @@ def run_train(run: TrialRun) -> dict[str, Any]:
     release(folder)
     forward = _forward_reports(run.checkpoints)
     arguments = train_arguments(run.execution, run.trial, folder, place=run.checkpoints, callbacks=[forward])
+    arguments["train_loop_config"]["dataset"] = str(dataset_note(folder))
     try:
         result = _trainer_class(folder)(**arguments).fit()
     except ray.train.WorkerGroupError as error:  # Ray Train has tried it as often as is allowed

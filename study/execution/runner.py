@@ -9,6 +9,8 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
+from optuna.trial import TrialState
+
 from study import tables
 from study.configuration.changes import Changes
 from study.configuration.config import TEACHER, StudyConfig
@@ -20,9 +22,11 @@ from study.execution.stopping import Drain, HaltedError
 from study.execution.teacher import StudyTeacher
 from study.execution.view import View
 from study.folder import read_config, rewrite_config
+from study.ledger.dataset import dataset_of, hold_dataset
 from study.ledger.journal import repair_journal
 from study.ledger.ledger import ArmLedger, failed, open_arms, status, study_names, trials_by_arm
 from study.ledger.lock import locked
+from study.ledger.presence import refuse_missing
 from trainers.checkpoints.places import checkpoints_at
 
 TUNE = "tune"
@@ -84,8 +88,10 @@ def resume(
         config = _changed(changes, folder)
         for line in repair_journal(folder, list(study_names(config).values())):
             view.say(f"warning: {line}")
+        refuse_missing(config, folder)
         if changes.retry_failed:
             _retry_failed(config, folder, named_arms(config, changes.arms), view)
+        _hold_dataset(config, folder, view, accept=changes.accept_data)
         if _settled(config, folder, view):
             return True
         # Ray takes the signals for itself as it starts
@@ -102,10 +108,34 @@ def _changed(changes: Changes, folder: Path) -> StudyConfig:
 
 
 def _retry_failed(config: StudyConfig, folder: Path, names: tuple[str, ...], view: View) -> None:
-    arms = open_arms(config, folder, with_teacher=TEACHER in status(config, folder))
+    arms = _begun_arms(config, folder)
     again = {name: arm.retry_failed() for name, arm in arms.items() if name in (names or arms)}
-    counts = ", ".join(f"{count} of {name}" for name, count in again.items() if count)
-    view.say(f"failed trials to run again: {counts or 'none'}")
+    told = ", ".join(f"{count} of {name}" for name, count in again.items() if count)
+    view.say(f"failed trials to run again: {told or 'none'}")
+    full = [name for name in again if arms[name].finished and arms[name].count(TrialState.FAIL)]
+    if full:
+        view.say(f"the budget is used, which retries only fill: {', '.join(full)}; raise it with --trials")
+
+
+def _hold_dataset(config: StudyConfig, folder: Path, view: View, *, accept: bool) -> None:
+    """Hold the dataset of a study that has begun against what its ledger has of it."""
+    counts = status(config, folder)
+    if not any(arm[state.name] for arm in counts.values() for state in TrialState):
+        return  # the first start records it, with all its arms
+    arms = _begun_arms(config, folder)
+    try:
+        found = dataset_of(config)
+    except ValueError:
+        if all(arm.finished for arm in arms.values()):  # nobody will read it again
+            return
+        raise
+    if said := hold_dataset(config, folder, arms, found, accept=accept):
+        view.say(said)
+
+
+def _begun_arms(config: StudyConfig, folder: Path) -> dict[str, ArmLedger]:
+    """The ledger of every arm; of the teacher's only where the study has begun to train one."""
+    return open_arms(config, folder, with_teacher=TEACHER in status(config, folder))
 
 
 def _settled(config: StudyConfig, folder: Path, view: View) -> bool:
@@ -119,7 +149,7 @@ def _settled(config: StudyConfig, folder: Path, view: View) -> bool:
             return False
     from study.execution.recording.study_tables import StudyTables, finish
 
-    arms = open_arms(config, folder, with_teacher=TEACHER in counts)
+    arms = _begun_arms(config, folder)
     if not all(arm.finished for arm in arms.values()):
         return False
     view.warn(finish(StudyTables(config, folder, arms), config, folder, arms))
@@ -155,6 +185,8 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
         return True
     price = None if only_teacher else lambda: prices(config, view.say)
     opened = open_arms(config, folder, with_teacher=teacher.must_train, price=price)
+    if said := hold_dataset(config, folder, opened, dataset_of(config), accept=False):
+        view.say(said)
     arms.update({name: arm for name, arm in opened.items() if name == TEACHER or not only_teacher})
     if teacher.must_train and arms[TEACHER].finished:
         # the last driver died between the end of the training and the writing of the file
@@ -197,7 +229,7 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
         if drain.fault is None:
             view.warn(finish(written, config, folder, arms))
     if drain.fault is not None:
-        raise HaltedError(f"{drain.fault}; nothing is lost: free some space, then go on with: kdstudy resume {folder}")
+        raise HaltedError(f"{drain.fault}; nothing is lost: {drain.remedy}, then go on with: kdstudy resume {folder}")
     for arm in arms.values():
         arm.leave()
     return all(arm.finished for arm in arms.values())

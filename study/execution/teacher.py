@@ -11,7 +11,7 @@ from study.configuration.checks.teacher import refuse_unwritable_folder
 from study.configuration.config import StudyConfig
 from study.folder import TEACHER_NOTE
 from study.ledger.ledger import ArmLedger
-from trainers.config import TeacherFile, plain
+from trainers.config import TeacherFile, content_hash, plain
 from trainers.registry import module_of
 from trainers.teachers import teacher as teachers
 from trainers.teachers.from_checkpoint import export
@@ -37,7 +37,8 @@ class StudyTeacher:
         if not config.any_needs_teacher:
             return
         known = self._known()
-        path = Path(known["path"]) if known else self._config.teacher_path
+        # one that lies elsewhere now may be named anew, and is still the same
+        path = Path(known["path"]) if known and not config.teacher.file else config.teacher_path
         if known or config.teacher.file or path.exists():
             self._use(path, expected=known["sha256"] if known else config.teacher.sha256)
         else:  # before it is trained, not after
@@ -53,7 +54,17 @@ class StudyTeacher:
                 f"{self._note} must be what kdstudy wrote there, but: {error}; remove it, and resume: the teacher is "
                 "found again"
             ) from None
+        self._refuse_another(known.get("trained_by"))
         return known
+
+    def _refuse_another(self, trained_by: str | None) -> None:
+        """Raise ValueError where the study's configuration has come to train another teacher than it has."""
+        if self._config.teacher.file is None and trained_by not in (None, content_hash(self._config.teacher_trial())):
+            raise ValueError(
+                "teacher: must stay what trained the teacher of this study while it lasts, but teacher.model, "
+                f"teacher.train or what they share with the arms has changed since {self._note} was written; put it "
+                "back, or start another study"
+            )
 
     @property
     def file(self) -> TeacherFile | None:

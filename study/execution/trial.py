@@ -13,6 +13,7 @@ from typing import Any
 
 from study.execution.ray_train import report_again, run_train
 from study.execution.report_keys import ERROR, FINAL
+from study.folder import dataset_note
 from study.ledger.trial_run import TrialRun
 from trainers.checkpoints.manifest import METRICS
 from trainers.checkpoints.places import checkpoints_at
@@ -20,7 +21,7 @@ from trainers.checkpoints.reading import read_metrics
 from trainers.checkpoints.store import UnreachableError
 from trainers.config import plain
 from trainers.resources.peak_memory import noted_peak
-from trainers.worker import CHECKPOINT, InlineContext, attempt
+from trainers.worker import CHECKPOINT, InlineContext, attempt, reserved_device
 
 
 def run_trial(config: dict[str, Any]) -> None:
@@ -59,5 +60,6 @@ def _last_metrics(place: str) -> dict[str, Any]:
 def _run_inline(run: TrialRun) -> dict[str, Any]:
     from ray import tune
 
-    context = InlineContext(Path(run.folder), tune.report, place=run.checkpoints)
-    return attempt(plain(run.trial), context, run.execution.loader_workers)
+    context = InlineContext(Path(run.folder), tune.report, place=run.checkpoints, device=reserved_device())
+    note = dataset_note(Path(run.folder))
+    return attempt(plain(run.trial), context, run.execution.loader_workers, dataset=note)

@@ -26,11 +26,12 @@ from study.configuration.prices import ArmPrices, price_arms
 from study.configuration.tuning import EQUAL
 from study.ledger import optuna_internals
 from study.ledger.journal import BEGAN, JOURNAL, RUN, Backend, repair
-from study.ledger.rungs import EarlyStopping
+from study.ledger.rungs import STOPPED_BY, EarlyStopping
 from study.ledger.samplers import grid_size, sampler, startup_settings
 from study.ledger.spending import Spending, Spent, keep_prices, read_prices
 from study.ledger.trial_run import Suggestion, TrialRun
 from trainers.addresses import redacted
+from trainers.config import ConfigError
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -39,8 +40,6 @@ RETRY_OF = "retry_of"
 """User attribute of a trial that repeats a failed one: the number of that."""
 FUTILE_STARTS = "fruitless"
 """User attribute of a trial: its starts in a row that came to no new evaluation, and the last one before them."""
-STOPPED_BY = "stopped_by"
-"""User attribute of a trial: why it was stopped before its end."""
 StopReason = Literal["budget", "pruning"]
 LOST_DRIVERS = 10
 """Drivers in a row that may die over a trial without a new evaluation, before it is taken for what kills them."""
@@ -113,13 +112,14 @@ class ArmLedger:
         self._replicated = arm != TEACHER and config.arms[arm].replicated
         self._live: dict[int, optuna.Trial] = {}  # those that this driver runs, by number
         self._cached_summary: _Summary | None = None
-        self._adopted_at: dict[int, int | None] = {}  # the evaluation at which the last driver left an orphan
         self.spending = Spending(config, arm, study)
         self._stopping = (
             None
             if arm == TEACHER or self._replicated
             else EarlyStopping(config.pruning, grace=config.grace(arm), iterations=config.iterations_of(arm))
         )
+        if self._stopping is not None:
+            self._stopping.look_at(study, self.ended(), _is_prunable)
         self.orphans = self._running()
 
     def _running(self) -> list[FrozenTrial]:
@@ -145,30 +145,37 @@ class ArmLedger:
         return self._summary().retries
 
     def retry_failed(self) -> int:
-        """Have every failed trial run again, also beyond the budget; says how many there are."""
+        """Have failed trials run again, the first ones first, as many as the budget lacks; says how many there are."""
         again = failed(self.study.get_trials(deepcopy=False))
         if self._replicated:  # each replicate once, however often it failed, and none that has ended well since
             missing = self._missing()
             last = {trial.params[REPLICATE]: trial for trial in again}
             again = [trial for number, trial in last.items() if number in missing]
+        lacking = 0 if self.exhausted and not self.given_up else self.budget - self._started - len(self._retries())
+        again = again[: max(0, lacking)]
         for trial in again:
             self.study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
         self._cached_summary = None
         return len(again)
 
     @property
+    def _started(self) -> int:
+        """Trials that count towards the budget, or will unless they fail."""
+        return self.count(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+
+    @property
     def exhausted(self) -> bool:
         """Whether no trial is left to start, unless one that runs fails."""
-        if self.orphans or self._retries():
+        if self.orphans:
             return False
-        started = self.count(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-        return started >= self.budget or self.given_up or self.spending.uses_up(self._committed())
+        used = self._started >= self.budget or self.spending.uses_up(self._committed())
+        return used or (self.given_up and not self._retries())
 
     @property
     def finished(self) -> bool:
         """Whether the budget is used and nothing runs any more."""
         used = self.count(TrialState.COMPLETE, TrialState.PRUNED) >= self.budget or self.spending.uses_up(self.spent)
-        return used and not self.count(TrialState.RUNNING) and not self._retries()
+        return used and not self.count(TrialState.RUNNING)
 
     @property
     def started_share(self) -> float:
@@ -214,10 +221,10 @@ class ArmLedger:
         while self.orphans:
             if suggestion := self._adopt(self.orphans.pop(0)):
                 return suggestion
-        if retries := self._retries():
-            return self._repeat(retries[0])
         if self.exhausted:
             return None
+        if retries := self._retries():
+            return self._repeat(retries[0])
         if self._replicated and (missing := self._missing()):
             self.study.enqueue_trial({REPLICATE: missing[0]})
         # `study.ask` takes the first trial that waits, or makes a new one; the sampler needs its number before
@@ -244,7 +251,8 @@ class ArmLedger:
             return None
         if run is None:
             self._draw_again(trial, orphan)
-        self._adopted_at[orphan.number] = orphan.last_step
+        if self._stopping is not None and _is_prunable(orphan):
+            self._stopping.adopt(self.study, orphan)
         return self._start(trial, attempt)
 
     def _draw_again(self, trial: optuna.Trial, orphan: FrozenTrial) -> None:
@@ -326,15 +334,13 @@ class ArmLedger:
 
     def _stop_reason(self, number: int, prunable: bool) -> StopReason | None:
         trial = self._frozen(number)
-        # a failed trial that is run again is run beyond the budget
-        if RETRY_OF not in trial.user_attrs and self.spending.budget is not None:
+        if self.spending.budget is not None:
             cost = self.spending.cost(trial, trial.last_step or 0) or 0.0
             if self.spending.uses_up(self._committed(without=number) + cost):
                 return "budget"
         if not prunable or self._stopping is None:
             return None
-        anew = self._adopted_at.get(number) == trial.last_step
-        return "pruning" if self._stopping.stops(self.study, trial, anew=anew) else None
+        return "pruning" if self._stopping.stops(self.study, trial) else None
 
     def stopped_by(self, number: int) -> str | None:
         """Why a live trial was stopped; None where it was not."""
@@ -363,6 +369,12 @@ class ArmLedger:
         """All trials that are no longer waiting or running."""
         return self.study.get_trials(deepcopy=False, states=ENDED)
 
+    @property
+    def well_ended_first_runs(self) -> int:
+        """Trials that ended well, but those that repeat a failed one: an older kdstudy ran these beyond a budget."""
+        well = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        return sum(RETRY_OF not in trial.user_attrs for trial in well)
+
     def begun(self) -> list[FrozenTrial]:
         """All trials that run or have ended."""
         return self.study.get_trials(deepcopy=False, states=(*ENDED, TrialState.RUNNING))
@@ -384,6 +396,12 @@ def noted_run(trial: FrozenTrial) -> TrialRun | None:
     """What a trial runs, as `note` kept it; None where the driver died before that, or the journal lost it."""
     noted = trial.user_attrs.get(RUN)
     return None if noted is None else TrialRun.parse(json.loads(noted))
+
+
+def _is_prunable(trial: FrozenTrial) -> bool:
+    """Whether early stopping judges a trial, by the run that was noted."""
+    noted = trial.user_attrs.get(RUN)
+    return noted is not None and bool(json.loads(noted).get("prunable"))
 
 
 def _replicate(trial: FrozenTrial) -> int | None:
@@ -426,13 +444,16 @@ def open_arms(
             needs it.
 
     Raises:
-        ConfigError: the ledger's trials belong to a study whose numbers would not compare with this one's.
+        ConfigError: the ledger's trials belong to a study whose numbers would not compare with this one's, or there are
+            more of them than the budget allows.
     """
     storage = open_storage(config, folder)
     names = [*([TEACHER] if with_teacher else []), *config.arms]
     studies = {name: _open_study(config, name, storage) for name in names}
     _price(config, studies, price)
     arms = {}
+    if TEACHER not in studies and study_names(config)[TEACHER] in optuna.get_all_study_names(storage):
+        _open_study(config, TEACHER, storage)  # what it was trained by holds, also once it is
     for name, study in studies.items():
         if name == TEACHER:
             arms[name] = ArmLedger(name, study, space=None, budget=1, config=config)
@@ -441,7 +462,21 @@ def open_arms(
         for values in first[len(study.get_trials(deepcopy=False)) :]:
             study.enqueue_trial(dict(values))
         arms[name] = ArmLedger(name, study, space=space, budget=_most_trials(config, name), config=config)
+    _refuse_lowered(arms)
     return arms
+
+
+def _refuse_lowered(arms: Mapping[str, ArmLedger]) -> None:
+    """Raise ConfigError for budgets below what was done already, whoever lowered them."""
+    ended = {name: arm.well_ended_first_runs for name, arm in arms.items()}
+    lowered = [
+        f"arms.{name}.trials: must be at least the {ended[name]} trials that have ended well, but got {arm.budget}; "
+        "put it back"
+        for name, arm in arms.items()
+        if ended[name] > arm.budget
+    ]
+    if lowered:
+        raise ConfigError(lowered)
 
 
 def _price(

@@ -79,6 +79,13 @@ def note_rung(study: optuna.Study, trial: FrozenTrial, rung: int, score: Any) ->
     study._storage.set_trial_system_attr(trial._trial_id, f"{_RUNG}{rung}", score)
 
 
+def with_rungs(trial: FrozenTrial, scores: Mapping[int, Any]) -> FrozenTrial:
+    """A copy of a trial as if the pruner had kept these scores too."""
+    noted = copy.copy(trial)
+    noted.system_attrs = {**trial.system_attrs, **{f"{_RUNG}{rung}": score for rung, score in scores.items()}}
+    return noted
+
+
 def without_rungs(trial: FrozenTrial, forgotten: Set[int]) -> FrozenTrial:
     """A copy of a trial as it was before the pruner judged it at these rungs."""
     before = copy.copy(trial)

@@ -78,11 +78,18 @@ class FileDataset:
     ) -> None:
         _refuse_missing(pairs, listing)
         self.pairs, self.encoding = pairs, encoding
+        self._listing = listing
         self._values = np.full(256, UNKNOWN, np.uint8)
         self._values[list(values)] = list(values.values())
 
     def __len__(self) -> int:
         return len(self.pairs)
+
+    @property
+    def files(self) -> list[Path]:
+        """All files that decide what the split holds."""
+        listed = [] if self._listing is None else [self._listing]
+        return listed + [path for pair in self.pairs for path in pair if path is not None]
 
     def image_name(self, index: int) -> str:
         return self.pairs[index].image.stem

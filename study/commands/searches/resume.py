@@ -15,6 +15,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trials", type=int, metavar="N", help="raise the budget of every arm to so many trials")
     parser.add_argument("--retry-failed", action="store_true", help="run failed trials again, with the same values")
     add_arms(parser, "whose trials; may be given repeatedly")
+    parser.add_argument(
+        "--accept-data", action="store_true", help="go on although the dataset has changed; trials will not compare"
+    )
     what = "execution.*, searches, budget.*, arms.*.trials, arms.*.budget"
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="sets", help=what)
 
@@ -26,5 +29,6 @@ def execute(options: argparse.Namespace) -> int:
         trials=options.trials,
         retry_failed=options.retry_failed,
         arms=tuple(options.arms),
+        accept_data=options.accept_data,
     )
     return drive(options.folder, options.address, changes, time_limit_s=options.time_limit)

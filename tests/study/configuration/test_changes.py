@@ -45,8 +45,9 @@ def test_budgets_rise_in_all_arms_or_in_those_that_are_named(config: Reader) -> 
     assert [arm.trials for arm in Changes(trials=64).apply(study).arms.values()] == [64, 64]
     assert [arm.trials for arm in Changes(trials=64, arms=("rdd",)).apply(study).arms.values()] == [2, 64]
     assert Changes(trials=4, arms=("rdd",)).apply(study) == study, "a command that is repeated changes nothing more"
-    (fault,) = refused(study, trials=3)
-    assert fault.startswith("--trials must be at least the budget that an arm has, but got 3 and rdd has 4")
+    for lowered in (refused(study, trials=3), refused(study, "arms.rdd.trials=3")):
+        (fault,) = lowered
+        assert fault.startswith("arms.rdd.trials: must be at least 4, the budget that the arm has, but got 3; name")
 
 
 def test_where_trials_run_may_change(config: Reader) -> None:
@@ -135,6 +136,9 @@ def test_a_failed_trial_of_a_finished_study_is_run_again(
     driver.tables.close()
     finish(folder)
     assert main(["resume", str(folder), "--retry-failed"]) == 0
+    said = capsys.readouterr().err
+    assert "failed trials to run again: none" in said and "retries only fill: baseline; raise it with --trials" in said
+    assert main(["resume", str(folder), "--retry-failed", "--trials", "3", "--arm", "baseline"]) == 0
     assert "failed trials to run again: 1 of baseline" in capsys.readouterr().err
     counts = status(read_config(folder), folder)["baseline"]
     assert (counts["COMPLETE"], counts["FAIL"]) == (3, 1)

@@ -1,6 +1,8 @@
 """A driver that dies between any two writes of the ledger: the next one comes to the same trials."""
 
+import json
 import os
+import random
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from optuna.trial import TrialState
 from study.configuration.config import StudyConfig
 from study.ledger.journal import JOURNAL, RUN, repair_journal
 from study.ledger.ledger import ArmLedger
+from study.ledger.optuna_internals import JournalOperation
 from study.ledger.trial_run import Suggestion
 from tests.study.ledger.test_ledger import Reader, end, opened, run_of
 
@@ -72,3 +75,36 @@ def test_a_driver_may_die_between_any_two_lines(
         folder.mkdir()
         (folder / JOURNAL).write_bytes(b"".join(lines[:length]))
         assert go_on(study, folder) == expected, f"died after line {length}: {lines[length - 1]!r}"
+
+
+def is_of_a_rung(line: bytes) -> bool:
+    """Whether a line of the journal says what a trial scored, or that it reached a rung."""
+    entry = json.loads(line)
+    operation = entry["op_code"]
+    if operation == JournalOperation.SET_TRIAL_SYSTEM_ATTR:
+        return any("rung" in name for name in entry["system_attr"])
+    return bool(operation == JournalOperation.SET_TRIAL_INTERMEDIATE_VALUE)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_garbled_line_about_a_rung_changes_no_decision(
+    config: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """It is found when the next driver opens the journal, which an earlier one left at any line."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+    arms = {ARM: {"trials": 8, "space": ["optimizer", "kd"], "methods": {"kd": {}}}}
+    study = config(arms=arms, startup_trials=8, pruning={"reduction_factor": 2, "grace_iterations": 2})
+    (tmp_path / "whole").mkdir()
+    expected = [trial["state"] for trial in go_on(study, tmp_path / "whole")]
+    lines = (tmp_path / "whole" / JOURNAL).read_bytes().splitlines(keepends=True)
+    places = [place for place, line in enumerate(lines) if is_of_a_rung(line)]
+    drawn = random.Random(seed)
+    for number in range(25):
+        garbled = drawn.choice(places)
+        length = drawn.randrange(garbled + 1, min(len(lines), garbled + 30) + 1)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        left = [*lines[:garbled], b"\0garbled\n", *lines[garbled + 1 : length]]
+        (folder / JOURNAL).write_bytes(b"".join(left))
+        found = [trial["state"] for trial in go_on(study, folder)]
+        assert found == expected, f"line {garbled} of {length}: {lines[garbled]!r}"

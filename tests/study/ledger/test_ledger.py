@@ -277,13 +277,12 @@ def test_a_raised_budget_goes_on_as_if_it_had_always_been_so(config: Reader, tmp
     assert run(tmp_path / "extended", 2, 6) == run(tmp_path / "at once", 6)
 
 
-def test_failed_trials_run_again_once_beyond_the_budget(stored: Reader, tmp_path: Path) -> None:
-    config = stored(arms__rdd__trials=1, execution={"max_failed": 2})
+def test_failed_trials_run_again_once_to_fill_the_budget(stored: Reader, tmp_path: Path) -> None:
+    config = stored(arms__rdd__trials=2, execution={"max_failed": 2})
     ledger = opened(config, tmp_path)
-    lost = [start(ledger) for _ in range(1)]
-    end(ledger, lost[0], TrialState.FAIL)
-    lost.append(start(ledger))
-    end(ledger, lost[1], TrialState.FAIL)
+    lost = [start(ledger) for _ in range(2)]
+    for asked in lost:
+        end(ledger, asked, TrialState.FAIL)
     assert ledger.given_up and ledger.ask() is None
     assert ledger.retry_failed() == 2
     assert (ledger.retry_failed(), ledger.given_up, ledger.finished) == (0, False, False)
@@ -294,11 +293,56 @@ def test_failed_trials_run_again_once_beyond_the_budget(stored: Reader, tmp_path
     assert (again[0].number, again[0].attempt) == (first.number, 2)
     assert [(a.retry_of, a.values) for a in again] == [(0, lost[0].values), (1, lost[1].values)]
     end(ledger, again[0], value=20.0)
-    assert not ledger.finished
     end(ledger, again[1], TrialState.FAIL)
-    assert ledger.finished and ledger.ask() is None
+    assert not ledger.finished
     # the failed rows stay; what failed again may be asked for again
     assert ledger.count(TrialState.FAIL) == 3 and ledger.retry_failed() == 1
+    end(ledger, start(ledger), value=20.0)
+    assert ledger.finished and ledger.ask() is None
+
+
+@pytest.mark.parametrize(("done", "left"), [(0, 3), (2, 1), (3, 0)])
+def test_retries_fill_the_budget_and_no_more(stored: Reader, tmp_path: Path, done: int, left: int) -> None:
+    """Of ten failures, as after a teacher's file was deleted."""
+    config = stored(arms__rdd__trials=3, execution={"max_failed": 10})
+    ledger = opened(config, tmp_path)
+    for number in range(10 + done):
+        end(ledger, start(ledger), *((TrialState.COMPLETE, 20.0) if number < done else (TrialState.FAIL,)))
+        if ledger.finished:
+            break
+    assert ledger.retry_failed() == (left if not ledger.finished else 0)
+    while asked := ledger.ask():
+        end(ledger, asked, value=20.0)
+    assert ledger.finished and ledger.count(TrialState.COMPLETE) == 3
+
+
+def test_more_retries_than_the_budget_has_room_for_are_left_waiting(stored: Reader, tmp_path: Path) -> None:
+    """An older kdstudy let every failed trial wait to be run again."""
+    ledger = opened(stored(arms__rdd__trials=1), tmp_path)
+    asked = start(ledger)
+    end(ledger, asked, TrialState.FAIL)
+    for _ in range(3):
+        ledger.study.enqueue_trial(dict(asked.values), user_attrs={"retry_of": 0})
+    ledger = opened(stored(arms__rdd__trials=1), tmp_path)
+    end(ledger, start(ledger), value=20.0)
+    assert ledger.ask() is None and ledger.finished
+
+
+def test_a_budget_below_what_was_done_is_refused(stored: Reader, tmp_path: Path) -> None:
+    ledger = opened(stored(), tmp_path)
+    for _ in range(3):
+        end(ledger, start(ledger), value=20.0)
+    with pytest.raises(
+        ConfigError, match=r"arms\.rdd\.trials: must be at least the 3 trials .* but got 2; put it back"
+    ):
+        opened(stored(arms__rdd__trials=2), tmp_path)
+
+
+def test_a_teacher_that_was_trained_otherwise_is_refused_also_once_it_is_there(stored: Reader, tmp_path: Path) -> None:
+    teacher = open_arms(stored(), tmp_path, with_teacher=True)["teacher"]
+    end(teacher, start(teacher), value=30.0)
+    with pytest.raises(ConfigError, match=r"teacher\.train\.iterations: must stay 12"):
+        opened(stored(teacher__train__iterations=10), tmp_path)
 
 
 def test_only_starts_that_came_to_no_evaluation_count_against_a_trial(
