@@ -222,7 +222,7 @@ def _spending(arm: ArmTuning) -> str:
     cost = "" if arm.spent is None else f"spent {arm.spent:.2f} whole trials of the plain student: "
     gain = "" if arm.gain is None else f"; tuning gave {arm.gain:+.2f} points over the defaults' {arm.at_defaults:.2f}"
     paths = ", ".join(label(path) for path in arm.searched)
-    trials = f"{arm.trials} trials, {arm.complete} finished, {arm.startup} of them startup"
+    trials = f"{arm.trials} trials, {arm.startup} of them startup, {arm.complete} finished"
     return f"{arm.arm} {cost}{trials}; searched {paths}{gain}"
 
 

@@ -58,7 +58,7 @@ def test_equal_spaces_and_costs_raise_no_doubt(tmp_path: Path) -> None:
     assert (baseline.spent, rdd.spent) == (pytest.approx(3.0), pytest.approx(3.3))
     assert baseline.gain == pytest.approx(EQUAL[2].score("last") - EQUAL[0].score("last"))
     assert spending_notes(found)[1].startswith(
-        "rdd spent 3.30 whole trials of the plain student: 3 trials, 3 finished, 2 of them startup; searched "
+        "rdd spent 3.30 whole trials of the plain student: 3 trials, 2 of them startup, 3 finished; searched "
         "threshold, optimizer/lr; tuning gave +"
     )
     assert len(spending_notes(found)) == 2, "nothing of former rules"
