@@ -1,6 +1,6 @@
 """What standings show, in sentences: first the answer, then each setting, then how they rank."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from analysis.comparison.wording import counted, ends, percent, place, seeds_each, settings
 from analysis.statistics import MethodDifference
@@ -8,6 +8,8 @@ from analysis.verdict.arm_evidence import ArmVerdict, Rescored
 from analysis.verdict.ranking import Standing, Standings
 
 OUTCOMES = {"better": "better", "worse": "worse", "open": "not shown to be better or worse"}
+UNEQUAL = {**OUTCOMES, "better": "higher, not at equal tuning", "worse": "lower, not at equal tuning"}
+"""What is said of arms that were not tuned alike: the difference is there, but may be one of their tuning."""
 
 
 def answer(judged: Standings, caveats: Sequence[str]) -> Iterator[str]:
@@ -18,7 +20,7 @@ def answer(judged: Standings, caveats: Sequence[str]) -> Iterator[str]:
     if caveats:
         yield f"not at equal tuning: {'; '.join(caveats)}"
     for standing in judged.compared:
-        yield against(standing, judged)
+        yield against(standing, judged, caveats)
     if judged.family and judged.shares:
         yield from _together(judged)
 
@@ -43,19 +45,20 @@ def headline(judged: Standings, caveats: Sequence[str]) -> str:
     images = "" if judged.family.over_images else " on these images"
     if not better:
         return f"no method is shown to be better than {judged.baseline}{images}: {number}"
-    tuning = ", though not at equal tuning" if caveats else ""
-    return f"better than {judged.baseline}{images}{tuning}, of {number}: {', '.join(better)}"
+    if caveats:
+        return f"not at equal tuning, but higher than {judged.baseline}{images}, of {number}: {', '.join(better)}"
+    return f"better than {judged.baseline}{images}, of {number}: {', '.join(better)}"
 
 
-def against(standing: Standing, judged: Standings) -> str:
+def against(standing: Standing, judged: Standings, caveats: Sequence[str]) -> str:
     """One setting against the baseline, with what its difference rests on."""
     found, base = standing.difference, judged.base
     assert found is not None
-    said = f"{standing.name} against {base.name}: {_shown(standing, found, judged)}"
+    said = f"{standing.name} against {base.name}: {_shown(standing, found, judged, UNEQUAL if caveats else OUTCOMES)}"
     return f"{said}; {settings(standing.parameters)}" if standing.parameters else said
 
 
-def _shown(standing: Standing, found: MethodDifference, judged: Standings) -> str:
+def _shown(standing: Standing, found: MethodDifference, judged: Standings, outcomes: Mapping[str, str]) -> str:
     if standing.outcome == "no verdict":
         pairs = counted(found.seeds, "pair")
         points = "" if found.estimate is None else f"; {found.estimate:+.2f} points over the {pairs} that finished"
@@ -68,14 +71,16 @@ def _shown(standing: Standing, found: MethodDifference, judged: Standings) -> st
     where = place(judged.split, images=family.images, groups=family.groups, over_images=family.over_images)
     number = counted(len(family.differences), "comparison")
     rests = f"{where}, {seeds_each(found.seeds)}; {_p_value(found.p_value)}, adjusted for {number})"
-    return f"{found.estimate:+.2f} points {ends(found)} {rests}: {conclusion(standing, found, judged.margin)}"
+    return (
+        f"{found.estimate:+.2f} points {ends(found)} {rests}: {_conclusion(standing, found, judged.margin, outcomes)}"
+    )
 
 
 def _p_value(value: float | None) -> str:
     return "p below 0.001" if value is not None and value < 0.001 else f"p {value:.3f}"
 
 
-def conclusion(standing: Standing, found: MethodDifference, margin: float) -> str:
+def _conclusion(standing: Standing, found: MethodDifference, margin: float, outcomes: Mapping[str, str]) -> str:
     """What an interval shows, how large a difference it leaves possible, and how small a one it could have shown."""
     assert found.within is not None
     bound = f"by at most {found.within:.2f} points"
@@ -85,7 +90,7 @@ def conclusion(standing: Standing, found: MethodDifference, margin: float) -> st
     if standing.outcome == "no different":
         return f"no different by more than {margin:g} {'point' if margin == 1 else 'points'} ({bound}); {missed}"
     joined = ", " if found.within <= margin and standing.outcome != "open" else "; they differ "
-    shown = f"{OUTCOMES[standing.outcome or 'open']}{joined}{bound}"
+    shown = f"{outcomes[standing.outcome or 'open']}{joined}{bound}"
     return shown if standing.is_better else f"{shown}; {missed}"
 
 

@@ -86,7 +86,7 @@ def verdict(study: Study) -> Verdict:
         rescored=rescored,
         tunings=arm_tunings(study),
         tuning=(*spending_notes(study), *undone_notes(study)),
-        answer=(*answer(judged, caveats), *_elsewhere(study, rescored), *flattery(arms)),
+        answer=(*answer(judged, caveats), *_elsewhere(study, rescored, caveats), *flattery(arms)),
         missing=(
             *study.gaps,
             *study.unequal_terms,
@@ -97,13 +97,13 @@ def verdict(study: Study) -> Verdict:
     )
 
 
-def _elsewhere(study: Study, rescored: Sequence[Rescored]) -> Iterator[str]:
+def _elsewhere(study: Study, rescored: Sequence[Rescored], caveats: Sequence[str]) -> Iterator[str]:
     """What images show on which stored checkpoints were judged again: of the replicates, or else of the search."""
     for split in sorted({one.split for one in rescored}):
         found = (replicates(study, split), standings(study, split))
         compared = next((one for one in found if one and one.compared), None)
         if compared:
-            yield from (against(standing, compared) for standing in compared.compared)
+            yield from (against(standing, compared, caveats) for standing in compared.compared)
     yield from rescored_on(rescored)
 
 

@@ -96,7 +96,8 @@ def test_new_seeds_may_call_a_setting_better(tmp_path: Path) -> None:
     assert better.parameters == {"task/threshold": 0.5}  # what it had in the search
     line = next(line for line in found.answer if line.startswith("kd-0 against baseline"))
     assert (
-        "(12 images, 4 seeds each; p below 0.001, adjusted for 2 comparisons): better; they differ by at most" in line
+        "(12 images, 4 seeds each; p below 0.001, adjusted for 2 comparisons): "
+        "higher, not at equal tuning; they differ by at most" in line
     )
     line = next(line for line in found.answer if line.startswith("kd-1 against baseline"))
     assert "no different by more than 1 point (by at most" in line
@@ -108,6 +109,21 @@ def test_new_seeds_may_call_a_setting_better(tmp_path: Path) -> None:
     assert found.seed_points == family.seed_points
 
 
+def test_a_method_that_was_tuned_as_the_baseline_was_is_called_better(tmp_path: Path) -> None:
+    search = [
+        Trial(arm=arm, number=n, gain=gain - n, config={"n": n}, parameters={"train/optimizer/lr": 0.1 * n})
+        for arm, gain in (("baseline", 5.0), ("kd", 8.0))
+        for n in range(5)
+    ]
+    gains = {"baseline": [0, 0.2, -0.2, 0.1], "kd-0": [5, 5.3, 4.8, 5.1]}
+    again = [trial for name, values in gains.items() for trial in replicated(name, values)]
+    write_study(tmp_path / "replicate", again, replicates={"kd-0": {"arm": "kd", "trial": 0}})
+    found = judged(tmp_path, search, tuning_rules=2)
+    assert found.caveats == ()
+    assert found.answer[0] == "better than baseline, of 1 setting compared with it: kd-0"
+    assert "adjusted for 1 comparison): better; they differ by at most" in found.answer[1]
+
+
 def test_a_better_method_that_was_tuned_otherwise_is_said_to_be(tmp_path: Path) -> None:
     rate = {"train/optimizer/lr": {"type": "float", "low": 0.01, "high": 1.0, "default": 0.1}}
     threshold = {"task/threshold": {"type": "float", "low": 0.1, "high": 0.9, "default": 0.5}}
@@ -116,9 +132,11 @@ def test_a_better_method_that_was_tuned_otherwise_is_said_to_be(tmp_path: Path) 
     again = [trial for name, values in gains.items() for trial in replicated(name, values)]
     write_study(tmp_path / "replicate", again, replicates={"kd-0": {"arm": "kd", "trial": 0}})
     found = judged(tmp_path, arms=arms, spaces={"optimizer": rate, "rdd": threshold})
-    assert found.answer[0] == "better than baseline, though not at equal tuning, of 1 setting compared with it: kd-0"
+    assert found.answer[0] == "not at equal tuning, but higher than baseline, of 1 setting compared with it: kd-0"
     assert "kd did not search train/optimizer/lr, which baseline did" in found.caveats
     assert found.answer[1] == f"not at equal tuning: {'; '.join(found.caveats)}"
+    assert "higher, not at equal tuning; they differ by at most" in found.answer[2]
+    assert not any("better" in line for line in found.answer[:3])
     assert any(line.startswith("kd ") and "4 trials" in line for line in found.tuning)
 
 
@@ -415,5 +433,5 @@ def test_a_verdict_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert main(["verdict", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["answer"][0] == found.answer[0]
     assert main(["verdict", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.startswith("better than baseline")
+    assert capsys.readouterr().out.startswith("not at equal tuning, but higher than baseline")
     assert main(["verdict", str(tmp_path / "none")]) == 2
