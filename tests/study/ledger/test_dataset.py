@@ -22,7 +22,8 @@ def tree(tmp_path: Path) -> Tree:
 
 @pytest.fixture
 def study(config: Reader, tree: Tree) -> StudyConfig:
-    return config(data={"name": "camvid", "root": str(tree.root)}, augment={"crop": [16, 16]})
+    small = {"train__batch": 2, "teacher__train__batch": 2}
+    return config(data={"name": "camvid", "root": str(tree.root)}, augment={"crop": [16, 16]}, **small)
 
 
 def hold(study: StudyConfig, folder: Path, *, accept: bool = False, with_teacher: bool = False) -> str | None:
