@@ -11,7 +11,7 @@ import torch
 
 from analysis.queries import best
 from study.tables import SCHEMAS, TableWriter, read
-from tests.benchmarks import cases, driver, losses, measure, rivals, step, synthetic, tables, verdicts
+from tests.benchmarks import cases, driver, losses, measure, pooling, rivals, step, synthetic, tables, verdicts
 
 BARRED = {
     "ifvd": {"seconds"},
@@ -163,3 +163,11 @@ def test_frames_that_are_taken_for_independent_miss_the_bars() -> None:
     noise = replace(verdicts.CASES["frames of 12 drives"], grouped=False)
     row = verdicts.measure(noise, methods=1, seeds=5, studies=60, draws=800)
     assert not verdicts.met("frames of 12 drives", 5, row) and row["covered"] < 0.85
+
+
+def test_the_noise_of_seeds_is_pooled_by_the_rule_that_bears_a_noisier_baseline() -> None:
+    found = pooling.main(["--studies", "5000", "--methods", "5", "--seeds", "3"])
+    equal, noisy = found["equal", 5, 3], found["3x, the baseline", 5, 3]
+    assert all(share <= 0.032 for share in equal.values())  # 0.025 and three standard errors
+    assert noisy["layout"] > 0.035 and noisy["differences"] <= 0.035
+    assert found["3x, a method", 5, 3]["differences"] <= 0.035

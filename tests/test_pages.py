@@ -13,7 +13,8 @@ from study.configuration.loading import load, presets
 from tests.conftest import ROOT
 from tests.pages import PAGES, TEXT, blocks
 
-STREETS = "data={name: streets, size: [48, 64]}"
+STREETS = ("data={name: streets, size: [48, 64]}", "augment.crop=[48, 64]")
+"""Settings that let a study of files be checked where the files are not."""
 OURS = r"`((?:analysis|docs|search_spaces|study|tests|trainers)/[\w./-]*)`"
 """A folder or file of this repository, named in a text."""
 
@@ -34,13 +35,13 @@ def test_the_studies_that_the_pages_show_are_well(tmp_path: Path) -> None:
     for study in complete_studies():
         file = tmp_path / "study.yaml"
         file.write_text(study)
-        config = load(str(file), [STREETS])
+        config = load(str(file), STREETS)
         assert set(config.arms) == set(yaml.safe_load(study)["arms"])
 
 
 @pytest.mark.parametrize("preset", sorted(presets()))
 def test_every_preset_is_well_and_named_in_a_page(preset: str) -> None:
-    assert load(preset, [STREETS]).name == preset
+    assert load(preset, STREETS).name == preset
     assert preset in TEXT
 
 

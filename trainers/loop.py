@@ -25,6 +25,7 @@ from trainers.data.transforms import NORMALISATION, training_batches
 from trainers.difficulty.class_shares import mask_metrics
 from trainers.distillation.adversaries import AdversaryTraining
 from trainers.distillation.distiller import Distiller
+from trainers.distillation.loss_scale import LossScale
 from trainers.distillation.objective import Objective
 from trainers.distillation.pretraining import prepare_methods
 from trainers.evaluation.evaluation import Evaluation, evaluate
@@ -51,6 +52,7 @@ class StepParts:
     """The distiller, inside DDP where there is more than one rank."""
     objective: Objective
     adversaries: dict[str, AdversaryTraining]
+    scale: LossScale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,11 +80,11 @@ def train(config: TrialConfig, context: TrialContext, *, loader_workers: int = 0
 
     Raises:
         ValueError: where configuration, data and teacher do not fit together.
-        DivergedError: when a term of the loss is no longer finite.
+        DivergedError: when a term of the loss, or in float16 every gradient, is no longer finite.
     """
     torch.set_num_threads(config.train.threads)
     cv2.setNumThreads(0)
-    forget_peak()
+    forget_peak(context.device)
     parts, state = _prepare(config, context, loader_workers)
     with context.latest_checkpoint() as folder:
         if folder is not None:
@@ -168,6 +170,7 @@ def prepare_step(
         model=model,
         objective=Objective(config, distiller.weighting),
         adversaries=adversaries,
+        scale=LossScale(),
     )
     return parts, state
 
@@ -259,7 +262,7 @@ def step(parts: StepParts, state: TrainState, images: Tensor, labels: Tensor) ->
     state.optimizer.zero_grad(set_to_none=True)
     state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     state.scaler.step(state.optimizer)
-    state.scaler.update()
+    parts.scale.update(state.scaler, iteration)
     for name, adversary in parts.adversaries.items():
         assert taught is not None
         values = adversary.step(seen, taught, iteration=iteration, iterations=config.train.iterations)
@@ -332,6 +335,7 @@ def _metrics(parts: Parts, state: TrainState, evaluation: Evaluation, step_ms: f
         "best/iteration": state.iteration if is_best else int(state.metrics["best/iteration"]),
         **{f"val/iou_percent/{name}": iou for name, iou in ious.items()},
         **parts.objective.drain(),
+        **parts.scale.drain(state.scaler),
         **mask_metrics(state.distiller.weighting.class_shares.drain(), parts.train_data.class_names),
         "train/learning_rate": rate,
         "time/step_ms": step_ms,

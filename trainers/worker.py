@@ -43,11 +43,30 @@ class RayContext(LocalContext):
         return {**metrics, **{key: value for key, value in beside.items() if value is not None}}
 
 
+def reserved_device() -> torch.device:
+    """The device that Ray has reserved for this process: its GPU, or the CPU.
+
+    Ray shows all GPUs of a node also to a process that has asked for none.
+    """
+    import ray
+    import ray.train.torch
+
+    device: torch.device = ray.train.torch.get_device() if ray.get_gpu_ids() else torch.device("cpu")
+    return device
+
+
 class InlineContext(RayContext):
     """The one rank of a trial in Tune's own process: reports go to Tune as they come."""
 
-    def __init__(self, folder: Path, on_report: Callable[[dict[str, Any]], None], *, place: str | None = None) -> None:
-        super().__init__(folder, place=place, device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    def __init__(
+        self,
+        folder: Path,
+        on_report: Callable[[dict[str, Any]], None],
+        *,
+        place: str | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        super().__init__(folder, place=place, device=device)
         self._on_report = on_report
 
     def report(self, metrics: Metrics) -> None:
@@ -64,13 +83,12 @@ class RayTrainContext(RayContext):
 
     def __init__(self, folder: Path, place: str) -> None:
         import ray.train
-        import ray.train.torch
 
         context = ray.train.get_context()
         super().__init__(
             folder,
             place=place,
-            device=ray.train.torch.get_device(),
+            device=reserved_device(),
             rank=context.get_world_rank(),
             world_size=context.get_world_size(),
         )

@@ -31,6 +31,8 @@ class Side:
         seeds: data_seed and init_seed of each.
         miou_percent: mean over its runs.
         class_iou_percent: the same by class; None for one that does not occur in all runs.
+        failed: seeds of its setting that failed; what the others show is no verdict then.
+        ended: its seeds that finished or failed.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Side:
     seeds: tuple[Seeds, ...]
     miou_percent: Interval
     class_iou_percent: tuple[float | None, ...]
+    failed: int
+    ended: int
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,8 @@ def _side(runs: Runs, name: str, used: Sequence[Run], counts: ImageCounts) -> Si
         seeds=tuple(run.seeds for run in used),
         miou_percent=statistics.mean_over_seeds(statistics.miou_percent(summed)),
         class_iou_percent=tuple(None if np.isnan(iou) else float(iou) for iou in ious),
+        failed=len(runs.failed),
+        ended=len(runs.runs) + len(runs.failed),
     )
 
 

@@ -32,6 +32,14 @@ def print_comparison(compared: Comparison, console: Console | None = None) -> No
 
 def sentence(compared: Comparison) -> str:
     """The answer, as one sentence."""
+    failures = [
+        f"{side.failed} of {counted(side.ended, 'seed')} failed ({side.name})"
+        for side in (compared.a, compared.b)
+        if side.failed
+    ]
+    if failures:
+        points = f"{compared.difference.estimate:+.2f} points"
+        return f"no verdict: {'; '.join(failures)}; over the seeds that finished, no random part, A - B is {points}"
     return answer(compared.a.name, compared.b.name, compared.difference, compared.split)
 
 
@@ -46,7 +54,7 @@ def _differences(compared: Comparison) -> Table:
     found, seeds = compared.difference, compared.over_seeds
     table = numbers("", "value", "95 % interval", "evidence")
     images = counted(found.images, "image")
-    both = f"{images} and {counted(found.seeds, 'seed')}" if found.seeds > 1 else f"{images}, 1 seed"
+    both = f"{images} and {counted(found.seeds, 'seed')}" if found.seeds > 1 else f"{images}, seed noise unknown"
     table.add_row("A - B, points of mIoU", f"{found.estimate:+.2f}", ends(found), both)
     if found.seeds > 1:
         table.add_row("over seeds alone", f"{seeds.estimate:+.2f}", ends(seeds), counted(seeds.n, "pair"))

@@ -17,6 +17,7 @@ SECTIONS: tuple[Callable[[Source], Section], ...] = (
     outcome.conclusion,
     outcome.summary,
     outcome.configurations,
+    searching.tuning,
     searching.optimisation,
     searching.space,
     searching.parameters,

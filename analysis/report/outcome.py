@@ -80,7 +80,7 @@ def conclusion(source: Source) -> Section:
     )
     standings = (Table(name="verdict", caption=caption, rows=pa.Table.from_pylist(rows, STANDING)),) if rows else ()
     first, *others = found.answer
-    lists = (("In detail", tuple(others)), ("What the evidence lacks", found.missing))
+    lists = (("In detail", tuple(others)), ("Tuning", found.tuning), ("What the evidence lacks", found.missing))
     lead = f"{first[0].upper()}{first[1:]}."
     return Section(
         key="verdict", title="Verdict", text=(lead,), lists=lists, tables=(*standings, *_rescored(found.rescored))

@@ -17,11 +17,65 @@ from analysis.figures.training import rungs
 from analysis.importance import BEST_SHARE, ENOUGH, MOST, Importance, importance
 from analysis.report.section import Section, Table
 from analysis.report.source import Source
+from analysis.studies.parameters import label
+from analysis.tuning import ArmTuning, arm_tunings, tuning_caveats
 
 MOST_RUNGS = 8
 """Rungs shown of an arm; a pruner that stops anywhere has more."""
 REACHED = "trials that reached it"
 NO_TRIAL = NoFigure("No trial of an arm has ended, so there is nothing to draw.")
+
+
+TUNING = pa.schema(
+    [
+        ("arm", pa.string()),
+        ("spent, whole trials", pa.float64()),
+        ("hours of trials", pa.float64()),
+        ("trials", pa.int64()),
+        ("finished", pa.int64()),
+        ("startup", pa.int64()),
+        ("searched", pa.string()),
+        ("mIoU %, defaults", pa.float64()),
+        ("mIoU %, tuned", pa.float64()),
+        ("gain, points", pa.float64()),
+        ("at the edge", pa.string()),
+        ("still rising, points", pa.float64()),
+    ]
+)
+"""Columns of the tuning's table."""
+
+
+def tuning(source: Source) -> Section:
+    """What the tuning of each arm cost and gave, and whether the arms were tuned equally."""
+    found = arm_tunings(source.study)
+    caveats = tuning_caveats(source.study)
+    unequal = "; ".join(caveats) or "nothing says so"
+    text = (
+        f"Not at equal tuning: {unequal}.",
+        "Spent are the iterations of the trials that did not fail, at the price of their arm, in whole trials of the "
+        "plain student; hours are what all of them took. An arm's defaults are the first trial of its search.",
+    )
+    caption = f"The tuning of each arm of {source.study.name} that searches"
+    rows = pa.Table.from_pylist([_tuning_row(one) for one in found], TUNING)
+    tables = (Table(name="tuning", caption=caption, rows=rows),) if found else ()
+    return Section(key="tuning", title="Tuning", text=text, tables=tables)
+
+
+def _tuning_row(found: ArmTuning) -> dict[str, Any]:
+    return {
+        "arm": found.arm,
+        "spent, whole trials": found.spent,
+        "hours of trials": found.seconds / 3600,
+        "trials": found.trials,
+        "finished": found.complete,
+        "startup": found.startup,
+        "searched": ", ".join(map(label, found.searched)),
+        "mIoU %, defaults": found.at_defaults,
+        "mIoU %, tuned": found.tuned,
+        "gain, points": found.gain,
+        "at the edge": "; ".join(map(str, found.edges)) or None,
+        "still rising, points": found.rise,
+    }
 
 
 def optimisation(source: Source) -> Section:

@@ -94,7 +94,7 @@ class Family:
         over_images: whether the intervals hold for other images too; else on these alone.
         best_shares: of every arm, the baseline first: in what share of joint draws it is the best. Descriptive, no
             probability of being the best. None for arms that were not judged.
-        contenders: of every arm, whether it is not shown to be worse than any other, over all pairs of arms at once.
+        not_worse: of every arm, whether it is not shown to be worse than any other, over all pairs of arms at once.
         seed_points: standard deviation over seeds of the difference between two runs, in points; None where no arms
             were judged.
     """
@@ -105,7 +105,7 @@ class Family:
     groups: float
     over_images: bool
     best_shares: tuple[float | None, ...]
-    contenders: tuple[bool, ...]
+    not_worse: tuple[bool, ...]
     seed_points: float | None
 
 
@@ -144,7 +144,7 @@ def judge(
         drawn = None if independent < FEWEST_GROUPS else _resampled(counts[judged], groups, classes, draws, seed)
         evidence = _Evidence(scores[judged], drawn, independent, draws, seed)
     shares = evidence.best_shares() if evidence else []
-    contenders = evidence.contenders(level) if evidence else []
+    not_worse = evidence.not_worse(level) if evidence else []
     return Family(
         differences=_differences(scores, there, judged, evidence, level),
         level=level,
@@ -152,7 +152,7 @@ def judge(
         groups=independent,
         over_images=independent >= FEWEST_GROUPS,
         best_shares=tuple(_placed(shares, judged, len(counts))),
-        contenders=tuple(one is True for one in _placed(contenders, judged, len(counts))),
+        not_worse=tuple(one is True for one in _placed(not_worse, judged, len(counts))),
         seed_points=evidence.seed_points if evidence else None,
     )
 
@@ -257,7 +257,7 @@ class _Evidence:
         best = np.concatenate([np.zeros((len(values), 1)), values], axis=1).argmax(1)
         return [float(share) for share in np.bincount(best, minlength=len(self._scores)) / len(values)]
 
-    def contenders(self, level: float) -> list[bool]:
+    def not_worse(self, level: float) -> list[bool]:
         """Whether each arm is not shown worse than any other, over all pairs at once."""
         pairs = list(combinations(range(len(self._scores)), 2))
         found = self._joint(pairs, min(len(self._baseline.deviations), images.RESAMPLES))

@@ -14,9 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analysis.studies.image_counts import TrialName
-from analysis.studies.study import TEACHER, Study, open_study
+from analysis.studies.study import PARAMETER, TEACHER, Study, open_study
 
 SEEDS = ("data_seed", "init_seed")
+REPLICATE = f"{PARAMETER}replicate"
+"""The column of `trials` that numbers the runs of a replicated arm."""
 LATER = {"evaluate_on": "val", "holdout": 0.0}
 """What configurations mean that were written before they could say it."""
 Seeds = tuple[int | None, int | None]
@@ -94,16 +96,17 @@ def read_runs(rows: pa.Table) -> list[Run]:
 
 
 def settings_of(study: Study, arm: str) -> list[Runs]:
-    """Every setting of an arm that has a finished run, or failed with several seeds, in the order of its first run."""
+    """Every setting of an arm that has a finished run, oldest first; of replicates failed ones too."""
     rows = study.ended.filter((pc.field("arm") == arm) & (pc.field("state") != "PRUNED")).sort_by("trial")
     scored = set(finished(study, arm)["trial"].to_pylist())
+    replicated = REPLICATE in rows.column_names and rows[REPLICATE].null_count < rows.num_rows
     groups: dict[str, list[Run]] = {}
     for run in read_runs(rows):
         # rows of an older kdstudy that lack seeds cannot be told to repeat each other
         key = str(run.name) if None in run.seeds else json.dumps(run.settings, sort_keys=True)
         groups.setdefault(key, []).append(run)
     found = [_setting(study, runs, scored) for runs in groups.values()]
-    kept = [runs for runs in found if runs.runs or len(runs.failed) > 1]
+    kept = [runs for runs in found if runs.runs or len(runs.failed) > 1 or (runs.failed and replicated)]
     number = len([runs for runs in kept if runs.runs])
     several = len(kept) > 1
     return [replace(runs, name=runs.name if several else _alone(arm, runs), chosen_from=number) for runs in kept]

@@ -12,7 +12,7 @@ from analysis.studies.image_counts import ImageCounts, TrialName, image_counts, 
 from analysis.studies.image_groups import ImageGroups, image_groups
 from analysis.studies.runs import Run, Runs, best_of, pair_runs, settings_of
 from analysis.studies.study import Study
-from analysis.verdict.contest import Contest, contest, judged
+from analysis.verdict.layout import Layout, judged, seed_layout
 from analysis.verdict.looks import Look, look
 from study.tables import parameters_of
 
@@ -37,7 +37,7 @@ class Standing:
         images: that score it; 0 where what they counted is not known.
         ended: seeds with which it ran, that have ended.
         failed: those of them that failed.
-        outcome: what the difference shows; None where there is none.
+        outcome: what the difference shows, or that it has too few seeds so far; None where there is none to expect.
     """
 
     arm: str
@@ -76,7 +76,7 @@ class Standings:
         look: how often this was asked; None where there is no family.
         seeds: how many the differences are over; 0 where there is none.
         shares: in what share of joint draws each setting of the family is the best, by name. Descriptive.
-        contenders: settings of the family that are not shown to be worse than any other.
+        not_worse: settings of the family that are not shown to be worse than any other.
         ungrouped: what is not known of the groups of images, as a sentence; empty where they are known.
         margin: points up to which a difference counts as none.
         planned: seeds that each setting was to have; None where the study does not say.
@@ -94,7 +94,7 @@ class Standings:
     look: Look | None = None
     seeds: int = 0
     shares: Mapping[str, float] = field(default_factory=dict)
-    contenders: tuple[str, ...] = ()
+    not_worse: tuple[str, ...] = ()
 
     @property
     def base(self) -> Standing:
@@ -135,7 +135,7 @@ def standings(study: Study, rescored_on: str | None = None) -> Standings:
     of_base = [runs for arm in own for runs in settings[arm]]
     base = best_of(of_base) or next(iter(of_base), None)
     methods = [runs for arm in arms if arm not in own for runs in settings[arm]]
-    held = contest(base, methods, evidence.counts.trials) if base else None
+    layout = seed_layout(base, methods, evidence.counts.trials) if base else None
     about = Standings(
         split=evidence.split,
         baseline=study.baseline,
@@ -145,8 +145,8 @@ def standings(study: Study, rescored_on: str | None = None) -> Standings:
         margin=float(study.config.get("equivalence_points", EQUIVALENT)),
         planned=study.config.get("planned_seeds"),
     )
-    if held:
-        return _over_seeds(study, about, settings, held, evidence)
+    if layout:
+        return _over_seeds(study, about, settings, layout, evidence)
     return _of_one_seed(about, settings, {id(runs): _difference(runs, base, evidence) for runs in methods}, evidence)
 
 
@@ -154,7 +154,7 @@ def _candidates(study: Study, arm: str) -> list[Runs]:
     """The settings of an arm that ran with several seeds, and the best one."""
     settings = settings_of(study, arm)
     best = best_of(settings)
-    return [runs for runs in settings if runs is best or len(runs.by_seeds) + len(runs.failed) > 1]
+    return [runs for runs in settings if runs is best or runs.failed or len(runs.by_seeds) > 1]
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class _Evidence:
     rescored: bool
 
     def of(self, runs: Runs) -> Runs | None:
-        """The setting with the runs that this scores; None where it scores none, but for one that failed."""
+        """A setting; where checkpoints were judged again, with those runs alone, and None where there are none."""
         if not self.rescored:
             return runs
         kept = tuple(run for run in runs.runs if run.name in self.scores)
@@ -204,47 +204,48 @@ def _of_one_seed(
     """Each arm's best by its score."""
     best = {arm: runs for arm, found in settings.items() if (runs := best_of(found) or next(iter(found), None))}
     by_arm = {
-        arm: _standing(arm, runs, runs.runs, evidence, differences.get(id(runs)), "one seed")
+        arm: _standing(arm, runs, runs.runs, evidence, found, "one seed" if found else None)
         for arm, runs in best.items()
+        for found in (differences.get(id(runs)),)
     }
     compared = any(standing.difference for standing in by_arm.values())
     return replace(about, by_arm=by_arm, seeds=int(compared))
 
 
 def _over_seeds(
-    study: Study, about: Standings, settings: Mapping[str, Sequence[Runs]], held: Contest, evidence: _Evidence
+    study: Study, about: Standings, settings: Mapping[str, Sequence[Runs]], layout: Layout, evidence: _Evidence
 ) -> Standings:
     """Each arm's best by its difference, with what the family of all settings shows of it."""
-    finished = {runs.name: list(runs.by_seeds) for runs in held.settings}
-    looked = look(study.folder, about.split, finished, interim=_interim(study, about, held))
-    family, found = judged(held, evidence.counts, evidence.groups.names, looked.level)
-    differences = dict(zip(map(id, held.settings[1:]), found, strict=True))
+    finished = {runs.name: list(runs.by_seeds) for runs in layout.settings}
+    looked = look(study.folder, about.split, finished, interim=_interim(study, about, layout))
+    family, found = judged(layout, evidence.counts, evidence.groups.names, looked.level)
+    differences = dict(zip(map(id, layout.settings[1:]), found, strict=True))
     by_arm = {}
     for arm, candidates in settings.items():
         runs = _best_judged(candidates, differences) or best_of(candidates) or next(iter(candidates), None)
         if runs is None:
             continue
         difference = differences.get(id(runs))
-        within = held.runs(runs) if difference or runs is held.settings[0] else runs.runs
+        within = layout.runs(runs) if difference or runs is layout.settings[0] else runs.runs
         shown = _shown(difference, looked, about.margin) if difference else "waiting"
-        by_arm[arm] = _standing(arm, runs, within, evidence, difference, shown)
-    shares = zip(held.settings, family.best_shares, strict=True)
+        by_arm[arm] = _standing(arm, runs, within, evidence, difference, None if arm in about.own_arms else shown)
+    shares = zip(layout.settings, family.best_shares, strict=True)
     return replace(
         about,
         by_arm=by_arm,
         family=family,
         look=looked,
-        seeds=len(held.seeds),
+        seeds=len(layout.seeds),
         shares={runs.name: share for runs, share in shares if share is not None},
-        contenders=tuple(r.name for r, stays in zip(held.settings, family.contenders, strict=True) if stays),
+        not_worse=tuple(r.name for r, stays in zip(layout.settings, family.not_worse, strict=True) if stays),
     )
 
 
-def _interim(study: Study, about: Standings, held: Contest) -> bool:
+def _interim(study: Study, about: Standings, layout: Layout) -> bool:
     """Whether seeds that were planned have not ended, in settings that are not given up."""
-    held_arms = {run.row["arm"] for runs in held.settings for run in runs.runs} | {runs.name for runs in held.settings}
-    waiting = set(study.config.get("arms", {})) - held_arms - set(about.own_arms)
-    return about.planned is not None and (len(held.seeds) < about.planned or bool(waiting))
+    there = {name for runs in layout.settings for name in (runs.name, *(run.row["arm"] for run in runs.runs))}
+    waiting = set(study.config.get("arms", {})) - there - set(about.own_arms)
+    return about.planned is not None and (len(layout.seeds) < about.planned or bool(waiting))
 
 
 def _best_judged(candidates: Sequence[Runs], differences: Mapping[int, MethodDifference]) -> Runs | None:
@@ -268,7 +269,7 @@ def _standing(
     within: Sequence[Run],
     evidence: _Evidence,
     difference: MethodDifference | None,
-    outcome: Shown,
+    outcome: Shown | None,
 ) -> Standing:
     first = within[0] if within else next(iter(runs.runs), None)
     scores = [evidence.scores[run.name] for run in within]
@@ -282,7 +283,7 @@ def _standing(
         images=len(evidence.counts.images),
         ended=len(runs.runs) + len(runs.failed),
         failed=len(runs.failed),
-        outcome=outcome if difference or outcome == "waiting" else None,
+        outcome=outcome,
     )
 
 

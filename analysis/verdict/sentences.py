@@ -84,11 +84,8 @@ def conclusion(standing: Standing, found: MethodDifference, margin: float) -> st
     missed = f"the smallest difference that this could have shown is {found.detectable:.2f}"
     if standing.outcome == "no different":
         return f"no different by more than {margin:g} {'point' if margin == 1 else 'points'} ({bound}); {missed}"
-    shown = OUTCOMES[standing.outcome or "open"]
-    if found.within <= margin:
-        shown += f", {bound}"
-    elif standing.outcome == "open":
-        shown += f"; they differ {bound}"
+    joined = ", " if found.within <= margin and standing.outcome != "open" else "; they differ "
+    shown = f"{OUTCOMES[standing.outcome or 'open']}{joined}{bound}"
     return shown if standing.is_better else f"{shown}; {missed}"
 
 
@@ -105,7 +102,7 @@ def _together(judged: Standings) -> Iterator[str]:
     ranked = sorted(judged.shares.items(), key=lambda item: -item[1])
     shares = ", ".join(f"{name} {percent(share)}" for name, share in ranked)
     yield f"best in so many of the joint draws, which describes them and is no test: {shares}"
-    yield f"not shown to be worse than any other: {', '.join(judged.contenders)}"
+    yield f"not shown to be worse than any other: {', '.join(judged.not_worse)}"
 
 
 def rescored_on(rescored: Sequence[Rescored]) -> Iterator[str]:

@@ -18,9 +18,6 @@ from analysis.verdict.looks import Look
 from analysis.verdict.ranking import Standings, standings
 from analysis.verdict.sentences import against, answer, flattery, rescored_on
 
-FEW = 5
-"""Finished trials below which an arm has hardly been searched."""
-
 
 @dataclass(frozen=True)
 class Verdict:
@@ -36,9 +33,10 @@ class Verdict:
         look: how often the runs with several seeds were judged; None where there are none.
         seed_points: standard deviation over seeds of the difference between two runs, in points; None where unknown.
         shares: in what share of joint draws each setting with several seeds is the best. Descriptive.
-        contenders: of those, the settings that are not shown to be worse than any other.
+        not_worse: of those, the settings that are not shown to be worse than any other.
         caveats: why a method that is better may owe it to better tuning, in sentences.
         tunings: what the tuning of each arm that searched cost and gave.
+        tuning: the same in sentences, and what it leaves undone.
         rescored: trials on images that the search has not seen.
         answer: in sentences, the most important first.
         missing: what the evidence lacks, in sentences.
@@ -53,9 +51,10 @@ class Verdict:
     look: Look | None
     seed_points: float | None
     shares: Mapping[str, float]
-    contenders: tuple[str, ...]
+    not_worse: tuple[str, ...]
     caveats: tuple[str, ...]
     tunings: tuple[ArmTuning, ...]
+    tuning: tuple[str, ...]
     rescored: tuple[Rescored, ...]
     answer: tuple[str, ...]
     missing: tuple[str, ...]
@@ -82,18 +81,18 @@ def verdict(study: Study) -> Verdict:
         look=judged.look,
         seed_points=judged.family.seed_points if judged.family else None,
         shares=judged.shares,
-        contenders=judged.contenders,
+        not_worse=judged.not_worse,
         caveats=caveats,
         rescored=rescored,
         tunings=arm_tunings(study),
-        answer=(*answer(judged, caveats), *_elsewhere(study, rescored), *flattery(arms), *spending_notes(study)),
+        tuning=(*spending_notes(study), *undone_notes(study)),
+        answer=(*answer(judged, caveats), *_elsewhere(study, rescored), *flattery(arms)),
         missing=(
             *study.gaps,
             *study.unequal_terms,
             *_missing_runs(study, searched, again, rescored),
             *_missing_looks(judged),
             *_missing_search(study, arms),
-            *undone_notes(study),
         ),
     )
 
@@ -158,12 +157,8 @@ def _missing_search(study: Study, arms: Sequence[ArmVerdict]) -> Iterator[str]:
     if study.evaluation == "best":
         yield "an unflattered score: the search maximised the best evaluation of each run, chosen on the same images"
     for arm in arms:
-        complete, failed = arm.states.get("COMPLETE", 0), arm.states.get("FAIL", 0)
-        if complete < FEW or failed:
-            yield (
-                f"{arm.arm}: only {complete} of {counted(arm.trials, 'trial')} used the whole budget of {arm.budget} "
-                f"iterations; {arm.states.get('PRUNED', 0)} stopped early, {failed} failed"
-            )
+        if failed := arm.states.get("FAIL", 0):
+            yield f"{arm.arm}: {failed} of {counted(arm.trials, 'trial')} failed"
     if any(arm.searched for arm in arms):
         yield f"search variance is not in the intervals: {_search_variance(study, arms)}"
 

@@ -4,28 +4,29 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.comparison.wording import ends
-from analysis.printing import say
+from analysis.printing import say, wide
 from analysis.verdict.ranking import Standing
 from analysis.verdict.verdict import Verdict
 
 
 def print_verdict(found: Verdict, console: Console | None = None) -> None:
     """Print it."""
-    console = console or Console()
+    console = console or wide()
     for line in found.answer:
         say(console, line)
     console.print()
     console.print(_arms(found))
-    if found.missing:
-        console.print()
-        say(console, "missing:")
-    for line in found.missing:
-        say(console, f"  {line}")
+    for title, lines in (("tuning:", found.tuning), ("missing:", found.missing)):
+        if lines:
+            console.print()
+            say(console, title)
+        for line in lines:
+            say(console, f"  {line}")
 
 
 def _arms(found: Verdict) -> Table:
     table = Table(box=None, pad_edge=False)
-    table.add_column("setting")
+    table.add_column("setting", no_wrap=True)
     for column in ("mIoU %", "over seeds", "seeds", "- baseline", "interval", "finished", "spent"):
         table.add_column(column, justify="right", no_wrap=True)
     spends = {one.arm: f"{one.spent:.2f}" for one in found.tunings if one.spent is not None}

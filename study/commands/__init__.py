@@ -46,6 +46,9 @@ COMMANDS: Mapping[str, Command] = {
     "run": Command("searches.run", "start a study"),
     "resume": Command("searches.resume", "go on with a study, or extend it"),
     "status": Command("searches.status", "trials of a study by arm and state, running or not"),
+    "dashboard": Command(
+        "searches.dashboard", "look at a study in optuna-dashboard, on a copy that follows its ledger"
+    ),
     "replicate": Command("searches.replicate", "train the best settings with new seeds"),
     "rescore": Command("searches.rescore", "judge stored checkpoints of the best on a split"),
     "teacher": Command("searches.teacher", "train, or find, the teacher of a study"),

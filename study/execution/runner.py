@@ -26,6 +26,7 @@ from study.ledger.dataset import dataset_of, hold_dataset
 from study.ledger.journal import repair_journal
 from study.ledger.ledger import ArmLedger, failed, open_arms, status, study_names, trials_by_arm
 from study.ledger.lock import locked
+from study.ledger.presence import refuse_missing
 from trainers.checkpoints.places import checkpoints_at
 
 TUNE = "tune"
@@ -87,6 +88,7 @@ def resume(
         config = _changed(changes, folder)
         for line in repair_journal(folder, list(study_names(config).values())):
             view.say(f"warning: {line}")
+        refuse_missing(config, folder)
         if changes.retry_failed:
             _retry_failed(config, folder, named_arms(config, changes.arms), view)
         _hold_dataset(config, folder, view, accept=changes.accept_data)
@@ -227,7 +229,7 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
         if drain.fault is None:
             view.warn(finish(written, config, folder, arms))
     if drain.fault is not None:
-        raise HaltedError(f"{drain.fault}; nothing is lost: free some space, then go on with: kdstudy resume {folder}")
+        raise HaltedError(f"{drain.fault}; nothing is lost: {drain.remedy}, then go on with: kdstudy resume {folder}")
     for arm in arms.values():
         arm.leave()
     return all(arm.finished for arm in arms.values())

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from study.ledger.deletion import DeletedArmError
+
 Result = TypeVar("Result")
 
 DRAIN_S = 10.0
@@ -31,12 +33,14 @@ class Drain:
 
     Attributes:
         left: Tune's ids of trials that were stopped at an evaluation to go on under the next driver.
-        fault: what kept a trial's checkpoint, the ledger or a table from being written.
+        fault: what kept a trial's checkpoint, the ledger or a table from being written, or the ledger from being read.
+        remedy: what to do about it before the study is resumed.
     """
 
     def __init__(self) -> None:
         self.left: set[str] = set()
         self.fault: str | None = None
+        self.remedy = "free some space"
         self._until: float | None = None
         self._limit: float | None = None
         self._looping = False
@@ -71,7 +75,7 @@ class Drain:
         self.end()
 
     def guard(self, act: Callable[[], Result], otherwise: Result) -> Result:
-        """What `act` gives; `otherwise` once there is a fault, which an OSError in `act` is.
+        """What `act` gives; `otherwise` once there is a fault, which an OSError or a DeletedArmError in `act` is.
 
         Tune would take an exception for the trial's, and run that again.
         """
@@ -81,6 +85,10 @@ class Drain:
             return act()
         except OSError as error:
             self.halt(write_fault(error))
+            return otherwise
+        except DeletedArmError as error:
+            self.remedy = "mend the ledger"
+            self.halt(str(error))
             return otherwise
 
     @contextmanager

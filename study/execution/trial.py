@@ -21,7 +21,7 @@ from trainers.checkpoints.reading import read_metrics
 from trainers.checkpoints.store import UnreachableError
 from trainers.config import plain
 from trainers.resources.peak_memory import noted_peak
-from trainers.worker import CHECKPOINT, InlineContext, attempt
+from trainers.worker import CHECKPOINT, InlineContext, attempt, reserved_device
 
 
 def run_trial(config: dict[str, Any]) -> None:
@@ -60,6 +60,6 @@ def _last_metrics(place: str) -> dict[str, Any]:
 def _run_inline(run: TrialRun) -> dict[str, Any]:
     from ray import tune
 
-    context = InlineContext(Path(run.folder), tune.report, place=run.checkpoints)
+    context = InlineContext(Path(run.folder), tune.report, place=run.checkpoints, device=reserved_device())
     note = dataset_note(Path(run.folder))
     return attempt(plain(run.trial), context, run.execution.loader_workers, dataset=note)

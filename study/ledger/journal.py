@@ -9,7 +9,7 @@ A driver mends the file and keeps the former one beside it; a reader, who has no
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from optuna.distributions import json_to_distribution
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 
+from study.ledger.deletion import DeletedArmError
 from study.ledger.optuna_internals import OPERATION_FIELDS
 from study.ledger.optuna_internals import JournalOperation as Operation
 
@@ -124,12 +125,35 @@ def _study(entries: Sequence[Entry | None], trial: int, names: Sequence[str]) ->
 class Backend(JournalFileBackend):
     """Optuna's, but a line that did not fit on the disk leaves nothing, where the next one would be glued to its half.
 
-    Only for one writer at a time; the study's lock sees to that.
+    And a line that deletes an arm is not followed but refused. Only for one writer at a time; the study's lock sees to
+    that.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
         self._path = path
+        self._created: dict[int, str] = {}
+
+    def read_logs(self, log_number_from: int) -> Iterator[Entry]:  # type: ignore[override]  # it is only iterated
+        """The journal's entries from this number on.
+
+        Raises:
+            DeletedArmError: one of them deletes an Optuna study.
+        """
+        for number, entry in enumerate(super().read_logs(log_number_from), start=log_number_from):
+            if entry["op_code"] == Operation.CREATE_STUDY:
+                self._created[number] = entry["study_name"]
+            elif entry["op_code"] == Operation.DELETE_STUDY:
+                raise DeletedArmError(self._refusal(number, entry["study_id"]))
+            yield entry
+
+    def _refusal(self, number: int, study: int) -> str:
+        names = list(dict.fromkeys(name for _, name in sorted(self._created.items())))  # every driver names them again
+        deleted = names[study] if study < len(names) else f"study {study}"
+        return (
+            f"a study's ledger must keep its arms, but line {number + 1} of {JOURNAL} deletes {deleted}, as another "
+            "program wrote it; take that line out while no driver is at work. To look at a study: kdstudy dashboard DIR"
+        )
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         size = self._path.stat().st_size

@@ -368,6 +368,12 @@ class ArmLedger:
         """All trials that are no longer waiting or running."""
         return self.study.get_trials(deepcopy=False, states=ENDED)
 
+    @property
+    def well_ended_first_runs(self) -> int:
+        """Trials that ended well, but those that repeat a failed one: an older kdstudy ran these beyond a budget."""
+        well = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        return sum(RETRY_OF not in trial.user_attrs for trial in well)
+
     def begun(self) -> list[FrozenTrial]:
         """All trials that run or have ended."""
         return self.study.get_trials(deepcopy=False, states=(*ENDED, TrialState.RUNNING))
@@ -441,12 +447,12 @@ def open_arms(
             more of them, or dearer ones, than the budget allows.
     """
     storage = open_storage(config, folder)
-    if study_names(config)[TEACHER] in optuna.get_all_study_names(storage):
-        _open_study(config, TEACHER, storage)  # what it was trained by holds, also once it is
     names = [*([TEACHER] if with_teacher else []), *config.arms]
     studies = {name: _open_study(config, name, storage) for name in names}
     _price(config, studies, price)
     arms = {}
+    if TEACHER not in studies and study_names(config)[TEACHER] in optuna.get_all_study_names(storage):
+        _open_study(config, TEACHER, storage)  # what it was trained by holds, also once it is
     for name, study in studies.items():
         if name == TEACHER:
             arms[name] = ArmLedger(name, study, space=None, budget=1, config=config)
@@ -509,7 +515,7 @@ def _refuse_lowered(arms: Mapping[str, ArmLedger]) -> None:
 
 
 def _lowered(arm: ArmLedger) -> Iterator[str]:
-    done = arm.count(TrialState.COMPLETE, TrialState.PRUNED)
+    done = arm.well_ended_first_runs
     if done > arm.budget:
         law = f"must be at least the {done} trials that have ended well, but got {arm.budget}"
         yield f"arms.{arm.arm}.trials: {law}; raise it to that"

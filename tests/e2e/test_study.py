@@ -68,7 +68,9 @@ def test_a_finished_study_has_nothing_to_resume(undisturbed: Path) -> None:
 
 def test_more_workers_than_the_cluster_has_are_refused(undisturbed: Path, whole: Path) -> None:
     workers = 4 * len(os.sched_getaffinity(0))
-    sets = ["--set", f"train.workers={workers}", "--set", f"train.batch={2 * workers}", "--set", "execution={}"]
+    batch = 2 * workers
+    wide = (f"train.workers={workers}", f"train.batch={batch}", f"data.train_images={batch}", "execution={}")
+    sets = [f"--set={setting}" for setting in wide]
     done = kdstudy("run", whole, *sets, "--out", "wide", cwd=whole.parent)
     assert done.returncode == 2, done.stderr
     assert f"needs {workers} workers with 1 CPUs" in done.stderr

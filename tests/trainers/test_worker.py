@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
+import torch
 
 from tests.trainers import small
 from trainers.context import LocalContext
-from trainers.worker import CHECKPOINT, WARNING, InlineContext, RayTrainContext, attempt
+from trainers.worker import CHECKPOINT, WARNING, InlineContext, RayTrainContext, attempt, reserved_device
 
 
 def test_every_report_names_its_checkpoint_and_the_first_what_was_passed_over(tmp_path: Path) -> None:
@@ -32,3 +34,25 @@ def test_a_node_that_does_not_see_the_study_is_named(tmp_path: Path) -> None:
     LocalContext.__init__(context, tmp_path / "elsewhere")
     with pytest.raises(ValueError, match=r"every node must see the study's folder, but .* has no .*elsewhere; put"):
         context.latest_checkpoint().__enter__()
+
+
+def test_the_device_is_what_was_reserved_whatever_can_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray shows a node's GPUs also to those that asked for none."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(ray, "get_gpu_ids", lambda: [])
+    assert reserved_device() == torch.device("cpu")
+    monkeypatch.setattr(ray, "get_gpu_ids", lambda: ["3"])
+    monkeypatch.setattr("ray.train.torch.get_device", lambda: torch.device("cuda:1"))
+    assert reserved_device() == torch.device("cuda:1")
+
+
+def test_a_worker_on_the_cpu_makes_no_cuda_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def initialise() -> None:
+        raise AssertionError("CUDA is initialised")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "_lazy_init", initialise)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda *device: initialise())
+    told: list[dict[str, Any]] = []
+    outcome = attempt(small.values({"train/iterations": 2}), InlineContext(tmp_path, told.append), 0)
+    assert "error" not in outcome and told[-1]["iteration"] == 2

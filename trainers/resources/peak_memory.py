@@ -13,10 +13,14 @@ BEAT_S = 0.25
 NOTE = "peak_mib"
 
 
-def forget_peak() -> None:
-    """Start the peak of this process's memory anew: a process may train one trial after the other."""
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+def forget_peak(device: torch.device) -> None:
+    """Start the peak of this process's memory anew: a process may train one trial after the other.
+
+    Args:
+        device: that it trains on; a GPU is not touched by a process that trains on the CPU.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     with suppress(OSError):  # not on every kind of system
         Path("/proc/self/clear_refs").write_text("5")
 

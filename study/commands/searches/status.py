@@ -8,6 +8,7 @@ from study.commands.options import add_folder, add_json
 from study.configuration.tuning import EQUAL
 from study.folder import read_outline
 from study.ledger.ledger import standing
+from study.ledger.presence import refuse_missing
 from study.ledger.spending import Spent
 
 
@@ -20,6 +21,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Run it."""
     config = read_outline(options.folder)
+    refuse_missing(config, options.folder)
     found = standing(config, options.folder)
     if options.json:
         print(json.dumps({arm: {**counts, **_priced(spent)} for arm, (counts, spent) in found.items()}))

@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 from study.execution.recording.failures import Failure, reason
 from study.execution.report_keys import ERROR, FINAL
 from trainers.checkpoints.manifest import FullDiskError
+from trainers.config import TrainConfig
 
 
 def outcome(last: Mapping[str, Any], *, metric: str, failure: Failure | None = None) -> tuple[TrialState, str | None]:
@@ -40,3 +41,14 @@ def outcome(last: Mapping[str, Any], *, metric: str, failure: Failure | None = N
 def is_full_disk(error: str | None) -> bool:
     """Whether a trial failed because its checkpoint did not fit on the disk, for which every other would fail too."""
     return error is not None and error.startswith(FullDiskError.__name__)
+
+
+def all_skipped(train: TrainConfig, report: Mapping[str, Any]) -> str | None:
+    """What to say of a float16 trial that skipped every step since its report before; None where it trained."""
+    skipped, iteration = int(report.get("train/skipped_steps", 0)), int(report["iteration"])
+    if skipped < (iteration % train.evaluate_every or train.evaluate_every):
+        return None
+    return (
+        f"its gradients were not finite at any of the {skipped} steps before iteration {iteration}, so nothing was "
+        f"trained there; its loss scale is {report['train/loss_scale']:g}"
+    )

@@ -18,7 +18,7 @@ from ray.tune.experiment import Trial
 from study.configuration.config import TEACHER, StudyConfig
 from study.execution.ray_train import error_text, release
 from study.execution.recording.failures import Failure
-from study.execution.recording.outcome import is_full_disk, outcome
+from study.execution.recording.outcome import all_skipped, is_full_disk, outcome
 from study.execution.recording.rows import trial_row
 from study.execution.recording.study_tables import StudyTables
 from study.execution.report_keys import ERROR, FINAL, PEAK
@@ -98,6 +98,8 @@ class Recorder(Callback):  # type: ignore[misc]
     def _report(self, run: TrialRun, result: dict[str, Any]) -> None:
         if WARNING in result:
             self._view.say(f"warning: {run.name}: {result[WARNING]}")
+        if unmoved := all_skipped(run.trial.train, result):
+            self._view.say(f"warning: {run.name}: {unmoved}")
         self._tables.add_report(run, result)
         miou = float(result["val/miou_percent"])
         self._view.reported(run.arm, run.number, int(result["iteration"]), run.budget, miou)

@@ -1,6 +1,7 @@
 """`kdstudy compare` on small studies: who is meant, who is paired with whom, what is refused, what is said."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,14 @@ def test_seeds_without_a_partner_are_named_and_left_out(repeated: str) -> None:
     assert "the smallest that it could have shown is" in sentence(found)
 
 
+def test_failed_seeds_leave_no_verdict(tmp_path: Path) -> None:
+    failed = [replace(t, state="FAIL") if t.number in (1, 3) else t for t in replicated("kd", [5, 5.1, 5, 5.2, 5.1])]
+    place = str(write_study(tmp_path, [*replicated("baseline", [0, 0.1, 0, 0.2, 0.1]), *failed]))
+    found = compare(f"{place}:kd", f"{place}:baseline")
+    assert (found.a.failed, found.a.ended, found.b.failed, found.difference.seeds) == (2, 5, 0, 3)
+    assert sentence(found).startswith("no verdict: 2 of 5 seeds failed (kd); over the seeds that finished")
+
+
 def test_one_seed_says_what_it_cannot_tell(search: str) -> None:
     told = sentence(compare(f"{search}:kd", f"{search}:baseline"))
     assert told.startswith("the network of kd-0 is better than baseline-1 by")
@@ -159,7 +168,14 @@ def test_a_configuration_from_before_the_splits_means_validation(tmp_path: Path)
 def test_images_that_resemble_each_other_are_a_limit(tmp_path: Path) -> None:
     trials = [Trial(arm="kd"), Trial(arm="baseline")]
     place = str(write_study(tmp_path, trials, data={"name": "camvid"}))
-    assert any("frames of a few drives" in note for note in compare(f"{place}:kd", f"{place}:baseline").notes)
+    found = compare(f"{place}:kd", f"{place}:baseline")
+    assert any("frames of a few drives" in note for note in found.notes)
+    assert (found.difference.low, found.difference.groups) == (None, 1)  # one seed, and of images one drive
+    assert sentence(found).startswith("this evidence cannot tell kd-0 from baseline-0")
+    assert sentence(found).endswith(
+        "too few groups to speak of others: 1, 1 seed each), and what another seed would give is unknown"
+    )
+    assert not any(line.startswith("chance that A is better") for line in shown(found))
 
 
 def refused(a: str, b: str) -> str:

@@ -62,7 +62,7 @@ def test_the_page_draws_fits_and_needs_no_network(page: Path, width: int, tmp_pa
     found, console = look(page, width, tmp_path)
     assert console == []
     assert found["asked"] == []
-    assert found["drawn"] == found["plots"] == 20
+    assert found["drawn"] == found["plots"] == 19
     assert found["content"] <= found["width"] <= width
     assert found["spilled"] == 0
 

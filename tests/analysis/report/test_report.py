@@ -50,7 +50,7 @@ def test_the_page_has_every_section_and_draws_what_there_is(searched: Path) -> N
     assert searched.name == "report.html"
     titles = re.findall(r"<h2>(.*?)</h2>", searched.read_text())
     assert titles == [
-        "Verdict", "Summary", "Best configurations", "Optimisation history", "Parallel coordinates", "Slices",
+        "Verdict", "Summary", "Best configurations", "Tuning", "Optimisation history", "Parallel coordinates", "Slices",
         "Threshold t and TFE fraction", "Importance", "Early stopping", "Learning curves", "Classes",
         "Terms of the loss", "Ablations", "Cost", "Failures", "Environment", "Run the best again",
     ]  # fmt: skip

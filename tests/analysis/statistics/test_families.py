@@ -84,7 +84,7 @@ def test_failed_seeds_leave_a_method_without_verdict_and_the_others_as_they_are(
     scores = miou_percent(counts.sum(2))
     assert failed.estimate == pytest.approx((scores[1] - scores[0])[[1, 2, 4]].mean())
     assert found.differences[1:] == judge(counts[[0, 2, 3]]).differences
-    assert found.best_shares[1] is None and not found.contenders[1]
+    assert found.best_shares[1] is None and not found.not_worse[1]
     of_base = judge(counts, finished=finished[[1, 0, 2, 3]])
     assert all(one.outcome(1.0) == "no verdict" for one in of_base.differences)
     assert of_base.seed_points is None
@@ -101,7 +101,7 @@ def test_ranks_are_shares_of_draws_and_contenders_are_not_shown_worse() -> None:
     found = judge(study([0, 9, 9.1, 4], of_arm=0.3))
     shares = [share or 0 for share in found.best_shares]
     assert sum(shares) == pytest.approx(1) and shares[1] + shares[2] > 0.999
-    assert found.contenders == (False, True, True, False)
+    assert found.not_worse == (False, True, True, False)
 
 
 def test_images_of_few_groups_are_taken_as_given() -> None:

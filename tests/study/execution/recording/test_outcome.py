@@ -9,11 +9,12 @@ import pytest
 
 from study.configuration.config import ExecutionConfig
 from study.execution.recording.failures import Failure
-from study.execution.recording.outcome import is_full_disk, outcome
+from study.execution.recording.outcome import all_skipped, is_full_disk, outcome
 from study.ledger.ledger import LOST_DRIVERS, given_up_error
 from study.ledger.trial_run import Suggestion, TrialRun
 from tests.study.ledger.test_ledger import run_of
 from trainers.checkpoints.manifest import FullDiskError
+from trainers.config import TrainConfig
 from trainers.distillation.objective import DivergedError
 
 METRIC = "val/miou_percent"
@@ -88,3 +89,18 @@ def test_a_run_that_an_earlier_version_noted_is_read() -> None:
     noted = {name: value for name, value in run().plain().items() if name not in ("retry_of", "checkpoints")}
     found = TrialRun.parse(noted)
     assert (found.retry_of, found.checkpoints) == (None, "/study/trials/kd-00003")
+
+
+@pytest.mark.parametrize(
+    ("iteration", "skipped", "said"),
+    [(6, 3, True), (7, 1, True), (6, 2, False), (7, 0, False)],
+)
+def test_a_trial_that_skipped_every_step_is_told_of(iteration: int, skipped: int, said: bool) -> None:
+    train = TrainConfig(iterations=7, batch=2, evaluate_every=3)
+    report = {"iteration": iteration, "train/skipped_steps": skipped, "train/loss_scale": 0.0625}
+    told = all_skipped(train, report)
+    assert (told is not None) == said
+    assert not told or (
+        f"any of the {skipped} steps before iteration {iteration}" in told and "scale is 0.0625" in told
+    )
+    assert all_skipped(train, {"iteration": iteration}) is None

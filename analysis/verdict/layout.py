@@ -1,4 +1,4 @@
-"""Which runs of a study stand against each other: settings with several seeds, over the same seeds for all.
+"""The block layout of a study, settings by seeds: which runs are compared, over the same seeds for all.
 
 Means and differences that stand beside each other are over the same seeds: those that every setting without a failure
 has finished. A setting of which a seed failed stays in and gets no verdict, because seeds that diverge are not a random
@@ -18,7 +18,7 @@ from analysis.studies.runs import Run, Runs, Seeds
 
 
 @dataclass(frozen=True)
-class Contest:
+class Layout:
     """Settings that are judged together.
 
     Attributes:
@@ -35,7 +35,7 @@ class Contest:
         return [mine[seeds] for seeds in self.seeds if seeds in mine and seeds in base]
 
 
-def contest(baseline: Runs, methods: Sequence[Runs], counted: Container[TrialName]) -> Contest | None:
+def seed_layout(baseline: Runs, methods: Sequence[Runs], counted: Container[TrialName]) -> Layout | None:
     """The settings that can be judged over seeds; None where there is no method or fewer than two seeds.
 
     Args:
@@ -53,7 +53,7 @@ def contest(baseline: Runs, methods: Sequence[Runs], counted: Container[TrialNam
         seeds = own.intersection(*(whole[id(runs)] for runs in found))
     if len(seeds) < 2 or not (found or failed):
         return None
-    return Contest((baseline, *found, *failed), tuple(sorted(seeds, key=str)))
+    return Layout((baseline, *found, *failed), tuple(sorted(seeds, key=str)))
 
 
 def _ended(runs: Runs, counted: Container[TrialName]) -> set[Seeds]:
@@ -62,14 +62,14 @@ def _ended(runs: Runs, counted: Container[TrialName]) -> set[Seeds]:
 
 
 def judged(
-    held: Contest, counts: ImageCounts, groups: NDArray[np.str_] | None, level: float
+    layout: Layout, counts: ImageCounts, groups: NDArray[np.str_] | None, level: float
 ) -> tuple[Family, list[MethodDifference]]:
     """What the settings' counts show; the differences are those of the settings but the baseline, in their order."""
-    dense, finished = _dense(held, counts)
+    dense, finished = _dense(layout, counts)
     family = judge(dense, groups, finished, level=level)
     return family, [
         _without_verdict(difference) if runs.failed else difference
-        for runs, difference in zip(held.settings[1:], family.differences, strict=True)
+        for runs, difference in zip(layout.settings[1:], family.differences, strict=True)
     ]
 
 
@@ -78,14 +78,14 @@ def _without_verdict(difference: MethodDifference) -> MethodDifference:
     return replace(difference, low=None, high=None, p_value=None, detectable=None)
 
 
-def _dense(held: Contest, counts: ImageCounts) -> tuple[Counts, NDArray[np.bool_]]:
+def _dense(layout: Layout, counts: ImageCounts) -> tuple[Counts, NDArray[np.bool_]]:
     """[arms, seeds, images, classes, 3], 0 where a run failed, and which finished [arms, seeds]."""
     places = {name: place for place, name in enumerate(counts.trials)}
-    shape = (len(held.settings), len(held.seeds))
+    shape = (len(layout.settings), len(layout.seeds))
     dense, finished = np.zeros((*shape, *counts.counts.shape[1:]), np.int64), np.zeros(shape, bool)
-    for arm, setting in enumerate(held.settings):
+    for arm, setting in enumerate(layout.settings):
         runs = setting.by_seeds
-        for column, seeds in enumerate(held.seeds):
+        for column, seeds in enumerate(layout.seeds):
             if seeds in runs and runs[seeds].name in places:
                 dense[arm, column] = counts.counts[places[runs[seeds].name]]
                 finished[arm, column] = True
