@@ -447,12 +447,12 @@ def open_arms(
             more of them, or dearer ones, than the budget allows.
     """
     storage = open_storage(config, folder)
-    if study_names(config)[TEACHER] in optuna.get_all_study_names(storage):
-        _open_study(config, TEACHER, storage)  # what it was trained by holds, also once it is
     names = [*([TEACHER] if with_teacher else []), *config.arms]
     studies = {name: _open_study(config, name, storage) for name in names}
     _price(config, studies, price)
     arms = {}
+    if TEACHER not in studies and study_names(config)[TEACHER] in optuna.get_all_study_names(storage):
+        _open_study(config, TEACHER, storage)  # what it was trained by holds, also once it is
     for name, study in studies.items():
         if name == TEACHER:
             arms[name] = ArmLedger(name, study, space=None, budget=1, config=config)
