@@ -150,6 +150,18 @@ def test_a_trial_that_is_not_held_against_others_ends_with_the_budget_too(equal:
         assert arm.stop_reason(trial.number, prunable=False) == expected
 
 
+def test_a_retry_fills_the_budget_and_never_runs_beyond_it(equal: Reader, tmp_path: Path) -> None:
+    arm = opened(equal(budget={"iterations": 4}), tmp_path)["baseline"]
+    end(arm, start(arm), TrialState.FAIL)
+    assert arm.retry_failed() == 1
+    again = start(arm)
+    assert again.retry_of == 0
+    arm.report(again.number, 4, 1.0)
+    assert arm.stop_reason(again.number, prunable=False) == "budget"
+    end(arm, again, TrialState.PRUNED, 1.0)
+    assert arm.finished and arm.retry_failed() == 0
+
+
 def test_prices_are_made_once_and_kept(equal: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = equal()
     first = opened(config, tmp_path)
