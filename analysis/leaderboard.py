@@ -6,8 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from analysis.comparison.wording import settings
 from analysis.printing import numbers, say, wide
+from analysis.studies.parameters import assignments
 
 Trial = Mapping[str, Any]
 
@@ -113,7 +113,7 @@ def _name(trial: Trial, several: bool) -> str:
 
 
 def _settings(trial: Trial) -> str:
-    return settings(trial["parameters"]) or "nothing searched"
+    return assignments(trial["parameters"]) or "nothing searched"
 
 
 def _percent(value: float | None) -> str:

@@ -1,10 +1,6 @@
 """Numbers of statistics as plain words: never a number without its n, never more certain than the evidence."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from analysis.statistics import Difference, Interval, MethodDifference
-from analysis.studies.parameters import written
 
 
 def answer(a: str, b: str, found: Difference, split: str) -> str:
@@ -59,8 +55,3 @@ def percent(share: float) -> str:
     if share > 0.999:
         return "more than 99.9 %"
     return "less than 0.1 %" if share < 0.001 else f"{100 * share:.1f} %"
-
-
-def settings(parameters: Mapping[str, Any]) -> str:
-    """`task/threshold=0.872 task/combine=and`."""
-    return " ".join(f"{path}={written(value)}" for path, value in parameters.items())

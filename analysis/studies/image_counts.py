@@ -6,15 +6,18 @@ asked for are read.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from analysis import statistics
 from analysis.studies.study import Evaluation, Study
 from study.tables import IMAGE_CONFUSION
+
+if TYPE_CHECKING:  # it brings SciPy, which `kdstudy best` does without
+    from analysis.statistics import Counts
 
 KINDS = ("true_positives", "false_positives", "false_negatives")
 NAME = "image_confusion"
@@ -49,7 +52,7 @@ class ImageCounts:
     missing: tuple[TrialName, ...]
     images: tuple[str, ...]
     classes: tuple[str, ...]
-    counts: statistics.Counts
+    counts: "Counts"
 
     def only(self, trials: Sequence[TrialName]) -> "ImageCounts":
         """The counts of some of the trials, in their order."""
@@ -120,7 +123,7 @@ def _names(rows: pa.Table) -> pa.ChunkedArray:
     return pc.binary_join_element_wise(rows["arm"], pc.cast(rows["trial"], pa.string()), "-")
 
 
-def _check_images(study: Study, trials: Sequence[TrialName], images: Sequence[str], counts: statistics.Counts) -> None:
+def _check_images(study: Study, trials: Sequence[TrialName], images: Sequence[str], counts: "Counts") -> None:
     """Every image has labels, so a trial without rows for one was not evaluated on it."""
     seen = counts.sum((2, 3)) > 0
     for trial, row in zip(trials, seen, strict=True):

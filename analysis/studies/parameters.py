@@ -1,6 +1,6 @@
 """Searched parameters as the trials table has them: which there are, on what kind of scale, and how they are called."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -57,3 +57,8 @@ def written(value: Any) -> str:
 def settings(row: dict[str, Any]) -> str:
     """All active parameters of a row of the trials table in one line."""
     return ", ".join(f"{label(path)} {written(value)}" for path, value in parameters_of(row).items())
+
+
+def assignments(parameters: Mapping[str, Any]) -> str:
+    """`task/threshold=0.872 task/combine=and`."""
+    return " ".join(f"{path}={written(value)}" for path, value in parameters.items())

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from analysis.comparison.wording import counted, ends, percent, place, seeds_each, settings
+from analysis.comparison.wording import counted, ends, percent, place, seeds_each
 from analysis.statistics import MethodDifference
+from analysis.studies.parameters import assignments
 from analysis.verdict.arm_evidence import ArmVerdict, Rescored
 from analysis.verdict.ranking import Standing, Standings
 
@@ -55,7 +56,7 @@ def against(standing: Standing, judged: Standings, caveats: Sequence[str]) -> st
     found, base = standing.difference, judged.base
     assert found is not None
     said = f"{standing.name} against {base.name}: {_shown(standing, found, judged, UNEQUAL if caveats else OUTCOMES)}"
-    return f"{said}; {settings(standing.parameters)}" if standing.parameters else said
+    return f"{said}; {assignments(standing.parameters)}" if standing.parameters else said
 
 
 def _shown(standing: Standing, found: MethodDifference, judged: Standings, outcomes: Mapping[str, str]) -> str:
