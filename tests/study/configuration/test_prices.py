@@ -28,7 +28,7 @@ def test_only_what_changes_the_operations_shapes_a_price(config: Reader, tmp_pat
     freeze = {"type": "categorical", "choices": [False, True], "default": False}
     own = space_file(tmp_path, train__batch=batch, train__freeze_batch_norm=freeze)
     arms = {"baseline": BASELINE, "kd": {**KD, "space": ["optimizer", "kd", own]}}
-    study = config(arms=arms)
+    study = config(arms=arms, compares=["train/batch"])
     prices = price_arms(study)
     assert prices["baseline"].shaping == () and prices["kd"].shaping == ("train/batch",)
     kd = prices["kd"]
