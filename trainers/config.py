@@ -136,7 +136,7 @@ class TrialConfig:
         teacher: needed by every method and by weightings that read the teacher's outputs.
         data_seed: order, crop, scale and flip of the samples; shared by trials that are compared.
         init_seed: initial weights and dropout; differs between replicates.
-        evaluate_on: the images that the trial is judged on; its metrics are called `val/...` whichever they are.
+        evaluate_on: the images that the trial is judged on; its metrics are called `eval/...` whichever they are.
         holdout: share of the training images that are left out of training, by their names; "holdout" judges on them.
     """
 

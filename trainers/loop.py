@@ -336,11 +336,11 @@ def _metrics(parts: Parts, state: TrainState, evaluation: Evaluation, step_ms: f
     ious = evaluation.iou_percent(parts.val_data.class_names)
     return {
         "iteration": state.iteration,
-        "val/miou_percent": miou,
-        "val/pixel_accuracy_percent": evaluation.pixel_accuracy_percent,
+        "eval/miou_percent": miou,
+        "eval/pixel_accuracy_percent": evaluation.pixel_accuracy_percent,
         "best/miou_percent": miou if is_best else best,
         "best/iteration": state.iteration if is_best else int(state.metrics["best/iteration"]),
-        **{f"val/iou_percent/{name}": iou for name, iou in ious.items()},
+        **{f"eval/iou_percent/{name}": iou for name, iou in ious.items()},
         **parts.objective.drain(),
         **parts.scale.drain(state.scaler),
         **mask_metrics(state.distiller.weighting.class_shares.drain(), parts.train_data.class_names),

@@ -287,7 +287,7 @@ class StudyConfig(StudyOutline):
     @property
     def objective_metric(self) -> str:
         """The metric of a report that Optuna maximises."""
-        return {"last": "val/miou_percent", "best": "best/miou_percent"}[self.objective]
+        return {"last": "eval/miou_percent", "best": "best/miou_percent"}[self.objective]
 
     @property
     def objective_column(self) -> str:

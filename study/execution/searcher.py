@@ -42,7 +42,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         folder: Path,
         drain: Drain,
     ) -> None:
-        super().__init__(metric="val/miou_percent", mode="max")
+        super().__init__(metric="eval/miou_percent", mode="max")
         self._config, self._arms, self._capacity, self._folder = config, arms, capacity, folder
         self._teacher, self._drain = teacher, drain
         self._least = min(config.workers_of(arm) for arm in arms)

@@ -98,11 +98,11 @@ def report(number: int, iteration: int, names: Sequence[str]) -> dict[str, Any]:
     value = score(number, iteration)
     return {
         "iteration": iteration,
-        "val/miou_percent": value,
+        "eval/miou_percent": value,
         "best/miou_percent": value,
         "best/iteration": iteration,
-        "val/pixel_accuracy_percent": 60.0,
-        **{f"val/iou_percent/{name}": value for name in names},
+        "eval/pixel_accuracy_percent": 60.0,
+        **{f"eval/iou_percent/{name}": value for name in names},
         **{f"train/term/{name}": 0.5 for name in ("task/main", "task/aux", "kd/pixel")},
         "train/loss": 1.5,
         "train/learning_rate": 0.05,

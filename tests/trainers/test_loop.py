@@ -51,7 +51,7 @@ def test_every_metric_is_a_plain_finite_number(undisturbed: LocalContext) -> Non
     for report in undisturbed.reports:
         assert {type(value) for value in report.values()} == {int, float}
         assert all(math.isfinite(float(value)) for value in report.values())
-        assert {"val/miou_percent", "train/loss", "train/term/kd/pixel", "train/term/task/main"} <= report.keys()
+        assert {"eval/miou_percent", "train/loss", "train/term/kd/pixel", "train/term/task/main"} <= report.keys()
 
 
 def test_the_loss_is_the_weighted_sum_of_its_terms(undisturbed: LocalContext) -> None:
@@ -372,4 +372,4 @@ def test_a_checkpoint_holds_what_it_says(undisturbed: LocalContext, distilled: d
     counts = read_evaluations(last)[1]["last"].numpy()
     ious = counts.sum(0)[:, 0] / np.maximum(counts.sum((0, 2)), 1)
     present = counts.sum((0, 2)) > 0
-    assert undisturbed.reports[-1]["val/miou_percent"] == pytest.approx(100 * ious[present].mean(), rel=1e-9)
+    assert undisturbed.reports[-1]["eval/miou_percent"] == pytest.approx(100 * ious[present].mean(), rel=1e-9)

@@ -1,6 +1,7 @@
 """What a checkpoint says, read from its address; every file is checked before it is read."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,17 @@ from trainers.checkpoints.manifest import EVALUATIONS, METRICS, TRIAL, WEIGHTS
 from trainers.checkpoints.places import opened
 from trainers.config import ConfigError, TrialConfig, parse
 
+_FORMER = re.compile("^val/")
+
 
 def read_metrics(address: str | Path) -> dict[str, float | int | str]:
-    """The report that came with a checkpoint."""
+    """The report that came with a checkpoint; that of an earlier version under the names of today.
+
+    Scores were called `val/...` whichever split they were of, and are `eval/...` now.
+    """
     with opened(address, (METRICS,)) as folder:
         metrics: dict[str, float | int | str] = json.loads((folder / METRICS).read_text())
-    return metrics
+    return {_FORMER.sub("eval/", name): value for name, value in metrics.items()}
 
 
 def read_evaluations(address: str | Path) -> tuple[list[str], dict[str, Tensor]]:

@@ -31,7 +31,7 @@ def student(checkpoint: str | Path) -> tuple[TrialConfig, SegmentationNetwork, t
         class_names=names,
         normalisation=NORMALISATION,
         data=config.data,
-        miou_percent=float(read_metrics(checkpoint)["val/miou_percent"]),
+        miou_percent=float(read_metrics(checkpoint)["eval/miou_percent"]),
         trained_by=content_hash(config),
     )
     return config, network, card

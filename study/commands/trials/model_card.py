@@ -30,7 +30,7 @@ def facts(
         trial: the configuration in that checkpoint.
         environment: row of the environment table.
     """
-    scored = f"{trial.evaluate_on} mIoU {_percent(metrics['val/miou_percent'])}"
+    scored = f"{trial.evaluate_on} mIoU {_percent(metrics['eval/miou_percent'])}"
     entries = {
         **_trial(config, row),
         "checkpoint": f"iteration {metrics['iteration']}, {scored}",

@@ -92,7 +92,7 @@ class Recorder(Callback):  # type: ignore[misc]
         result: dict[str, Any],
         **info: Any,
     ) -> None:
-        if "val/miou_percent" in result and FINAL not in result and ERROR not in result:
+        if "eval/miou_percent" in result and FINAL not in result and ERROR not in result:
             self._drain.guard(lambda: self._report(self._followed(trial).run, result), None)
 
     def _report(self, run: TrialRun, result: dict[str, Any]) -> None:
@@ -101,7 +101,7 @@ class Recorder(Callback):  # type: ignore[misc]
         if unmoved := all_skipped(run.trial.train, result):
             self._view.say(f"warning: {run.name}: {unmoved}")
         self._tables.add_report(run, result)
-        miou = float(result["val/miou_percent"])
+        miou = float(result["eval/miou_percent"])
         self._view.reported(run.arm, run.number, int(result["iteration"]), run.budget, miou)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:

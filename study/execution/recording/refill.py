@@ -22,7 +22,7 @@ from trainers.checkpoints.places import checkpoints_at
 from trainers.checkpoints.reading import read_metrics
 from trainers.checkpoints.store import UnreachableError
 
-SCORE = {"val/miou_percent": "mIoU", "best/miou_percent": "best mIoU so far"}
+SCORE = {"eval/miou_percent": "mIoU", "best/miou_percent": "best mIoU so far"}
 """What of an evaluation the ledger has, by the study's objective."""
 
 Key = tuple[str, int]

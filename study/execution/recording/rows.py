@@ -15,18 +15,18 @@ from trainers.checkpoints.reading import read_evaluations, read_metrics
 from trainers.config import canonical_json
 
 NAMED = {
-    "val/miou_percent": "miou_percent",
-    "val/pixel_accuracy_percent": "pixel_accuracy_percent",
+    "eval/miou_percent": "miou_percent",
+    "eval/pixel_accuracy_percent": "pixel_accuracy_percent",
     "train/loss": "loss",
     "train/learning_rate": "learning_rate",
     "time/step_ms": "step_ms",
     "time/trial_seconds": "seconds",
 }
 """Metrics that have a column of their own in the reports table; the others share its map."""
-CLASS = "val/iou_percent/"
+CLASS = "eval/iou_percent/"
 MASK = "mask/"
 """In no METRIC_FOLDERS: what begins with it has a table of its own."""
-METRIC_FOLDERS = ("train/", "val/", "best/", "time/", "memory/")
+METRIC_FOLDERS = ("train/", "eval/", "best/", "time/", "memory/")
 
 
 def report_row(
@@ -97,7 +97,7 @@ def trial_row(
         "host": result.get("hostname", socket.gethostname()),
         "peak_memory_mib": result.get(PEAK),
         "best_miou_percent": result.get("best/miou_percent"),
-        "last_miou_percent": result.get("val/miou_percent"),
+        "last_miou_percent": result.get("eval/miou_percent"),
         "best_iteration": result.get("best/iteration"),
         "retry_of": run.retry_of,
         "cost": None,

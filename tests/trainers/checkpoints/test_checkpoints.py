@@ -1,5 +1,6 @@
 """The checkpoints of a trial, in a folder and in a store: what is kept, what is passed over, what a reader gets."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -291,3 +292,13 @@ def test_a_trial_goes_on_from_a_store_with_the_same_bits(
     assert reproducible(metrics) == reproducible(undisturbed.reports[-1])
     assert equal(ending(url), ending(undisturbed.folder))
     assert not (tmp_path / "trial").exists()
+
+
+def test_scores_of_an_earlier_version_have_the_names_of_today(tmp_path: Path) -> None:
+    report = {"iteration": 3, "val/miou_percent": 20.5, "val/iou_percent/sky": 60.0, "best/miou_percent": 21.0}
+    checkpoints = FolderCheckpoints(tmp_path)
+    checkpoints.write({**dict.fromkeys(READERS, b""), METRICS: json.dumps(report).encode()}, iteration=3, best=3)
+    checkpoints.add(iteration=3, best=3)
+    assert read_metrics(checkpoints.of(3)) == {
+        "iteration": 3, "eval/miou_percent": 20.5, "eval/iou_percent/sky": 60.0, "best/miou_percent": 21.0,
+    }  # fmt: skip

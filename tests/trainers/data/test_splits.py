@@ -89,5 +89,5 @@ def test_a_trial_is_judged_on_what_it_names(tmp_path: Path) -> None:
     for split in ("val", "test", "holdout"):
         trial = small.trial({"evaluate_on": split, "holdout": 0.3, "data/train_images": 30, "train/iterations": 2})
         context = LocalContext(tmp_path / split)
-        scores[split] = train(trial, context)["val/miou_percent"]
+        scores[split] = train(trial, context)["eval/miou_percent"]
     assert len(set(scores.values())) == 3

@@ -101,8 +101,8 @@ def test_two_ranks_have_the_curves_of_one(folder: Path, name: str) -> None:
     for rank in range(RANKS):
         together = read(folder, rank)["reports"][name]
         for one, two in zip(alone, together, strict=True):
-            curves = {key for key in one if key.startswith(("train/", "val/", "best/", "mask/"))}
-            assert curves == {key for key in two if key.startswith(("train/", "val/", "best/", "mask/"))}
+            curves = {key for key in one if key.startswith(("train/", "eval/", "best/", "mask/"))}
+            assert curves == {key for key in two if key.startswith(("train/", "eval/", "best/", "mask/"))}
             assert {key: two[key] for key in curves} == pytest.approx({key: one[key] for key in curves}, rel=1e-6)
     assert len({report["train/loss"] for report in alone}) == 4
     assert ("train/term/task/aux" in alone[0]) == (name != "idle aux")

@@ -71,7 +71,7 @@ def test_it_learns_and_is_evaluated(root: Path, text: str) -> None:
         train(parse(TrialConfig, values), context)
     losses = [float(report["train/term/task/main"]) for report in context.reports]
     last = context.reports[-1]
-    miou, accuracy = float(last["val/miou_percent"]), float(last["val/pixel_accuracy_percent"])
+    miou, accuracy = float(last["eval/miou_percent"]), float(last["eval/pixel_accuracy_percent"])
     print(f"\n| `{text}` | {iterations} | {losses[-1]:.2f} | {miou:.2f} | {accuracy:.2f} |")
     assert last["iteration"] == iterations
     assert math.isfinite(losses[-1]) and losses == sorted(losses, reverse=True)

@@ -54,7 +54,7 @@ def drive(study: StudyConfig, folder: Path, file: TeacherFile, scores: dict[str,
     while not all(arm.exhausted for arm in driver.arms.values()):
         trial = driver.start()
         value = scores[trial.config["arm"]][trial.config["number"]]
-        driver.result(trial, **{"iteration": 12, "val/miou_percent": value, "final": True})
+        driver.result(trial, **{"iteration": 12, "eval/miou_percent": value, "final": True})
         driver.recorder.on_trial_complete(0, [], trial)
     driver.tables.close()
 

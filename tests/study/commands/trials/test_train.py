@@ -46,7 +46,7 @@ def test_a_trial_is_trained_without_ray_and_goes_on_where_it_was_stopped(
     # done already: the last report again, nothing trained
     untouched = last.stat().st_mtime_ns
     assert main(["train", str(tmp_path / "tiny.yaml"), "--out", str(trained)]) == 0
-    assert f"val/miou_percent: {report['val/miou_percent']:.4f}\n" in capsys.readouterr().out
+    assert f"eval/miou_percent: {report['eval/miou_percent']:.4f}\n" in capsys.readouterr().out
     assert last.stat().st_mtime_ns == untouched
     # as if stopped after the checkpoint before
     shutil.rmtree(last)
@@ -156,12 +156,12 @@ def test_a_checkpoint_is_scored_as_it_was_in_training(trained: Path, capsys: pyt
     assert main(["evaluate", str(last), "--dataset", "streets", "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)
     report = json.loads((last / "metrics.json").read_text())
-    assert scores["miou_percent"] == pytest.approx(report["val/miou_percent"], abs=1e-9)
+    assert scores["miou_percent"] == pytest.approx(report["eval/miou_percent"], abs=1e-9)
     assert scores["images"] == 8
     ious = scores["class_iou_percent"]
     assert len(ious) == 11
     assert {n: v for n, v in ious.items() if v is not None} == pytest.approx(
-        {n.removeprefix("val/iou_percent/"): v for n, v in report.items() if n.startswith("val/iou_percent/")}
+        {n.removeprefix("eval/iou_percent/"): v for n, v in report.items() if n.startswith("eval/iou_percent/")}
     )
 
 

@@ -17,7 +17,7 @@ from trainers.checkpoints.manifest import FullDiskError
 from trainers.config import TrainConfig
 from trainers.distillation.objective import DivergedError
 
-METRIC = "val/miou_percent"
+METRIC = "eval/miou_percent"
 SCORED: dict[str, Any] = {METRIC: 20.0, "best/miou_percent": math.nan}
 DIVERGED = f"{DivergedError.__name__}: kd/pixel is nan at iteration 7"
 FULL = f"{FullDiskError.__name__}: a checkpoint of 1.0 MB must fit on the disk"
@@ -38,10 +38,10 @@ UNKNOWN = Failure(text="", starts=1, peak_mib=None)
         ({**SCORED, "error": FULL}, None, "FAIL", FULL),
         # an error wins over the end of the budget
         ({**SCORED, "final": True, "error": FULL}, None, "FAIL", FULL),
-        ({}, None, "FAIL", "val/miou_percent must be finite, but got None"),
-        ({METRIC: None, "final": True}, None, "FAIL", "val/miou_percent must be finite, but got None"),
-        ({METRIC: math.nan}, None, "FAIL", "val/miou_percent must be finite, but got nan"),
-        ({METRIC: math.inf, "final": True}, None, "FAIL", "val/miou_percent must be finite, but got inf"),
+        ({}, None, "FAIL", "eval/miou_percent must be finite, but got None"),
+        ({METRIC: None, "final": True}, None, "FAIL", "eval/miou_percent must be finite, but got None"),
+        ({METRIC: math.nan}, None, "FAIL", "eval/miou_percent must be finite, but got nan"),
+        ({METRIC: math.inf, "final": True}, None, "FAIL", "eval/miou_percent must be finite, but got inf"),
         ({}, STARVED, "FAIL", "OutOfMemory: Ray ended its process at the last of 2 starts because the machine ran low"),
         (SCORED, KILLED, "FAIL", "Killed: its process was killed, which is what a system does that has no memory left"),
         (SCORED, RAISED, "FAIL", "ValueError: b"),

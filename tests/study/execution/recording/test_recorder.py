@@ -42,9 +42,9 @@ START = datetime(2024, 5, 17, 12, tzinfo=UTC)
 def report(iteration: int = 2, **others: Any) -> dict[str, Any]:
     return {
         "iteration": iteration,
-        "val/miou_percent": 20.0,
-        "val/pixel_accuracy_percent": 60.0,
-        "val/iou_percent/sky": 50.0,
+        "eval/miou_percent": 20.0,
+        "eval/pixel_accuracy_percent": 60.0,
+        "eval/iou_percent/sky": 50.0,
         "best/miou_percent": 21.0,
         "best/iteration": 1,
         "train/loss": 1.5,
@@ -158,7 +158,7 @@ def test_mask_shares_are_rows_of_their_own_and_swell_no_report(driver: Driver) -
         ({"final": True}, "COMPLETE", None),
         ({}, "PRUNED", None),
         ({"error": "DivergedError: kd/pixel"}, "FAIL", "DivergedError: kd/pixel"),
-        ({"val/miou_percent": float("nan")}, "FAIL", "val/miou_percent must be finite, but got nan"),
+        ({"eval/miou_percent": float("nan")}, "FAIL", "eval/miou_percent must be finite, but got nan"),
     ],
 )
 def test_how_a_trial_ended_is_told_to_ledger_and_table(
@@ -224,7 +224,7 @@ def test_what_ray_raised_is_a_reason_and_a_peak_of_memory(
 
 def test_a_stopped_driver_leaves_its_trials_at_their_next_evaluation(driver: Driver) -> None:
     trial, late = driver.start(), driver.start()
-    scheduler = LedgerScheduler(driver.arms, "val/miou_percent", driver.drain)
+    scheduler = LedgerScheduler(driver.arms, "eval/miou_percent", driver.drain)
     trial.last_result = report(iteration=2)
     assert scheduler.on_trial_result(None, trial, trial.last_result) == "CONTINUE"
     driver.drain.begin()
@@ -248,7 +248,7 @@ def test_an_older_evaluation_that_is_told_again_stops_nothing(driver: Driver, mo
     trial = driver.start()
     monkeypatch.setattr(ArmLedger, "should_prune", lambda self, number: True)
     driver.arms[trial.config["arm"]].report(trial.config["number"], 4, 20.0)
-    scheduler = LedgerScheduler(driver.arms, "val/miou_percent", driver.drain)
+    scheduler = LedgerScheduler(driver.arms, "eval/miou_percent", driver.drain)
     decided = [scheduler.on_trial_result(None, trial, report(iteration=iteration)) for iteration in (2, 4)]
     assert decided == ["CONTINUE", "STOP"]
 
@@ -273,7 +273,7 @@ def test_a_full_disk_halts_the_study_and_writes_nothing_more(driver: Driver, mon
     driver.recorder.on_trial_error(0, [], third)
     assert driver.rows("trials") == [] and not any(arm.ended() for arm in driver.arms.values())
     assert driver.searcher.suggest("any") == "FINISHED"
-    scheduler = LedgerScheduler(driver.arms, "val/miou_percent", driver.drain)
+    scheduler = LedgerScheduler(driver.arms, "eval/miou_percent", driver.drain)
     assert scheduler.on_trial_result(None, first, report(iteration=4)) == "CONTINUE"
     assert driver.arms[first.config["arm"]].last_step(first.config["number"]) == 0
 
@@ -401,4 +401,4 @@ def test_confusion_rows_add_up_to_the_pixels_of_every_image(config: Reader, tmp_
         sum(r["true_positives"] for r in last),
         sum(r["true_positives"] + r["false_negatives"] for r in last),
     )
-    assert 100 * correct / labelled == pytest.approx(result["val/pixel_accuracy_percent"])
+    assert 100 * correct / labelled == pytest.approx(result["eval/pixel_accuracy_percent"])

@@ -30,13 +30,13 @@ from trainers.data import streets
 Reader = Callable[..., StudyConfig]
 ONE_ARM = {"baseline": {"trials": 2, "space": "optimizer"}}
 EVALUATIONS = range(2, 13, 2)
-IOUS = {f"val/iou_percent/{name}": 10.0 + place for place, name in enumerate(streets.Dataset.class_names)}
+IOUS = {f"eval/iou_percent/{name}": 10.0 + place for place, name in enumerate(streets.Dataset.class_names)}
 COUNTED = ("reports", "class_iou", "mask_shares")
 
 
 def evaluation(trial: Any, iteration: int) -> dict[str, Any]:
     score = trial.config["number"] + iteration / 16
-    return report(iteration, **{"val/miou_percent": score, "train/loss": 1 / iteration, **IOUS, **MASKS})
+    return report(iteration, **{"eval/miou_percent": score, "train/loss": 1 / iteration, **IOUS, **MASKS})
 
 
 def run_study(config: StudyConfig, folder: Path) -> Driver:
@@ -50,7 +50,7 @@ def run_study(config: StudyConfig, folder: Path) -> Driver:
             told = evaluation(trial, iteration)
             context.write(told, {"metrics.json": json.dumps(told).encode()})
             context.report(told)
-            arm.report(number, iteration, told["val/miou_percent"])
+            arm.report(number, iteration, told["eval/miou_percent"])
             trial.last_result = told
             driver.recorder.on_trial_result(0, [], trial, told)
         trial.last_result = {**told, "final": True}
