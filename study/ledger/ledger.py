@@ -91,6 +91,7 @@ class ArmLedger:
         space: what is searched; None for the teacher's arm.
         budget: trials that shall end COMPLETE or PRUNED.
         config: the study.
+        first: what the arm tries before its sampler draws; some values of each setting, or all.
 
     Attributes:
         orphans: trials that a dead driver left RUNNING and that are not handed out again yet.
@@ -104,8 +105,10 @@ class ArmLedger:
         space: Space | None,
         budget: int,
         config: StudyConfig,
+        first: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self.arm, self.study, self.space, self.budget = arm, study, space, budget
+        self._first = first
         self.max_failed = config.max_failed(arm)
         self._config = config
         self._replicated = arm != TEACHER and config.arms[arm].replicated
@@ -228,11 +231,22 @@ class ArmLedger:
             return self._repeat(retries[0])
         if self._replicated and (missing := self._missing()):
             self.study.enqueue_trial({REPLICATE: missing[0]})
+        self._enqueue_first()
         # `study.ask` takes the first trial that waits, or makes a new one; the sampler needs its number before
         waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         number = waiting[0].number if waiting else len(self.study.get_trials(deepcopy=False))
         self.study.sampler = self._sampler(number)
         return self._start(self.study.ask(), 1)
+
+    def _enqueue_first(self) -> None:
+        """Let the next of the settings that the arm tries first be asked for, where there is one left.
+
+        One at a time, so that none waits in the ledger for ever where the budget ends before.
+        """
+        trials = self.study.get_trials(deepcopy=False)
+        begun = sum(RETRY_OF not in trial.user_attrs for trial in trials)
+        if begun < len(self._first) and not any(trial.state == TrialState.WAITING for trial in trials):
+            self.study.enqueue_trial(dict(self._first[begun]))
 
     def _missing(self) -> list[int]:
         """The replicates that neither ended well nor run nor wait to be run, in order."""
@@ -457,10 +471,14 @@ def open_arms(
         if name == TEACHER:
             arms[name] = ArmLedger(name, study, space=None, budget=1, config=config)
             continue
-        space, first = config.space(name), _first_settings(config, name)
-        for values in first[len(study.get_trials(deepcopy=False)) :]:
-            study.enqueue_trial(dict(values))
-        arms[name] = ArmLedger(name, study, space=space, budget=_most_trials(config, name), config=config)
+        arms[name] = ArmLedger(
+            name,
+            study,
+            space=config.space(name),
+            budget=_most_trials(config, name),
+            config=config,
+            first=_first_settings(config, name),
+        )
     _refuse_lowered(arms)
     return arms
 

@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 
 from study.configuration.config import StudyConfig
 from study.ledger.ledger import ArmLedger, open_arms, standing
+from study.ledger.optuna_internals import enqueued_values
 from study.ledger.spending import PRICES
 from tests.study.ledger.test_ledger import END, end, start
 from trainers.config import plain
@@ -189,7 +190,11 @@ def test_a_study_from_before_keeps_its_rules(config: Reader, tmp_path: Path) -> 
     assert read.tuning_rules == 1 and read.pruning.kind == "halving"
     assert read.grace("baseline") < read.grace("rdd") and new.grace("baseline") == new.grace("rdd")
     arm = opened(read, tmp_path)["baseline"]
-    assert arm.count(TrialState.WAITING) == 1, "nothing but the defaults is enqueued"
+    first, second = start(arm), start(arm)
+    assert first.values == read.space("baseline").defaults()
+    trials = arm.study.get_trials(deepcopy=False)
+    assert [bool(enqueued_values(trial)) for trial in trials] == [True, False], "only the defaults are enqueued"
+    assert second.values != first.values
     assert PRICES not in arm.study.user_attrs
     # a later start holds the same study against the former record
     arm.study.set_user_attr("began", {"arm": "baseline", "config": _without_later(record(read, "baseline"))})
