@@ -165,9 +165,8 @@ def _rise(study: Study, row: Mapping[str, Any]) -> float | None:
     return rise if rise > STILL_RISING else None
 
 
-def tuning_caveats(study: Study) -> tuple[str, ...]:
-    """Why a difference between arms may be one of their tuning, in sentences."""
-    arms = arm_tunings(study)
+def tuning_caveats(study: Study, arms: Sequence[ArmTuning]) -> tuple[str, ...]:
+    """Why a difference between arms may be one of their tuning, in sentences; `arms` are its `arm_tunings`."""
     if len(arms) < 2:
         return ()
     return (*_unequal_spaces(study, arms), *_unequal_cost(arms))
@@ -203,19 +202,19 @@ def _unequal_cost(arms: Sequence[ArmTuning]) -> Iterator[str]:
         )
 
 
-def spending_notes(study: Study) -> tuple[str, ...]:
+def spending_notes(study: Study, arms: Sequence[ArmTuning]) -> tuple[str, ...]:
     """What each arm's tuning cost and gave, in sentences; and by which rules, where these are former ones."""
     former = (
         "the search began before costs were priced: each arm had a first rung of its own, and was served by its trials"
     )
     rules = () if "tuning_rules" in study.config and study.config["tuning_rules"] > FORMER_RULES else (former,)
-    notes = tuple(map(_spending, arm_tunings(study)))
+    notes = tuple(map(_spending, arms))
     return (*notes, *rules) if notes else ()
 
 
-def undone_notes(study: Study) -> tuple[str, ...]:
+def undone_notes(arms: Sequence[ArmTuning]) -> tuple[str, ...]:
     """What each arm's tuning leaves undone, in sentences; not that few trials finished, which a verdict says itself."""
-    return tuple(note for arm in arm_tunings(study) for note in _undone(arm))
+    return tuple(note for arm in arms for note in _undone(arm))
 
 
 def _spending(arm: ArmTuning) -> str:

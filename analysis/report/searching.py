@@ -48,7 +48,7 @@ TUNING = pa.schema(
 def tuning(source: Source) -> Section:
     """What the tuning of each arm cost and gave, and whether the arms were tuned equally."""
     found = arm_tunings(source.study)
-    caveats = tuning_caveats(source.study)
+    caveats = tuning_caveats(source.study, found)
     unequal = "; ".join(caveats) or "nothing says so"
     text = (
         f"Not at equal tuning: {unequal}.",

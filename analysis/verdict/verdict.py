@@ -69,7 +69,8 @@ def verdict(study: Study) -> Verdict:
     searched, again = standings(study), replicates(study)
     arms = arm_verdicts(study, searched, again)
     judged = again if again is not None and again.family is not None else searched
-    caveats = tuning_caveats(study)
+    tunings = arm_tunings(study)
+    caveats = tuning_caveats(study, tunings)
     rescored = rescored_trials(study)
     return Verdict(
         study=study.name,
@@ -84,8 +85,8 @@ def verdict(study: Study) -> Verdict:
         not_worse=judged.not_worse,
         caveats=caveats,
         rescored=rescored,
-        tunings=arm_tunings(study),
-        tuning=(*spending_notes(study), *undone_notes(study)),
+        tunings=tunings,
+        tuning=(*spending_notes(study, tunings), *undone_notes(tunings)),
         answer=(*answer(judged, caveats), *_elsewhere(study, rescored, caveats), *flattery(arms)),
         missing=(
             *study.gaps,

@@ -27,11 +27,6 @@ def with_searches(config: StudyConfig) -> StudyConfig:
     return replace(config, arms=arms)
 
 
-def first_searches(config: StudyConfig) -> StudyConfig:
-    """The study with only the first search of each arm, which stands for the others in all but its sampler's seed."""
-    return replace(config, arms={name: arm for name, arm in config.arms.items() if arm.search_of not in config.arms})
-
-
 def named_arms(config: StudyConfig, names: Sequence[str]) -> tuple[str, ...]:
     """What `--arm` means: an arm's name stands for all of its searches, that of a further search for itself alone."""
     further = [name for name, arm in config.arms.items() if arm.search_of in names]

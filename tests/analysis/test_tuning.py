@@ -33,6 +33,14 @@ class Priced(Trial):
         return {**super().row, "cost_trials": self.cost, "cost": self.cost}
 
 
+def caveats_of(study: Study) -> tuple[str, ...]:
+    return tuning_caveats(study, arm_tunings(study))
+
+
+def notes_of(study: Study) -> tuple[str, ...]:
+    return spending_notes(study, arm_tunings(study))
+
+
 def searched(arm: str, *, gains: list[float], cost: float | None = 1.0, **last: Any) -> list[Trial]:
     """A search of an arm that begins at the defaults; its last trial may have other parameters."""
     values = {LR: 0.1, **({THRESHOLD: 0.7} if arm == "rdd" else {})}
@@ -52,16 +60,16 @@ EQUAL = [*searched("baseline", gains=[0, 2, 4]), *searched("rdd", gains=[0, 1, 6
 
 def test_equal_spaces_and_costs_raise_no_doubt(tmp_path: Path) -> None:
     found = study(tmp_path, EQUAL)
-    assert tuning_caveats(found) == ()
+    assert caveats_of(found) == ()
     baseline, rdd = arm_tunings(found)
     assert (baseline.arm, baseline.trials, baseline.complete, baseline.startup) == ("baseline", 3, 3, 2)
     assert (baseline.spent, rdd.spent) == (pytest.approx(3.0), pytest.approx(3.3))
     assert baseline.gain == pytest.approx(EQUAL[2].score("last") - EQUAL[0].score("last"))
-    assert spending_notes(found)[1].startswith(
+    assert notes_of(found)[1].startswith(
         "rdd spent 3.30 whole trials of the plain student: 3 trials, 2 of them startup, 3 finished; searched "
         "threshold, optimizer/lr; tuning gave +"
     )
-    assert len(spending_notes(found)) == 2, "nothing of former rules"
+    assert len(notes_of(found)) == 2, "nothing of former rules"
 
 
 def test_what_failed_is_not_spent_and_what_was_stopped_is(tmp_path: Path) -> None:
@@ -73,19 +81,17 @@ def test_what_failed_is_not_spent_and_what_was_stopped_is(tmp_path: Path) -> Non
 
 def test_unequal_cost_is_said_above_twenty_percent(tmp_path: Path) -> None:
     dear = [*searched("baseline", gains=[0, 2, 4]), *searched("rdd", gains=[0, 1, 6], cost=1.25)]
-    assert tuning_caveats(study(tmp_path, dear)) == (
+    assert caveats_of(study(tmp_path, dear)) == (
         "not at equal cost: rdd spent 3.8 whole trials of the plain student, and baseline 3.0",
     )
 
 
 def test_a_shared_parameter_that_one_arm_does_not_search_is_unequal_tuning(tmp_path: Path) -> None:
     arms = {**ARMS, "rdd": {**ARMS["rdd"], "space": ["rdd"]}}
-    assert tuning_caveats(study(tmp_path / "one", EQUAL, arms=arms)) == (
-        f"rdd did not search {LR}, which baseline did",
-    )
+    assert caveats_of(study(tmp_path / "one", EQUAL, arms=arms)) == (f"rdd did not search {LR}, which baseline did",)
     wider = {**SPACES, "wide": {LR: {**SPACES["optimizer"][LR], "high": 2.0}}}
     arms = {**ARMS, "rdd": {**ARMS["rdd"], "space": ["wide", "rdd"]}}
-    ranges = tuning_caveats(study(tmp_path / "two", EQUAL, arms=arms, spaces=wider))
+    ranges = caveats_of(study(tmp_path / "two", EQUAL, arms=arms, spaces=wider))
     assert ranges == (f"the arms searched {LR} in different ranges",)
 
 
@@ -95,7 +101,7 @@ def test_the_edge_of_a_range_is_measured_on_its_scale(tmp_path: Path) -> None:
     baseline, rdd = arm_tunings(found)
     assert [(edge.path, edge.value) for edge in baseline.edges] == [(LR, 0.85)]
     assert rdd.edges == (), "0.05 of 0.01 to 1 is far from the edge in the logarithm"
-    assert undone_notes(found) == (
+    assert undone_notes(arm_tunings(found)) == (
         "baseline: the best trial lies at the edge of what was searched, optimizer/lr 0.85 of [0.01, 1]",
     )
 
@@ -117,8 +123,8 @@ def test_an_older_study_says_by_which_rules_it_was_tuned(tmp_path: Path) -> None
     trials = [*searched("baseline", gains=[0, 2, 4], cost=None), *searched("rdd", gains=[0, 1], cost=None)]
     found = study(tmp_path, trials, tuning_rules=None)
     older = Study(found.folder, {key: value for key, value in found.config.items() if key != "tuning_rules"})
-    assert tuning_caveats(older) == ("arms had from 2 to 3 trials, and more trials find better ones",)
-    assert "began before costs were priced" in spending_notes(older)[-1]
+    assert caveats_of(older) == ("arms had from 2 to 3 trials, and more trials find better ones",)
+    assert "began before costs were priced" in notes_of(older)[-1]
     assert arm_tunings(older)[0].spent is None
 
 
