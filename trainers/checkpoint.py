@@ -4,7 +4,7 @@ Random number generators are not part of it: order, crops and dropout are comput
 (data/order.py).
 
 A checkpoint is a folder: `trial.json` (the configuration), `weights.safetensors` (student and methods), `state.pt`
-(optimizers and scaler, loaded with weights_only), `metrics.json` (the last report) and `evaluations.npz` (counts per
+(optimizers and scaler, loaded with weights_only), `metrics.json` (the last reports) and `evaluations.npz` (counts per
 image of the last and the best evaluation). `trainers.checkpoints` stores these files on disk or in a store, and
 verifies them before they are read here.
 """
@@ -20,10 +20,19 @@ from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from trainers.checkpoints.manifest import EVALUATIONS, METRICS, STATE, TRIAL, WEIGHTS
-from trainers.checkpoints.reading import read_evaluations, read_metrics
+from trainers.checkpoints.manifest import EARLIER, EVALUATIONS, METRICS, STATE, TRIAL, WEIGHTS
+from trainers.checkpoints.reading import read_evaluations, read_reports
 from trainers.config import TrialConfig, canonical_json
 from trainers.distillation.distiller import Distiller
+
+Metrics = dict[str, float | int | str]
+
+KEEP_REPORTS = 8
+"""Reports before the last one that a checkpoint keeps: more than can be on their way when a machine is lost.
+
+One may be lost in Ray Train's answer, one wait in its queue and one before it, one be on its way through Tune, and one
+in Tune's answer.
+"""
 
 
 @dataclass(kw_only=True)
@@ -37,6 +46,7 @@ class TrainState:
         adversaries: optimizers of the adversaries, by the method's name.
         iteration: number of steps done, which determines the next batch.
         metrics: of the last report.
+        earlier: the reports before it, oldest first, KEEP_REPORTS at most.
         evaluations: counts per image [images, C, 3] of the "last" and the "best" evaluation.
         seconds: duration of this and all earlier attempts, up to the last report.
     """
@@ -46,9 +56,16 @@ class TrainState:
     scaler: torch.amp.GradScaler
     adversaries: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
     iteration: int = 0
-    metrics: dict[str, float | int | str] = field(default_factory=dict)
+    metrics: Metrics = field(default_factory=dict)
+    earlier: list[Metrics] = field(default_factory=list)
     evaluations: dict[str, Tensor] = field(default_factory=dict)
     seconds: float = 0.0
+
+    def evaluated(self, metrics: Metrics) -> None:
+        """Take over the metrics of an evaluation as those of the last report."""
+        if self.metrics:
+            self.earlier = [*self.earlier, self.metrics][-KEEP_REPORTS:]
+        self.metrics = metrics
 
     def files(self, config: TrialConfig, image_names: list[str]) -> dict[str, bytes]:
         """Contents of a checkpoint's files by name; copies, which later steps do not change."""
@@ -71,7 +88,7 @@ class TrainState:
             TRIAL: canonical_json(config).encode(),
             WEIGHTS: safetensors_bytes(weights),
             STATE: state.getvalue(),
-            METRICS: json.dumps(self.metrics).encode(),
+            METRICS: json.dumps({**self.metrics, EARLIER: self.earlier}).encode(),
             EVALUATIONS: evaluations.getvalue(),
         }
 
@@ -84,5 +101,5 @@ class TrainState:
         for name, optimizer in self.adversaries.items():
             optimizer.load_state_dict(state["opponents"][name])
         self.iteration, self.seconds = state["iteration"], state["seconds"]
-        self.metrics = read_metrics(folder)
+        *self.earlier, self.metrics = read_reports(folder)
         _, self.evaluations = read_evaluations(folder)

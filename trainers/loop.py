@@ -303,7 +303,7 @@ def _evaluate(parts: Parts, state: TrainState, step_ms: float, earlier: float) -
         loader_workers=parts.loader_workers,
     )
     state.seconds = earlier + time.monotonic() - parts.started
-    state.metrics = _metrics(parts, state, evaluation, step_ms)
+    state.evaluated(_metrics(parts, state, evaluation, step_ms))
     state.evaluations["last"] = evaluation.images
     if state.metrics["best/iteration"] == state.iteration:
         state.evaluations["best"] = evaluation.images

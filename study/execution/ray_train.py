@@ -9,7 +9,6 @@ failed. What Ray documents stays where it is used, also where its name begins wi
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,9 @@ from study.execution.recording.failures import Failure, reason
 from study.execution.report_keys import ERROR, PEAK
 from study.folder import dataset_note
 from study.ledger.trial_run import TrialRun
-from trainers.checkpoints.base import KEEP
 from trainers.checkpoints.manifest import METRICS
 from trainers.checkpoints.places import checkpoints_at
-from trainers.checkpoints.reading import read_metrics
+from trainers.checkpoints.reading import read_reports
 from trainers.config import TrialConfig, plain
 from trainers.resources.peak_memory import read_noted_peak
 from trainers.worker import CHECKPOINT, train_rank
@@ -30,15 +28,16 @@ PLACEMENT_GROUPS = "placement_groups.txt"
 
 
 def report_again(place: str) -> None:
-    """Report the metrics of the newest checkpoints again: a trial that died may not have, and duplicates are dropped.
-
-    A trial is at most two reports ahead of its driver, one on its way and one that waits, and as many are kept.
-    """
+    """Report again what the checkpoints keep: of a trial that died, reports may be lost; duplicates are dropped."""
     from ray import tune
 
-    # whether weights are whole is for who goes on from them
-    for checkpoint in reversed(list(islice(checkpoints_at(place).whole((METRICS,)), KEEP))):
-        tune.report({**read_metrics(checkpoint), CHECKPOINT: checkpoint})
+    checkpoints = checkpoints_at(place)
+    reports: dict[int, dict[str, Any]] = {}
+    # those of earlier versions keep one report each; whether weights are whole is for who goes on from them
+    for checkpoint in checkpoints.whole((METRICS,)):
+        reports = {int(report["iteration"]): report for report in read_reports(checkpoint)} | reports
+    for iteration in sorted(reports):
+        tune.report({**reports[iteration], CHECKPOINT: checkpoints.of(iteration)})
 
 
 def run_train(run: TrialRun) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from tests.trainers import small
 from tests.trainers.checkpoints.test_folder import full_at
 from tests.trainers.stops import StoppedError, ending, equal, reproducible, stopped, tensors
 from trainers import optim
-from trainers.checkpoint import TrainState
+from trainers.checkpoint import KEEP_REPORTS, TrainState
 from trainers.checkpoints import folder as checkpoint_folders
 from trainers.checkpoints.manifest import MANIFEST
-from trainers.checkpoints.reading import read_evaluations
+from trainers.checkpoints.reading import read_evaluations, read_metrics, read_reports
 from trainers.config import OptimizerConfig
 from trainers.context import LocalContext
 from trainers.distillation.objective import DivergedError
@@ -45,6 +45,17 @@ def test_every_evaluation_is_reported_and_so_is_the_end(undisturbed: LocalContex
     assert [report["iteration"] for report in undisturbed.reports] == [3, 6, 7]
     kept = sorted({6, 7, int(undisturbed.reports[-1]["best/iteration"])})
     assert [path.name for path in undisturbed.checkpoints()] == [f"checkpoint_{number:09d}" for number in kept]
+
+
+def test_a_checkpoint_keeps_the_reports_before_its_own_also_over_a_stop(tmp_path: Path) -> None:
+    changes = {"train/iterations": 12, "train/evaluate_every": 1}
+    stopped(changes, tmp_path, at=4)
+    context = LocalContext(tmp_path)
+    train(small.trial(changes), context)
+    last = context.checkpoints()[-1]
+    reports = read_reports(last)
+    assert [report["iteration"] for report in reports] == list(range(12 - KEEP_REPORTS, 13))
+    assert reports[1:] == context.reports and reports[-1] == read_metrics(last)
 
 
 def test_every_metric_is_a_plain_finite_number(undisturbed: LocalContext) -> None:
@@ -368,7 +379,7 @@ def test_a_checkpoint_holds_what_it_says(undisturbed: LocalContext, distilled: d
     assert sorted(path.name for path in last.iterdir()) == [
         "evaluations.npz", "manifest.json", "metrics.json", "state.pt", "trial.json", "weights.safetensors",
     ]  # fmt: skip
-    assert json.loads((last / "metrics.json").read_text()) == undisturbed.reports[-1]
+    assert read_metrics(last) == undisturbed.reports[-1]
     counts = read_evaluations(last)[1]["last"].numpy()
     ious = counts.sum(0)[:, 0] / np.maximum(counts.sum((0, 2)), 1)
     present = counts.sum((0, 2)) > 0

@@ -12,7 +12,7 @@ from trainers.addresses import joined
 from trainers.checkpoints.manifest import READERS
 
 KEEP = 2
-"""Newest checkpoints that are kept: a trial is at most two reports ahead of who reads them."""
+"""Newest checkpoints that are kept: the second is there where the first turns out to be damaged."""
 
 ALL = tuple(READERS)
 """The files of a checkpoint."""

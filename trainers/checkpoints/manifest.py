@@ -23,6 +23,8 @@ from safetensors.torch import load_file
 WEIGHTS, STATE, EVALUATIONS = "weights.safetensors", "state.pt", "evaluations.npz"
 TRIAL, METRICS = "trial.json", "metrics.json"
 MANIFEST = "manifest.json"
+EARLIER = "earlier"
+"""Key of `metrics.json` that holds the reports before the last one, oldest first."""
 
 
 def _load_state(path: Path) -> object:

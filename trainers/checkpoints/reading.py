@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trainers.addresses import joined
 from trainers.checkpoints.base import DamagedError
-from trainers.checkpoints.manifest import EVALUATIONS, METRICS, TRIAL, WEIGHTS
+from trainers.checkpoints.manifest import EARLIER, EVALUATIONS, METRICS, TRIAL, WEIGHTS
 from trainers.checkpoints.places import opened
 from trainers.config import ConfigError, TrialConfig, parse
 
@@ -24,9 +24,18 @@ def read_metrics(address: str | Path) -> dict[str, float | int | str]:
 
     Scores were called `val/...` whichever split they were of, and are `eval/...` now.
     """
+    return read_reports(address)[-1]
+
+
+def read_reports(address: str | Path) -> list[dict[str, float | int | str]]:
+    """The report that came with a checkpoint as the last one, after those before it that it also keeps.
+
+    The checkpoints of earlier versions keep no others.
+    """
     with opened(address, (METRICS,)) as folder:
-        metrics: dict[str, float | int | str] = json.loads((folder / METRICS).read_text())
-    return {_FORMER.sub("eval/", name): value for name, value in metrics.items()}
+        last = json.loads((folder / METRICS).read_text())
+    earlier = last.pop(EARLIER, [])
+    return [{_FORMER.sub("eval/", name): value for name, value in report.items()} for report in (*earlier, last)]
 
 
 def read_evaluations(address: str | Path) -> tuple[list[str], dict[str, Tensor]]:

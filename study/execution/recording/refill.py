@@ -1,9 +1,9 @@
 """Evaluations that the ledger knows and the tables lack: put back from checkpoints and the ledger, or named as gaps.
 
-A checkpoint holds the whole report that came with it, but only the newest and the best are kept; the ledger has the
-score of every evaluation. So what was lost of a table comes back whole, or with its score alone, or not at all, and
-what does not come back whole is a gap. A trial that still runs is left alone with what no checkpoint says: it may
-report the same evaluation once more.
+A checkpoint holds the report that came with it and some before it, but only the newest and the best checkpoints are
+kept; the ledger has the score of every evaluation. So what was lost of a table comes back whole, or with its score
+alone, or not at all, and what does not come back whole is a gap. A trial that still runs is left alone with what no
+checkpoint says: it may report the same evaluation once more.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from study.tables.gaps import Gap
 from trainers.checkpoints.base import DamagedError
 from trainers.checkpoints.manifest import METRICS
 from trainers.checkpoints.places import checkpoints_at
-from trainers.checkpoints.reading import read_metrics
+from trainers.checkpoints.reading import read_reports
 from trainers.checkpoints.store import UnreachableError
 
 SCORE = {"eval/miou_percent": "mIoU", "best/miou_percent": "best mIoU so far"}
@@ -75,9 +75,9 @@ class Refill:
         run = noted_run(trial)
         for address in checkpoints_at(place).whole((METRICS,)):
             with contextlib.suppress(DamagedError):
-                result = read_metrics(address)
-                if (iteration := int(result["iteration"])) in trial.intermediate_values:
-                    self._record(_row(key, iteration, result, run.attempt if run else None), result)
+                for result in read_reports(address):
+                    if (iteration := int(result["iteration"])) in trial.intermediate_values:
+                        self._record(_row(key, iteration, result, run.attempt if run else None), result)
 
     def _from_ledger(self, key: Key, trial: FrozenTrial) -> Iterator[Gap]:
         missing = self._missing(key, trial)
