@@ -94,8 +94,8 @@ def resume(
         _hold_dataset(config, folder, view, accept=changes.accept_data)
         if _settled(config, folder, view):
             return True
-        # Ray takes the signals for itself as it starts
-        with session.connected(config.execution, address), drain.listening():
+        advice = f"go on with: kdstudy resume {folder}"
+        with session.connected(config.execution, address, say=view.say, advice=advice):
             return _drive(config, folder, drain, only_teacher)
 
 

@@ -13,8 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from study import __main__ as command_line
-from study import tables
+from study import command_line, tables
 from study.__main__ import main
 from study.commands import Command
 from study.configuration.config import StudyConfig
