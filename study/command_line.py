@@ -1,8 +1,6 @@
-"""The command line: its parser, and how a command ends.
+"""The command line: what runs a command, and how it ends.
 
-Exit codes: 0 done, 1 the run failed or was stopped, 2 the input is wrong. With --json, standard output holds one JSON
-document and nothing else; what is meant for the eye goes to standard error. No traceback is shown: that of a fault of
-kdstudy's own is kept in a file, which the message names.
+No traceback is shown: that of a fault of kdstudy's own is kept in a file, which the message names.
 """
 
 import argparse
@@ -16,13 +14,14 @@ from pathlib import Path
 
 from study.commands import COMMANDS
 from study.commands.options import FAILED, WRONG_INPUT
+from study.commands.parser import command_parser
 from study.execution.stopping import HaltedError, write_fault
 from trainers.addresses import redacted
 
 
 def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     """The options of a command; its module is imported."""
-    return _parser(arguments).parse_args(arguments)
+    return command_parser(arguments).parse_args(arguments)
 
 
 def executed(options: argparse.Namespace) -> int:
@@ -95,14 +94,3 @@ def _refuse_urls(options: argparse.Namespace) -> None:
                 "lock and tables need files that can be locked and renamed; name a folder, and put the trials' "
                 f"checkpoints there: --set execution.checkpoints={scheme}://..."
             )
-
-
-def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser of all commands, with the options of the one that is called: only its module is imported."""
-    parser = argparse.ArgumentParser(prog="kdstudy", description=(__doc__ or "").partition("\n\n")[2])
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    for name, command in COMMANDS.items():
-        sub = commands.add_parser(name, help=command.text, description=command.text)
-        if name in arguments[:1]:
-            command.load().add_options(sub)
-    return parser
