@@ -53,7 +53,7 @@ def draw(root: Path, images: int) -> None:
 
 def ours(root: Path) -> Loader:
     data = cityscapes.Dataset(cityscapes.Config(root=str(root)), "train")
-    samples = TrainingSamples(data, AugmentConfig(crop=CROP), seed=0, cache_mib=0)
+    samples = TrainingSamples(data, AugmentConfig(crop=CROP), seed=0)
     return lambda step: samples[divmod(step, len(data))]
 
 

@@ -129,34 +129,23 @@ def tensors(image: Array, label: Array) -> tuple[Tensor, Tensor]:
 
 
 class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
-    """Augmented samples by (epoch, index). Decoded images are cached up to `cache_mib` MiB.
+    """Augmented samples by (epoch, index).
 
     Raises:
         ValueError: where the lowest scale is above the highest.
     """
 
-    def __init__(self, data: SegmentationDataset, config: AugmentConfig, *, seed: int, cache_mib: int = 512) -> None:
+    def __init__(self, data: SegmentationDataset, config: AugmentConfig, *, seed: int) -> None:
         if config.scale[0] > config.scale[1]:
             raise ValueError(
                 f"augment.scale must be the lowest and the highest factor, but got {config.scale}; swap them"
             )
         self.data, self.config, self.seed = data, config, seed
-        self._cache: dict[int, tuple[Array, Array]] = {}
-        self._free_bytes = cache_mib * 2**20
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
         epoch, index = key
-        image, label = self._load(index)
-        return tensors(*augment(image, label, self.config, generator(self.seed, "augment", epoch, index)))
-
-    def _load(self, index: int) -> tuple[Array, Array]:
-        if index in self._cache:
-            return self._cache[index]
         image, label = self.data.load(index)
-        if image.nbytes + label.nbytes <= self._free_bytes:
-            self._free_bytes -= image.nbytes + label.nbytes
-            self._cache[index] = image, label
-        return image, label
+        return tensors(*augment(image, label, self.config, generator(self.seed, "augment", epoch, index)))
 
 
 def training_batches(

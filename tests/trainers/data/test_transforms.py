@@ -161,14 +161,6 @@ def test_a_sample_depends_on_seed_epoch_and_index_alone() -> None:
     assert not any(torch.equal(used[2, 1][0], other) for other, _ in others)
 
 
-def test_the_cache_changes_nothing() -> None:
-    data = streets.Dataset(streets.Config(size=(32, 48), train_images=2), "train")
-    config = AugmentConfig(crop=(24, 32))
-    for key in ((0, 0), (1, 0), (1, 1)):
-        kept, read = (TrainingSamples(data, config, seed=0, cache_mib=size)[key] for size in (1, 0))
-        assert torch.equal(kept[0], read[0]) and torch.equal(kept[1], read[1])
-
-
 JITTER = {"brightness": 0.5, "contrast": 0.5, "saturation": 0.5, "hue": 0.1}
 
 
