@@ -29,7 +29,7 @@ from study.ledger.ledger import ArmLedger, failed, open_arms, status, study_name
 from study.ledger.lock import locked
 from study.ledger.presence import refuse_missing
 from trainers.checkpoints.places import checkpoints_at
-from trainers.data.decoded.copies import gib, taken_bytes
+from trainers.data.decoded.copies import size_text, taken_bytes
 from trainers.data.decoded.reader import Reader
 from trainers.data.splits import judging_images, training_images
 
@@ -180,7 +180,7 @@ def _begin_copies(config: StudyConfig, view: View) -> None:
         training_images(config.data, holdout=config.holdout, opener=reader)
         judging_images(config.data, config.evaluate_on, holdout=config.holdout, opener=reader)
     if (begun := taken_bytes(plan.folder) - before) > 0:
-        view.say(f"decoded images are kept for all trials: {gib(begun)} in {plan.folder}")
+        view.say(f"decoded images are kept for all trials: {size_text(begun)} in {plan.folder}")
 
 
 def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) -> bool:

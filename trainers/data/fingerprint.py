@@ -24,6 +24,8 @@ Fingerprint = Mapping[str, str]
 
 NOTE = "dataset.json"
 """Name of a note: in a study's folder, the fingerprint that every machine's dataset must have."""
+AT_ONCE = 64
+"""Files that a thread takes at once: to hand over one that is known takes longer than to look at it."""
 SETTLED_NS = 2_000_000_000
 """A file that was changed so short a time ago may change again without another time."""
 
@@ -43,13 +45,14 @@ def checksums(of: Iterable[Path]) -> Fingerprint:
     Raises:
         ValueError: one cannot be read.
     """
-    files = sorted(set(of))
+    files = sorted(set(of), key=os.fspath)
     if not files:
         return {}
     root = Path(os.path.commonpath([file.parent for file in files]))
     known = _Known(root)
+    parts = [files[start : start + AT_ONCE] for start in range(0, len(files), AT_ONCE)]
     with ThreadPoolExecutor(os.cpu_count()) as readers:  # reading and hashing leave Python's lock
-        sums = list(readers.map(known.checksum, files))
+        sums = [found for part in readers.map(known.checksums, parts) for found in part]
     known.keep()
     return {file.relative_to(root).as_posix(): found for file, found in zip(files, sums, strict=True)}
 
@@ -134,6 +137,9 @@ class _Known:
         if self._kept is not None:
             with suppress(OSError, ValueError):
                 self._before = json.loads(self._kept.read_text())
+
+    def checksums(self, files: Iterable[Path]) -> list[str]:
+        return [self.checksum(file) for file in files]
 
     def checksum(self, file: Path) -> str:
         """From the content, or as it was known where nothing tells of a change."""

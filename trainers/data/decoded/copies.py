@@ -55,7 +55,7 @@ def copy_of(data: Any, found: Key, dataset: SegmentationDataset, plan: DecodedPl
         Path(plan.folder).mkdir(parents=True, exist_ok=True)
         with _locked(Path(plan.folder)):
             if not (folder / NOTE).exists():
-                _begin(folder, needed, whose(data, found), plan)
+                _begin(folder, needed, origin(data, found), plan)
     except OSError as error:
         raise NoCopyError(
             f"decoded images must be kept where files can be written and locked, but {plan.folder} is not such a "
@@ -69,7 +69,7 @@ def taken_bytes(place: str) -> int:
     return sum(int(note["bytes"]) for _, note in _notes(Path(place)))
 
 
-def whose(data: Any, found: Key) -> dict[str, Any]:
+def origin(data: Any, found: Key) -> dict[str, Any]:
     """What a copy was made of, by place and not by content: a later copy of the same stands in for it."""
     return {"data": plain(data), "split": found["split"], **environment()}
 
@@ -84,7 +84,7 @@ def _begin(folder: Path, needed: int, of: Mapping[str, Any], plan: DecodedPlan) 
     """Note a new copy, in the place of those of the same images as they were before."""
     taken = 0
     for other, note in _notes(Path(plan.folder)):
-        if note["of"] == of:
+        if note["origin"] == of:
             shutil.rmtree(other, ignore_errors=True)
         else:
             taken += int(note["bytes"])
@@ -94,13 +94,13 @@ def _begin(folder: Path, needed: int, of: Mapping[str, Any], plan: DecodedPlan) 
         quota = "a tenth of the free disk" if plan.max_gib is None else f"{plan.max_gib:g} GiB"
         # without figures that change from one trial to the next, so that it is said once
         raise NoCopyError(
-            f"decoded images of {of['data']['name']}'s {of['split']} split take {gib(needed)}, and all copies in "
+            f"decoded images of {of['data']['name']}'s {of['split']} split take {size_text(needed)}, and all copies in "
             f"{plan.folder} together must fit in {quota} and on the disk; they are decoded each time; raise max_gib, "
             "remove copies that are not needed, choose another folder, or set decoded_images to off"
         )
     folder.mkdir(exist_ok=True)
     writing = folder / f"{NOTE}{WRITING}"
-    writing.write_text(json.dumps({"of": of, "bytes": needed}))
+    writing.write_text(json.dumps({"origin": of, "bytes": needed}))
     writing.replace(folder / NOTE)
 
 
@@ -109,7 +109,7 @@ def _notes(place: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     for note in place.glob(f"*/{NOTE}"):
         with suppress(OSError, ValueError, KeyError):
             found = json.loads(note.read_text())
-            yield note.parent, {"of": found["of"], "bytes": found["bytes"]}
+            yield note.parent, {"origin": found["origin"], "bytes": found["bytes"]}
 
 
 def _remove_abandoned(folder: Path) -> None:
@@ -127,6 +127,6 @@ def _locked(place: Path) -> Iterator[None]:
         yield
 
 
-def gib(count: float) -> str:
+def size_text(count: float) -> str:
     """A number of bytes for people."""
-    return f"{count / 2**30:.3g} GiB"
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"

@@ -1,4 +1,4 @@
-"""Where decoded images are kept and how much room on the disk they may take; changes no number of a trial."""
+"""Where decoded images are kept, and how much of the disk they may take; changes no number of a trial."""
 
 from dataclasses import dataclass
 
