@@ -76,5 +76,5 @@ def read(path: Path, *, verify: bool) -> tuple[Array, Array]:
     pixels = content[HEADER.size :]
     if verify and zlib.crc32(pixels.data) != checksum:
         raise DamagedImageError(f"{path} must be as it was written, but its checksum is another")
-    parting = 3 * height * width
-    return pixels[:parting].reshape(height, width, 3), pixels[parting:].reshape(height, width)
+    image, label = np.split(pixels, [3 * height * width])
+    return image.reshape(height, width, 3), label.reshape(height, width)

@@ -21,7 +21,7 @@ class CopiedImages(Derived):
         whole: the split, which decodes.
         instead: the same split where the copy takes no more images.
         folder: of the copy.
-        warn: says what is wrong with the copy; called once at most.
+        warn: called with what is wrong with the copy, each time that something is.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class CopiedImages(Derived):
         super().__init__(whole)
         self._instead, self._folder, self._warn = instead, folder, warn
         self._verified: set[int] = set()
-        self._grows, self._warned = True, False
+        self._grows = True
 
     def load(self, index: int) -> tuple[Array, Array]:
         if (found := self._copied(index)) is not None:
@@ -50,12 +50,12 @@ class CopiedImages(Derived):
         except FileNotFoundError:
             return None
         except file.DamagedImageError as error:
-            self._say(f"{error}; it is decoded again")
+            self._warn(f"{error}; it is decoded again")
             with suppress(OSError):
                 self._path(index).unlink()
             return None
         except OSError as error:
-            self._say(f"decoded images must be readable, but {self._path(index)} is not: {error.strerror}")
+            self._warn(f"decoded images must be readable, but {self._path(index)} is not: {error.strerror}")
             return None
         self._verified.add(index)
         return found
@@ -65,15 +65,10 @@ class CopiedImages(Derived):
             file.write(self._path(index), image, label)
         except OSError as error:
             self._grows = False
-            self._say(
+            self._warn(
                 f"decoded images cannot be kept in {self._folder}: {error.strerror}; what is missing there is decoded "
                 "each time; free the disk, or choose another folder for them"
             )
-
-    def _say(self, message: str) -> None:
-        if not self._warned:
-            self._warned = True
-            self._warn(message)
 
 
 @dataclass

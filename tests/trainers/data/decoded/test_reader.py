@@ -351,6 +351,18 @@ def test_processes_at_once_fill_one_copy(plan: DecodedPlan, opened: Callable[...
     assert not counted.decoded
 
 
+def begin_one(plan: DecodedPlan, images: int) -> None:
+    """Opens a split that is another one for every number of images."""
+    Reader(plan, warn=lambda _: None)(streets.Config(size=(32, 48), train_images=images), "train")
+
+
+def test_processes_at_once_do_not_fill_the_quota_twice(tmp_path: Path) -> None:
+    plan = DecodedPlan(folder=str(tmp_path / "decoded"), max_gib=2.5 * TRAIN_BYTES / 2**30)
+    assert in_processes(begin_one, [(plan, images) for images in (6, 6, 7, 8, 9)]) == [0] * 5
+    begun = len(copies_in(plan))
+    assert copies.taken_bytes(plan.folder) <= 2.5 * TRAIN_BYTES and begun in (1, 2)
+
+
 def killed_while_writing(plan: DecodedPlan) -> None:
     """Dies of SIGKILL with the second image half written."""
     found = Reader(plan)(STREETS, "train")
