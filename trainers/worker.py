@@ -16,6 +16,7 @@ from trainers.addresses import joined
 from trainers.checkpoints.places import opened
 from trainers.config import TrialConfig, parse
 from trainers.context import LocalContext, Metrics, TrialContext
+from trainers.data.decoded.plan import DecodedPlan
 from trainers.data.fingerprint import refuse_changed
 from trainers.distillation.objective import DivergedError
 from trainers.loop import train
@@ -24,7 +25,7 @@ from trainers.resources.peak_memory import noted_peak, peak_mib
 CHECKPOINT = "checkpoint"
 """Key of a report that holds the address of the checkpoint that came with it."""
 WARNING = "warning"
-"""Key of a report that holds a warning: a fault since the previous report that did not end the trial."""
+"""Key of a report that holds a warning: faults since the previous report that did not end the trial."""
 
 
 class RayContext(LocalContext):
@@ -34,10 +35,10 @@ class RayContext(LocalContext):
 
     def warn(self, message: str) -> None:
         super().warn(message)
-        self._warned = message
+        self._warned = f"{self._warned}; {message}" if self._warned else message
 
     def with_checkpoint(self, metrics: Metrics) -> dict[str, Any]:
-        """Metrics with the address of their checkpoint and the last warning since the previous report, if any."""
+        """Metrics with the address of their checkpoint and the warnings since the previous report, if any."""
         added = {CHECKPOINT: self._checkpoints.of(int(metrics["iteration"])), WARNING: self._warned}
         self._warned = None
         return {**metrics, **{key: value for key, value in added.items() if value is not None}}
@@ -121,18 +122,29 @@ def train_rank(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The training function of every rank.
 
     Args:
-        arguments: "config" (plain), "folder", "checkpoints" (their folder or URL), "loader_workers", and "dataset",
-            the note that this machine's dataset is held against, or None.
+        arguments: "config" (plain), "folder", "checkpoints" (their folder or URL), "loader_workers", "dataset", the
+            note that this machine's dataset is held against, or None, and "decoded", a plain DecodedPlan, or None.
     """
     folder = Path(arguments["folder"])
     context = RayTrainContext(folder, arguments["checkpoints"])
     with noted_peak(folder, context.rank):
-        note = arguments.get("dataset")
-        return attempt(arguments["config"], context, arguments["loader_workers"], dataset=note and Path(note))
+        note, decoded = arguments.get("dataset"), arguments.get("decoded")
+        return attempt(
+            arguments["config"],
+            context,
+            arguments["loader_workers"],
+            dataset=note and Path(note),
+            decoded=decoded and parse(DecodedPlan, decoded),
+        )
 
 
 def attempt(
-    values: object, context: TrialContext, loader_workers: int, *, dataset: Path | None = None
+    values: object,
+    context: TrialContext,
+    loader_workers: int,
+    *,
+    dataset: Path | None = None,
+    decoded: DecodedPlan | None = None,
 ) -> dict[str, Any]:
     """Train and return the last metrics, or what went wrong under "error".
 
@@ -141,12 +153,13 @@ def attempt(
         context: of this rank.
         loader_workers: processes that read and augment images.
         dataset: the note that this machine's dataset is held against first, None for no look at it.
+        decoded: where decoded images are kept for other trials; None for nowhere.
     """
     try:
         config = parse(TrialConfig, values)
         if dataset is not None:
             refuse_changed(config.data, dataset)
-        return dict(train(config, context, loader_workers=loader_workers))
+        return dict(train(config, context, loader_workers=loader_workers, decoded=decoded))
     except (ValueError, DivergedError, MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not _lacks_memory(error):
             raise

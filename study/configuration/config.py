@@ -15,6 +15,7 @@ from annotated_types import Ge, Gt, Le, MinLen
 
 from search_spaces.parameters import Parameter
 from search_spaces.space import Int, Space, read_entries
+from study.configuration.decoded import DecodedConfig, DecodedImages
 from study.configuration.outline import ArmOutline, Name, StudyOutline
 from study.configuration.tuning import EQUAL, PruningConfig, SearchConfig
 from trainers.addresses import joined
@@ -30,6 +31,7 @@ from trainers.config import (
     plain,
     replaced,
 )
+from trainers.data.decoded.plan import DecodedPlan
 from trainers.registry import OneOf, SomeOf, implementation, module_of
 
 TEACHER = "teacher"
@@ -110,6 +112,7 @@ class ExecutionConfig:
         checkpoints: a folder that all nodes see under one path, or a URL that pyarrow.fs knows, such as
             s3://bucket/prefix, below which the study's trials keep their checkpoints; None for the study's own folder.
             Credentials come from the environment.
+        decoded_images: whether the images are kept decoded for all trials of a node: `auto`, `off`, or a mapping.
     """
 
     engine: Literal["train", "inline"] = "train"
@@ -123,6 +126,7 @@ class ExecutionConfig:
     max_failed: Annotated[int, Ge(1)] = 5
     start_timeout_s: Annotated[float, Gt(0)] = 60
     checkpoints: str | None = field(default=None, metadata={"location": True})
+    decoded_images: DecodedImages = field(default_factory=DecodedConfig)
 
     @property
     def worker_resources(self) -> dict[str, float]:
@@ -306,6 +310,13 @@ class StudyConfig(StudyOutline):
         if self.teacher.file:
             return Path(self.teacher.file)
         return Path(self.teacher.folder) / f"{content_hash(self.teacher_trial())[:16]}.safetensors"
+
+    @property
+    def decoded_plan(self) -> DecodedPlan | None:
+        """Where its trials keep decoded images; None where they are not to."""
+        chosen = self.execution.decoded_images
+        folder = chosen.folder or str(Path(self.teacher.folder) / "decoded")
+        return None if chosen.max_gib == 0 else DecodedPlan(folder=folder, max_gib=chosen.max_gib)
 
     @property
     def any_needs_teacher(self) -> bool:

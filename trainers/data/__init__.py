@@ -13,7 +13,12 @@ Array = NDArray[np.uint8]
 
 
 class SegmentationDataset(Protocol):
-    """Images and labels of one split; index to arrays, always the same arrays."""
+    """Images and labels of one split; index to arrays, always the same arrays.
+
+    By two more attributes, either of which a dataset may have, its decoded images are recognised when they are kept:
+    `files`, the paths of all files that decide what the split holds, or `drawn`, true where images follow from the
+    configuration and the dataset's code alone.
+    """
 
     class_names: ClassVar[tuple[str, ...]]
     palette: ClassVar[tuple[tuple[int, int, int], ...]]

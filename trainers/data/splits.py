@@ -7,11 +7,11 @@ fall on both sides: a holdout's score is then nearer to that of the training ima
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, cast
 
-from trainers.data import Array, SegmentationDataset
-from trainers.data.groups import image_group
+from trainers.data import Array, SegmentationDataset, Split
+from trainers.data.derived import Derived
 from trainers.registry import module_of
 
 SALT = "kdstudy holdout"
@@ -19,24 +19,24 @@ SALT = "kdstudy holdout"
 Judged = Literal["train", "val", "test", "holdout"]
 
 
-class Part:
+class Part(Derived):
     """Some images of a split, a `SegmentationDataset`."""
 
     def __init__(self, whole: SegmentationDataset, indices: Sequence[int]) -> None:
-        self.class_names, self.palette, self.ids = whole.class_names, whole.palette, whole.ids
-        self._whole, self._indices = whole, tuple(indices)
+        super().__init__(whole)
+        self._indices = tuple(indices)
 
     def __len__(self) -> int:
         return len(self._indices)
 
     def image_name(self, index: int) -> str:
-        return self._whole.image_name(self._indices[index])
+        return super().image_name(self._indices[index])
 
     def image_group(self, index: int) -> str:
-        return image_group(self._whole, self._indices[index])
+        return super().image_group(self._indices[index])
 
     def load(self, index: int) -> tuple[Array, Array]:
-        return self._whole.load(self._indices[index])
+        return super().load(self._indices[index])
 
 
 def is_held_out(name: str, share: float) -> bool:
@@ -45,36 +45,62 @@ def is_held_out(name: str, share: float) -> bool:
     return int.from_bytes(digest, "little") < share * 2**64
 
 
-def training_images(data: Any, *, holdout: float = 0.0) -> SegmentationDataset:
+Opener = Callable[[Any, Split], SegmentationDataset]
+"""Gives a split of a dataset's configuration."""
+
+
+def open_split(data: Any, split: Split) -> SegmentationDataset:
+    """A split of a dataset's configuration, read each time from where it lies.
+
+    Raises:
+        ValueError: the dataset is not there.
+    """
+    opened: SegmentationDataset = module_of(data).Dataset(data, split)
+    return opened
+
+
+def training_images(data: Any, *, holdout: float = 0.0, opener: Opener = open_split) -> SegmentationDataset:
     """The training split of a dataset's configuration, without what is held out.
+
+    Args:
+        data: the configuration.
+        holdout: share that is held out.
+        opener: opens the split.
 
     Raises:
         ValueError: the dataset is not there, or nothing is left.
     """
-    whole: SegmentationDataset = module_of(data).Dataset(data, "train")
+    whole = opener(data, "train")
     return _part(whole, holdout, held_out=False) if holdout else whole
 
 
-def judging_images(data: Any, split: Judged, *, holdout: float = 0.0) -> SegmentationDataset:
+def judging_images(
+    data: Any, split: Judged, *, holdout: float = 0.0, opener: Opener = open_split
+) -> SegmentationDataset:
     """The images that a trial is judged on.
+
+    Args:
+        data: the dataset's configuration.
+        split: one of its splits, or the holdout of the training split.
+        holdout: share that is held out.
+        opener: opens the split.
 
     Raises:
         ValueError: the dataset is not there, no labels of this split are published, or nothing is held out.
     """
-    dataset = module_of(data).Dataset
     if split == "holdout":
         if not holdout:
             raise ValueError(
                 "a holdout must hold training images out, but got holdout=0; set holdout to a share such as 0.2"
             )
-        return _part(dataset(data, "train"), holdout, held_out=True)
+        return _part(opener(data, "train"), holdout, held_out=True)
+    dataset = module_of(data).Dataset
     if split not in dataset.labelled:
         raise ValueError(
             f"a trial must be judged on a split with labels, but none are published for {data.name}'s {split} split; "
             f"choose {' or '.join(dataset.labelled)}, or hand predictions in: kdstudy evaluate --split test --export"
         )
-    judged: SegmentationDataset = dataset(data, split)
-    return judged
+    return opener(data, split)
 
 
 def _part(whole: SegmentationDataset, share: float, *, held_out: bool) -> SegmentationDataset:
