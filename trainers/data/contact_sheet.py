@@ -63,14 +63,24 @@ def draw(data: SegmentationDataset, panels: Iterable[Panel]) -> Array:
     return np.concatenate([*(_padded(row, row.shape[0], width) for row in rows), legend])
 
 
+def refuse_other_files(path: Path) -> None:
+    """Hold a place for a sheet against what can be written there, before a dataset is read for it.
+
+    Raises:
+        ValueError: it is to be none of a PNG, or in no folder.
+    """
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"--sheet must be a PNG file to write, but got {path}; let it end in .png")
+    if not path.absolute().parent.is_dir():
+        raise ValueError(f"--sheet must lie in a folder that is there, but got {path}; make the folder first")
+
+
 def write(path: Path, sheet: Array) -> None:
     """Write a sheet as PNG.
 
     Raises:
-        ValueError: the file cannot be written, or is to be none of a PNG.
+        ValueError: the file cannot be written.
     """
-    if path.suffix.lower() != ".png":
-        raise ValueError(f"--sheet must be a PNG file to write, but got {path}; let it end in .png")
     try:
         Image.fromarray(sheet).save(path)
     except OSError as error:

@@ -207,22 +207,24 @@ def read_image(path: Path, *, turned: bool = False) -> Array:
         ValueError: where it cannot be read or decoded to its end, or has floating-point values; names it.
     """
     data = read_bytes(path)
-    orientation = 0 if turned else cv2.IMREAD_IGNORE_ORIENTATION
     if data[:4].tobytes() in TIFF:
-        return _of_tiff(decoded(path, data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH), path)
-    return decoded(path, data, cv2.IMREAD_COLOR_RGB | orientation)
+        return _read_tiff(path, data)
+    return decoded(path, data, cv2.IMREAD_COLOR_RGB | (0 if turned else cv2.IMREAD_IGNORE_ORIENTATION))
 
 
-def _of_tiff(pixels: NDArray[Any], path: Path) -> Array:
-    """8 bits of a channel; OpenCV would cut floating-point values to 0..255 without a word."""
-    if pixels.dtype == np.uint8:
-        return pixels
-    if pixels.dtype != np.uint16:
+def _read_tiff(path: Path, data: Array) -> Array:
+    """RGB of 8 bits; OpenCV cannot decode some floating-point values in colour, and cuts the others to 0..255."""
+    depth = decoded(path, data, cv2.IMREAD_UNCHANGED).dtype
+    if depth == np.uint8:
+        return decoded(path, data, cv2.IMREAD_COLOR_RGB)
+    if depth != np.uint16:
         raise ValueError(
-            f"an image must have 8 or 16 bits a channel, but {path} holds {pixels.dtype}; scale it to 0..255 and "
-            "save it with 8 bits"
+            f"an image must have 8 or 16 bits a channel, but {path} holds {depth}; scale it to 0..255 and save it "
+            "with 8 bits"
         )
-    scaled: Array = cv2.convertScaleAbs(pixels, alpha=255 / 65535)
+    # OpenCV 5.0 mixes the channels of 16 bits up where it is asked for RGB
+    wide = decoded(path, data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    scaled: Array = cv2.convertScaleAbs(np.ascontiguousarray(wide[..., ::-1]), alpha=255 / 65535)
     return scaled
 
 

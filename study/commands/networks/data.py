@@ -11,7 +11,7 @@ from typing import Any
 from study.commands.lookup.datasets import dataset_config
 from study.commands.options import WRONG_INPUT, add_json
 from trainers.data.check import check as check_files
-from trainers.data.contact_sheet import write
+from trainers.data.contact_sheet import refuse_other_files, write
 from trainers.data.files import FileDataset
 from trainers.registry import module_of
 
@@ -62,6 +62,8 @@ def check(name: str, root: str, *, sheet: Path | None = None) -> dict[str, Any]:
     if not issubclass(dataset, FileDataset):
         raise ValueError(f"a dataset to check must lie on disk, but {name} is drawn; there is nothing to check")
     config = dataset_config(name, root)
+    if sheet is not None:
+        refuse_other_files(sheet)
     found = check_files(dataset, config, sheet=sheet is not None)
     if sheet is not None and found.sheet is not None:
         write(sheet, found.sheet)
