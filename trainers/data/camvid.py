@@ -12,7 +12,8 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge
 
 from trainers.data import IGNORE, Array, Split
-from trainers.data.files import FileDataset, Pair, find_folder, read_list, resized
+from trainers.data.decoding import resized
+from trainers.data.files import FileDataset, Pair, find_folder, read_list
 
 VOID = 11
 

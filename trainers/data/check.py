@@ -19,7 +19,8 @@ import numpy as np
 from trainers.data import IGNORE, Array, Split
 from trainers.data.contact_sheet import Panel, chosen, draw
 from trainers.data.conventions import Seen, likely_meaning
-from trainers.data.files import FileDataset, FilesMissingError, SplitMissingError, Stored, orientation
+from trainers.data.decoding import orientation
+from trainers.data.files import FileDataset, FilesMissingError, SplitMissingError, Stored
 from trainers.data.folders.labels import unpacked
 
 Counts = np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -182,6 +183,10 @@ def _read_image(data: FileDataset, index: int) -> _Image | str:
 
 
 def _counted(stored: Stored) -> dict[int, int]:
+    """Pixels by value or code."""
+    if stored.pixels.dtype == np.uint8:
+        counts = np.bincount(stored.pixels.ravel())
+        return {value: int(counts[value]) for value in np.flatnonzero(counts).tolist()}
     values, counts = np.unique(stored.pixels, return_counts=True)
     return dict(zip(values[:MAX_COLOURS].tolist(), counts[:MAX_COLOURS].tolist(), strict=True))
 

@@ -15,7 +15,8 @@ from pydantic import BeforeValidator
 
 from trainers.data import Array, Split
 from trainers.data.classes import Classes
-from trainers.data.files import OWN_DATA, FileDataset, Stored, orientation, read_image, resized
+from trainers.data.decoding import orientation, read_image, resized
+from trainers.data.files import OWN_DATA, FileDataset, Stored
 from trainers.data.folders.labels import LabelClasses, read_label
 from trainers.data.folders.meaning import Meaning, read_meaning
 from trainers.data.folders.spelling import spelled

@@ -15,7 +15,7 @@ from trainers.config import canonical_json, parse
 from trainers.context import LocalContext
 from trainers.data import IGNORE
 from trainers.data.classes import classes_of
-from trainers.data.files import read_image
+from trainers.data.decoding import read_image
 from trainers.data.fingerprint import fingerprint
 from trainers.data.folder import Config
 from trainers.data.splits import judging_images, training_images

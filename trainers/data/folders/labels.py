@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trainers.data import Array
-from trainers.data.files import UNKNOWN, Stored, as_ranges, decoded, first_place, not_whole, png_kind, read_bytes
+from trainers.data.decoding import decoded, first_place, not_whole, png_kind, read_bytes
+from trainers.data.files import UNKNOWN, Stored, as_ranges
 from trainers.data.folders.meaning import MAX_VALUE, Meaning
 from trainers.data.folders.sources import Colour
 
