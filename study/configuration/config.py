@@ -388,7 +388,7 @@ class StudyConfig(StudyOutline):
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
-        """Of its dataset; a file that names them is read once, so that a study outlives it."""
+        """Of its dataset; cached, because a file may name them."""
         return classes_of(self.data).names
 
 

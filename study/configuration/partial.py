@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from study.configuration.config import StudyConfig
 from trainers.config import ConfigError, parse
+from trainers.data.classes import classes_of
 
 TRIES = 6
 """Readings at most: what is taken out may have been required."""
@@ -62,7 +63,7 @@ def _with_classes(config: StudyConfig) -> StudyConfig:
         ConfigError: a file that names them cannot be read, or its data contradicts itself.
     """
     try:
-        assert config.class_names
+        classes_of(config.data)
     except ValueError as error:
         raise ConfigError([f"data: {error}"]) from None
     return config

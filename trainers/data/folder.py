@@ -5,7 +5,8 @@ Which files belong together is said by patterns or lists, what label files hold 
 refused by its name and place. Settings of paths are relative to `root`, so that a data set that has moved is the same.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, get_args
@@ -81,17 +82,17 @@ class Dataset(FileDataset):
 
     published: ClassVar[Mapping[Split, int]] = {}
     labelled: ClassVar[tuple[Split, ...]] = get_args(Split)
-    remedy: ClassVar[str] = "see docs/own-data.md"
 
     def __init__(self, config: Config, split: Split) -> None:
         root = _root(config)
         self.meaning = _meaning(config)
-        found = locate(Files(root, config.images, config.labels, config.split, config.groups), split)
+        self._group = _grouping(config.groups)
+        found = locate(Files(root, config.images, config.labels, config.split, self._group), split)
         super().__init__(found.pairs, self.meaning.values, listing=found.listing)
         self.colours, self.notes = self.meaning.colours, found.notes
         self.splits_by_group = config.groups is not None
         self.size, self._turned = config.size, config.orientation == "exif"
-        self._names, self._group = found.names, named_group(config.groups)
+        self._names = found.names
         self._class_files = [root / name for name in (config.classes, config.palette) if isinstance(name, str)]
         self._label_classes = LabelClasses(self.meaning)
 
@@ -145,6 +146,26 @@ class Dataset(FileDataset):
                 f"{'leaves out' if self._turned else 'does'}; set it where the labels are like that, or save both anew"
             )
         return "save both at one size, or correct data.images and data.labels where they do not belong together"
+
+
+def _grouping(pattern: str | None) -> Callable[[str], str]:
+    """The group of an image by its name; what is wrong with the pattern is said with its setting."""
+
+    def group(name: str) -> str:
+        with _named_setting():
+            return named(name)
+
+    with _named_setting():
+        named = named_group(pattern)
+    return group
+
+
+@contextmanager
+def _named_setting() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"data.groups {error}") from None
 
 
 def _root(config: Config) -> Path:

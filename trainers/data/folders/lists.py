@@ -70,6 +70,6 @@ class ImageIndex:
 
     def find(self, line: Line) -> str | None:
         """The id of an image that the whole line is the path, the id, or the id and ending of; else None."""
-        candidates = (line.text, PurePosixPath(line.text).with_suffix("").as_posix())
+        candidates = (line.text, line.text.removesuffix(PurePosixPath(line.text).suffix))
         by_name = next((name for name in candidates if name in self._images), None)
         return self._ids.get(self._root / line.text, by_name)

@@ -86,7 +86,10 @@ def read_meaning(
 def _listed(root: Path, classes: Sequence[str] | str) -> tuple[Source, ...]:
     if isinstance(classes, str):
         if not root.is_dir():
-            raise ValueError(f"data.root must be the folder that holds {classes}, but got {str(root)!r}, which is none")
+            raise ValueError(
+                f"data.root must be the folder that holds {classes}, but got {str(root)!r}, which is none; set it to "
+                "where the data lies"
+            )
         return read_sources(root / classes)
     if not classes:
         raise ValueError(

@@ -19,7 +19,6 @@ from trainers.data.folders.labels import SUFFIXES as LABEL_SUFFIXES
 from trainers.data.folders.lists import ImageIndex, Line, read_lines
 from trainers.data.folders.patterns import ID, SPLIT, expected, find, with_split
 from trainers.data.folders.spelling import spelled
-from trainers.data.groups import named_group
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
 
@@ -71,14 +70,14 @@ class Files(NamedTuple):
         images: a pattern.
         labels: a pattern.
         split: how images are split.
-        groups: a regular expression over names; None for each image alone.
+        group: gives the group of an image by its name.
     """
 
     root: Path
     images: str
     labels: str
     split: SplitConfig
-    groups: str | None
+    group: Callable[[str], str]
 
 
 def locate(files: Files, split: Split) -> Located:
@@ -106,10 +105,10 @@ def locate(files: Files, split: Split) -> Located:
 def _refuse_two_ways(files: Files) -> None:
     how = files.split
     ways = [name for name in ("folders", "lists", "shares") if getattr(how, name)]
-    if (how.shares and len(ways) > 1) or (how.shares and SPLIT in files.images):
+    if how.shares and (len(ways) > 1 or SPLIT in files.images + files.labels):
         raise ValueError(
-            "data.split.shares must be the only way to split, but data.images or data.split name splits too; leave "
-            "one of the two out"
+            "data.split.shares must be the only way to split, but data.images, data.labels or data.split name splits "
+            "too; leave one of the two out"
         )
     if not how.lists and not how.shares and SPLIT not in files.images:
         raise ValueError(
@@ -130,7 +129,8 @@ def _patterned(files: Files, folder: str, split: Split) -> Located:
             f"data.images and data.labels must mean different files, but {files.images!r} and {files.labels!r} mean "
             f"the same; make them differ, for example {ID}.jpg and {ID}_mask.png"
         )
-    return Located(list(images), _paired(files, folder, images, labels), notes=_alone(files, images, labels or {}))
+    pairs = [_pair(files, folder, name, path, labels) for name, path in images.items()]
+    return Located(list(images), pairs, notes=_alone(files, images, labels or {}))
 
 
 def _alone(files: Files, images: Mapping[str, Path], labels: Mapping[str, Path]) -> tuple[str, ...]:
@@ -165,11 +165,11 @@ def _labels(files: Files, folder: str, split: Split) -> dict[str, Path] | None:
         raise ValueError(str(error)) from None
 
 
-def _paired(files: Files, folder: str, images: Mapping[str, Path], labels: Mapping[str, Path] | None) -> list[Pair]:
-    pattern = with_split(files.labels, folder)
+def _pair(files: Files, folder: str, name: str, image: Path, labels: Mapping[str, Path] | None) -> Pair:
+    """An image and the label of its name, or the path where that should be; none of a split without labels."""
     if labels is None:
-        return [Pair(image, None) for image in images.values()]
-    return [Pair(path, labels.get(name) or expected(files.root, pattern, name)) for name, path in images.items()]
+        return Pair(image, None)
+    return Pair(image, labels.get(name) or expected(files.root, with_split(files.labels, folder), name))
 
 
 def _listed(files: Files, split: Split) -> Located:
@@ -181,10 +181,9 @@ def _listed(files: Files, split: Split) -> Located:
     index = ImageIndex(files.root, images)
     named = [index.find(line) for line in lines]
     labels = _labels(files, folder, split) if any(named) else None
-    alone = [name for name in named if name]
-    paired = dict(zip(alone, _paired(files, folder, {name: images[name] for name in alone}, labels), strict=True))
     found = [
-        (name, paired[name]) if name else _of_paths(line, files.root) for line, name in zip(lines, named, strict=True)
+        (name, _pair(files, folder, name, images[name], labels)) if name else _of_paths(line, files.root)
+        for line, name in zip(lines, named, strict=True)
     ]
     _refuse_elsewhere(files.root, listing, [pair for _, pair in found])
     return Located([name for name, _ in found], [pair for _, pair in found], listing)
@@ -219,7 +218,7 @@ def _of_paths(line: Line, root: Path) -> tuple[str, Pair]:
 def _name(root: Path, image: Path) -> str:
     """A listed image's name: its path below the root, without its ending."""
     below = image.relative_to(root) if image.is_relative_to(root) else image.relative_to(image.anchor)
-    return Path(*(part for part in below.parts if part != "..")).with_suffix("").as_posix()
+    return "/".join(part for part in below.parts if part != "..").removesuffix(image.suffix)
 
 
 def _refuse_elsewhere(root: Path, listing: Path, pairs: Sequence[Pair]) -> None:
@@ -237,7 +236,7 @@ def _refuse_elsewhere(root: Path, listing: Path, pairs: Sequence[Pair]) -> None:
 def _share(files: Files, split: Split) -> Located:
     """The images of a split that is a share of all."""
     every = _patterned(files, "", "train")
-    kept = set(shared(every.names, files.split, named_group(files.groups), split))
+    kept = set(shared(every.names, files.split, files.group, split))
     chosen = [place for place, name in enumerate(every.names) if name in kept]
     return Located(
         [every.names[place] for place in chosen], [every.pairs[place] for place in chosen], notes=every.notes

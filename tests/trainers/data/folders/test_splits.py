@@ -76,6 +76,26 @@ def test_a_list_may_name_images_alone(line: str, tmp_path: Path) -> None:
     assert [pair.label for pair in found.pairs] == [tmp_path / "masks/5.png", tmp_path / "masks/2.png"]
 
 
+def test_an_image_that_a_list_names_twice_is_refused(tmp_path: Path) -> None:
+    write_listed(tmp_path)
+    (tmp_path / "val.txt").write_text("5\n4\nphotos/5.jpg\n")
+    with pytest.raises(ValueError, match="must have each image once, but val has '5' twice"):
+        data(tmp_path, "val", **{**LISTED, **POOLED})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("(", "data.groups must be a regular"),
+        ("^x", "data.groups must capture"),
+        ("(x)", "data.groups must fit the name"),
+    ],
+)
+def test_a_pattern_of_groups_that_does_not_fit_is_named(pattern: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        data(write_grey(tmp_path), groups=pattern).image_group(0)
+
+
 def test_absolute_paths_and_names_with_blanks(tmp_path: Path) -> None:
     save(tmp_path / "other disk/my photo.jpg", picture(0))
     save(tmp_path / "other disk/my mask.png", label(0))
@@ -99,6 +119,8 @@ def test_absolute_paths_and_names_with_blanks(tmp_path: Path) -> None:
         ("x/a.jpg y/a.png\n", r"x/a\.jpg is missing; paths in lists are relative to data\.root"),
         ("photos/0.jpg masks/none.png\n", r"masks/none\.png is missing; complete the folder, or take the line out of"),
         ("photos/0.jpg masks/0.png\nphotos/0.jpg masks/0.png\n", "each image once, but train has 'photos/0' twice"),
+        ("5\n5\n", "line 1 of .* must name an image and its label"),
+        ("..\n", "line 1 of .* must name an image and its label"),
         ("nobody\n", "line 1 of .* or set data.images and data.labels"),
     ],
 )
@@ -116,7 +138,10 @@ def test_a_wrong_list_is_refused_with_its_line(text: str, message: str, tmp_path
         ({"images": "photos/{split}", "split": {"shares": {"val": 0.2}}}, "must be the only way to split"),
         ({"split": {"lists": "all.txt"}}, r"must name a list for each split, but got 'all\.txt'; put \{split\}"),
         ({"split": {"lists": {"val": "val.txt"}}}, "must name a list of train images, but names none; add train: FILE"),
-        ({"images": "", "split": {"shares": {"val": 0.2}}}, r"data\.images must say where the images are"),
+        (
+            {"images": "", "labels": "masks", "split": {"shares": {"val": 0.2}}},
+            r"data\.images must say where the images are",
+        ),
         ({**POOLED, "labels": "", "split": {"shares": {"val": 0.2}}}, r"data\.labels must say where the labels are"),
         ({**POOLED, "labels": "none/{id}.png", "split": {"shares": {"val": 0.2}}}, "none is no folder; it holds masks"),
         ({"root": ""}, r"data\.root must be your folder, but got '', which is none; own data: .* docs/own-data\.md"),
