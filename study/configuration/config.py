@@ -8,6 +8,7 @@ teacher. Files are read in `study.configuration.loading`; what the types here ca
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,8 +32,9 @@ from trainers.config import (
     plain,
     replaced,
 )
+from trainers.data.classes import classes_of
 from trainers.data.decoded.plan import DecodedPlan
-from trainers.registry import OneOf, SomeOf, implementation, module_of
+from trainers.registry import OneOf, SomeOf, implementation
 
 TEACHER = "teacher"
 """Name of the arm whose one trial trains the teacher; no arm of a file may have it."""
@@ -395,10 +397,10 @@ class StudyConfig(StudyOutline):
         taught = self.any_needs_teacher and self.teacher.file is None and self.teacher.train is not None
         return max(self.workers_of(arm) for arm in (*self.arms, *([TEACHER] if taught else [])))
 
-    @property
+    @cached_property
     def class_names(self) -> tuple[str, ...]:
-        names: tuple[str, ...] = module_of(self.data).Dataset.class_names
-        return names
+        """Of its dataset; cached, because a file may name them."""
+        return classes_of(self.data).names
 
 
 def prunable(trial: TrialConfig) -> bool:

@@ -4,14 +4,16 @@ A holdout saves the validation split for an evaluation of the search's result on
 an image is held out depends on its name alone, so all studies with one share hold out the same images, and a larger
 share holds out those of a smaller one and more. Where training images are frames of videos, as CamVid's, neighbours
 fall on both sides: a holdout's score is then nearer to that of the training images than the validation split's is.
+Groups that a folder of one's own names are held out whole.
 """
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from trainers.data import Array, SegmentationDataset, Split
 from trainers.data.derived import Derived
+from trainers.data.groups import image_group
 from trainers.registry import module_of
 
 SALT = "kdstudy holdout"
@@ -96,19 +98,33 @@ def judging_images(
         return _part(opener(data, "train"), holdout, held_out=True)
     dataset = module_of(data).Dataset
     if split not in dataset.labelled:
-        raise ValueError(
-            f"a trial must be judged on a split with labels, but none are published for {data.name}'s {split} split; "
-            f"choose {' or '.join(dataset.labelled)}, or hand predictions in: kdstudy evaluate --split test --export"
-        )
-    return opener(data, split)
+        raise ValueError(_unlabelled(data, split, f"none are published for {data.name}'s {split} split"))
+    judged = opener(data, split)
+    # of one's own folders, whether there are labels is seen when they are read
+    if not getattr(judged, "is_labelled", True):
+        raise ValueError(_unlabelled(data, split, f"the {split} images have none"))
+    return judged
+
+
+def _unlabelled(data: Any, split: Judged, why: str) -> str:
+    others = " or ".join(name for name in module_of(data).Dataset.labelled if name != split)
+    return (
+        f"a trial must be judged on a split with labels, but {why}; choose {others}, or hand predictions in: kdstudy "
+        "evaluate --split test --export"
+    )
 
 
 def _part(whole: SegmentationDataset, share: float, *, held_out: bool) -> SegmentationDataset:
-    indices = [i for i in range(len(whole)) if is_held_out(whole.image_name(i), share) == held_out]
+    indices = [i for i in range(len(whole)) if is_held_out(_key(whole, i), share) == held_out]
     if not indices:
         raise ValueError(
             f"a holdout must leave images on both sides, but holdout={share} of {len(whole)} training images does not; "
             "change the share, or take more images"
         )
-    # the names of the classes are the class's own in other datasets, and here the instance's
-    return cast(SegmentationDataset, Part(whole, indices))
+    return Part(whole, indices)
+
+
+def _key(whole: SegmentationDataset, index: int) -> str:
+    """What decides whether an image is held out: its name, or its group where a folder of one's own has groups."""
+    by_group = getattr(whole, "splits_by_group", False)
+    return image_group(whole, index) if by_group else whole.image_name(index)
