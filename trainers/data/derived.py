@@ -9,7 +9,6 @@ class Derived:
 
     def __init__(self, whole: SegmentationDataset) -> None:
         self.class_names, self.palette, self.ids = whole.class_names, whole.palette, whole.ids
-        self.labelled = whole.labelled
         # what datasets in files say of themselves besides
         self.is_labelled = getattr(whole, "is_labelled", True)
         self.splits_by_group = getattr(whole, "splits_by_group", False)
