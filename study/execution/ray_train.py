@@ -15,7 +15,7 @@ from typing import Any
 from study.configuration.config import ExecutionConfig
 from study.execution.recording.failures import Failure, reason
 from study.execution.report_keys import ERROR, PEAK
-from study.folder import dataset_note
+from study.folder import dataset_note, request_note
 from study.ledger.trial_run import TrialRun
 from trainers.checkpoints.manifest import METRICS
 from trainers.checkpoints.places import checkpoints_at
@@ -48,7 +48,7 @@ def run_train(run: TrialRun) -> dict[str, Any]:
     release(folder)
     forward = _forward_reports(run.checkpoints)
     arguments = train_arguments(run.execution, run.trial, folder, place=run.checkpoints, callbacks=[forward])
-    arguments["train_loop_config"]["dataset"] = str(dataset_note(folder))
+    arguments["train_loop_config"] |= {"dataset": str(dataset_note(folder)), "requests": str(request_note(folder))}
     try:
         result = _trainer_class(folder)(**arguments).fit()
     except ray.train.WorkerGroupError as error:  # Ray Train has tried it as often as is allowed
@@ -74,6 +74,7 @@ def train_arguments(
             "folder": str(folder),
             "checkpoints": place,
             "loader_workers": execution.loader_workers,
+            "checkpoint_every": execution.checkpoint_every,
         },
         "scaling_config": ray.train.ScalingConfig(
             num_workers=trial.train.workers,

@@ -21,13 +21,14 @@ from study.execution.recording.environment import environment
 from study.execution.stopping import Drain, HaltedError
 from study.execution.teacher import StudyTeacher
 from study.execution.view import View
-from study.folder import read_config, rewrite_config
+from study.folder import REQUEST, read_config, rewrite_config
 from study.ledger.dataset import dataset_of, hold_dataset
 from study.ledger.journal import repair_journal
 from study.ledger.ledger import ArmLedger, failed, open_arms, status, study_names, trials_by_arm
 from study.ledger.lock import locked
 from study.ledger.presence import refuse_missing
 from trainers.checkpoints.places import checkpoints_at
+from trainers.checkpoints.requests import Request, Requests
 
 TUNE = "tune"
 """What Tune keeps of itself, which is never read back."""
@@ -80,7 +81,8 @@ def resume(
     session.refuse_client(address)
     folder = folder.absolute()
     read_config(folder)
-    drain = Drain()
+    requests = Requests(folder / REQUEST)
+    drain = Drain(requests)
     if time_limit_s is not None:
         drain.limit(time_limit_s)
     with locked(folder), drain.listening():
@@ -94,9 +96,10 @@ def resume(
         _hold_dataset(config, folder, view, accept=changes.accept_data)
         if _settled(config, folder, view):
             return True
+        requests.ask(Request.NONE)  # the last driver may have asked them to stop
         # Ray takes the signals for itself as it starts
         with session.connected(config.execution, address), drain.listening():
-            return _drive(config, folder, drain, only_teacher)
+            return _drive(config, folder, drain, only_teacher=only_teacher, local=address == "local")
 
 
 def _changed(changes: Changes, folder: Path) -> StudyConfig:
@@ -165,7 +168,7 @@ def _record_groups(config: StudyConfig, folder: Path, view: View) -> None:
         view.say(f"warning: {wrong}")
 
 
-def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) -> bool:
+def _drive(config: StudyConfig, folder: Path, drain: Drain, *, only_teacher: bool, local: bool) -> bool:
     # imported here because they import Ray, which must read its settings first
     from ray import tune
 
@@ -174,7 +177,7 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
     from study.execution.recording.study_tables import StudyTables, finish
     from study.execution.scheduler import LedgerScheduler
     from study.execution.searcher import LedgerSearcher
-    from study.execution.trial import run_trial
+    from study.execution.trial import run_trial, trial_resources
 
     arms: dict[str, ArmLedger] = {}
     view = View(arms)
@@ -197,10 +200,16 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
     _record_groups(config, folder, view)
     recorder = Recorder(config, arms, written, view, on_teacher=teacher.trained, drain=drain)
     tuner = tune.Tuner(
-        tune.with_resources(run_trial, capacity.trial_resources),
+        tune.with_resources(run_trial, trial_resources(capacity)),
         tune_config=tune.TuneConfig(
             search_alg=LedgerSearcher(
-                config, arms, teacher=lambda: teacher.ready(arms), capacity=capacity, folder=folder, drain=drain
+                config,
+                arms,
+                teacher=lambda: teacher.ready(arms),
+                capacity=capacity,
+                folder=folder,
+                drain=drain,
+                local=local,
             ),
             scheduler=LedgerScheduler(arms, config.objective_metric, drain),
             num_samples=-1,

@@ -1,17 +1,19 @@
-"""How a driver is stopped: SIGTERM, Ctrl-C and the end of its time let running trials come to their next evaluation.
+"""How a driver is stopped: SIGTERM, Ctrl-C and the end of its time have running trials leave a checkpoint and stop.
 
-They have a bounded time for it. Tune ends its loop by itself once no trial is left, and at once on SIGUSR1; its own
-handler of Ctrl-C, which does not wait for anything, is switched off in `study.execution.session`. A disk that takes no
-more ends the driver too, and nothing of that moment is written: what ran goes on from its checkpoint, as after a kill.
+They are asked for it through a file that their processes look at after every step, on whatever node, and have a bounded
+time for it. Tune ends its loop by itself once no trial is left, and at once on SIGUSR1; its own handler of Ctrl-C,
+which does not wait for anything, is switched off in `study.execution.session`. A disk that takes no more ends the
+driver too, and nothing of that moment is written: what ran goes on from its checkpoint, as after a kill.
 """
 
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from study.ledger.deletion import DeletedArmError
+from trainers.checkpoints.requests import Request, Requests
 
 Result = TypeVar("Result")
 
@@ -31,13 +33,17 @@ def write_fault(error: OSError) -> str:
 class Drain:
     """Whether the driver is being stopped, and which trials were stopped for that.
 
+    Args:
+        requests: asks running trials to stop; None where there are none to ask.
+
     Attributes:
-        left: Tune's ids of trials that were stopped at an evaluation to go on under the next driver.
+        left: Tune's ids of trials that were stopped to go on under the next driver.
         fault: what kept a trial's checkpoint, the ledger or a table from being written, or the ledger from being read.
         remedy: what to do about it before the study is resumed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, requests: Requests | None = None) -> None:
+        self._requests = requests
         self.left: set[str] = set()
         self.fault: str | None = None
         self.remedy = "free some space"
@@ -63,6 +69,9 @@ class Drain:
 
     def begin(self) -> None:
         self._until = time.monotonic() + DRAIN_S
+        if self._requests is not None:
+            with suppress(OSError):  # of a full disk, which takes no checkpoint either
+                self._requests.ask(Request.STOP)
 
     @staticmethod
     def end() -> None:

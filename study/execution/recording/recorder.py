@@ -106,15 +106,15 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         if trial.trial_id in self._drain.left:
-            self._leave(trial)
+            self._leave(trial, int((trial.last_result or {}).get("iteration", 0)))
         else:
             self._drain.guard(lambda: self._end(trial, dict(trial.last_result or {})), None)
 
-    def _leave(self, trial: Trial) -> None:
+    def _leave(self, trial: Trial, iteration: int) -> None:
         """Leave a trial to the next driver."""
         followed = self._followed(trial)
         release(followed.folder)
-        self._view.left(followed.run.arm, followed.run.number)
+        self._view.left(followed.run.arm, followed.run.number, iteration)
         del self._running[trial.trial_id]
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -137,7 +137,7 @@ class Recorder(Callback):  # type: ignore[misc]
             return
         if not self._stopping:
             self._stopping = True
-            self._view.say(f"stopping: running trials have {DRAIN_S:.0f} s to come to an evaluation; again to stop now")
+            self._view.say(f"stopping: running trials have {DRAIN_S:.0f} s to leave a checkpoint; again to stop now")
         if self._drain.over or not any(trial.status == Trial.RUNNING for trial in trials):
             self._drain.end()
 

@@ -71,7 +71,7 @@ class Driver:
         )
         capacity = ClusterCapacity(config.execution, nodes=lambda: [{"CPU": 64, HEAD: 1}])
         self.searcher = LedgerSearcher(
-            config, self.arms, teacher=lambda: TEACHER, capacity=capacity, folder=folder, drain=self.drain
+            config, self.arms, teacher=lambda: TEACHER, capacity=capacity, folder=folder, drain=self.drain, local=True
         )
         self.asked = 0
 
@@ -380,7 +380,7 @@ def test_a_trial_that_was_given_up_between_drivers_has_a_row(
     following.tables.complete(following.arms)
     (row,) = following.rows("trials")
     assert (row["state"], row["attempts"], row["config_hash"]) == ("FAIL", 1, trial.config["hash"])
-    assert row["error"].startswith("the study's driver died 1 times in a row without a new evaluation")
+    assert row["error"].startswith("the study's driver died 1 times in a row without a new checkpoint")
     assert arm.count(TrialState.FAIL) == 1
 
 
