@@ -1,9 +1,10 @@
 """One trial as a Ray Train run: all that reaches behind Ray's public interface, which is why its version is pinned.
 
 That is the classes of Ray Train's controller and worker group, which are replaced by ones that leave less running; the
-identifier of a placement group, by which another process can give it back; and the file where Tune notes why a trial
-failed. What Ray documents stays where it is used, also where its name begins with an underscore (`ray.init` takes
-`_temp_dir`) or where it is a constant (`node:__internal_head__`, in capacity.py).
+identifier of a placement group, by which another process can give it back; the file where Tune notes why a trial
+failed; and the nodes that are about to be taken away. What Ray documents stays where it is used, also where its name
+begins with an underscore (`ray.init` takes `_temp_dir`) or where it is a constant (`node:__internal_head__`, in
+capacity.py).
 """
 
 import asyncio
@@ -165,6 +166,16 @@ def error_text(trial: Any) -> str:
     and finds nothing yet while callbacks hear of the failure.
     """
     return Path(trial.error_file).read_text() if trial.error_file else ""
+
+
+def draining_nodes() -> set[str]:
+    """Identifiers of the nodes that are about to be taken away: a cloud's notice, or `ray drain-node`.
+
+    Ray Train's own `get_preemption_info` takes a process per trial and a barrier of all ranks at every look.
+    """
+    from ray._private.state import state
+
+    return set(state.get_draining_nodes())
 
 
 def release(folder: Path) -> None:

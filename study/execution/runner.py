@@ -18,7 +18,7 @@ from study.configuration.searches import named_arms
 from study.execution import session
 from study.execution.capacity import MAX_CONCURRENT, ClusterCapacity
 from study.execution.recording.environment import environment
-from study.execution.stopping import Drain, HaltedError
+from study.execution.stopping import Drain, HaltedError, NodeNotices
 from study.execution.teacher import StudyTeacher
 from study.execution.view import View
 from study.folder import REQUEST, read_config, rewrite_config
@@ -99,7 +99,8 @@ def resume(
         requests.ask(Request.NONE)  # the last driver may have asked them to stop
         # Ray takes the signals for itself as it starts
         with session.connected(config.execution, address), drain.listening():
-            return _drive(config, folder, drain, only_teacher=only_teacher, local=address == "local")
+            local = address == "local"
+            return _drive(config, folder, drain, requests, only_teacher=only_teacher, local=local)
 
 
 def _changed(changes: Changes, folder: Path) -> StudyConfig:
@@ -168,11 +169,14 @@ def _record_groups(config: StudyConfig, folder: Path, view: View) -> None:
         view.say(f"warning: {wrong}")
 
 
-def _drive(config: StudyConfig, folder: Path, drain: Drain, *, only_teacher: bool, local: bool) -> bool:
+def _drive(
+    config: StudyConfig, folder: Path, drain: Drain, requests: Requests, *, only_teacher: bool, local: bool
+) -> bool:
     # imported here because they import Ray, which must read its settings first
     from ray import tune
 
     from study.execution.pricing import prices
+    from study.execution.ray_train import draining_nodes
     from study.execution.recording.recorder import Recorder
     from study.execution.recording.study_tables import StudyTables, finish
     from study.execution.scheduler import LedgerScheduler
@@ -198,7 +202,8 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, *, only_teacher: boo
     view.warn(written.complete(arms))
     written.add_start(environment())
     _record_groups(config, folder, view)
-    recorder = Recorder(config, arms, written, view, on_teacher=teacher.trained, drain=drain)
+    notices = None if local else NodeNotices(draining_nodes, requests, view.say)
+    recorder = Recorder(config, arms, written, view, on_teacher=teacher.trained, drain=drain, notices=notices)
     tuner = tune.Tuner(
         tune.with_resources(run_trial, trial_resources(capacity)),
         tune_config=tune.TuneConfig(

@@ -20,6 +20,9 @@ Result = TypeVar("Result")
 DRAIN_S = 10.0
 """Seconds that running trials get; a preempted machine is gone 30 s after SIGTERM, and Ray's end takes some of them."""
 
+NOTICES_S = 2.0
+"""Seconds between looks for nodes that are about to be taken away."""
+
 
 class HaltedError(Exception):
     """The study cannot go on now, but can be resumed; the message says why and how."""
@@ -28,6 +31,42 @@ class HaltedError(Exception):
 def write_fault(error: OSError) -> str:
     """What went wrong with which file."""
     return f"{error.filename or 'a file of the study'} could not be written: {error.strerror or error}"
+
+
+class NodeNotices:
+    """Notices that nodes are about to be taken away: running trials are asked to leave a checkpoint, and go on.
+
+    All of them are, because which of their workers are on such a node is known to Ray alone. A trial that loses a
+    worker then goes on from that checkpoint.
+
+    Args:
+        draining: gives the identifiers of such nodes.
+        requests: asks the trials.
+        say: shows a line to the user.
+        clock: seconds; nodes are looked at every NOTICES_S of it.
+    """
+
+    def __init__(
+        self,
+        draining: Callable[[], set[str]],
+        requests: Requests,
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._draining, self._requests, self._say, self._clock = draining, requests, say, clock
+        self._known: set[str] = set()
+        self._looked = clock()
+
+    def look(self) -> None:
+        """Ask for checkpoints if there is a notice that was not there before."""
+        if self._clock() - self._looked < NOTICES_S:
+            return
+        found, self._looked = self._draining(), self._clock()
+        if found - self._known:
+            with suppress(OSError):  # of a full disk, which takes no checkpoint either
+                self._requests.ask(Request.CHECKPOINT)
+            self._say("a node is about to be taken away: running trials leave a checkpoint now")
+        self._known = found
 
 
 class Drain:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from study.folder import REQUEST
 from tests.e2e.cluster import local_cluster
 from tests.e2e.drivers import TRIAL, WORKER, below, driver, kdstudy, wait_while_alive
 from tests.e2e.studies import INLINE, SMALL, assert_same_study, trial_rows, weights
@@ -84,7 +85,7 @@ def test_a_stopped_driver_and_killed_processes_lose_an_interval_at_most(
     assert trial_rows(folder)[0]["attempts"] == attempts
 
 
-def test_a_trial_moves_away_from_a_node_that_died(steady: Path, tmp_path: Path) -> None:
+def test_a_trial_moves_away_from_a_node_that_died_after_a_notice(steady: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     study = write_study(tmp_path, STUDY)
     with local_cluster(0, 1, 1) as cluster:
@@ -92,6 +93,9 @@ def test_a_trial_moves_away_from_a_node_that_died(steady: Path, tmp_path: Path) 
         started = driver(*command, cwd=tmp_path, environment=cluster.driver_environment)
         assert wait_while_alive(started, past(folder, 0)), started.communicate()
         (home,) = (node for node in cluster.nodes if below(node.pid, WORKER))
+        cluster.announce_loss(home)
+        request = folder / REQUEST
+        assert wait_while_alive(started, lambda: request.read_text().startswith("CHECKPOINT")), started.communicate()
         cluster.lose(home)
         _, said = started.communicate(timeout=300)
         assert started.returncode == 0, said
