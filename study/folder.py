@@ -12,6 +12,7 @@ from study.configuration.config import StudyConfig
 from study.configuration.identity import differences
 from study.configuration.outline import StudyOutline
 from study.configuration.tuning import with_former_rules
+from study.saved import read_object
 from trainers.addresses import joined
 from trainers.config import ConfigError, canonical_json, parse, plain
 from trainers.data.fingerprint import NOTE
@@ -102,8 +103,8 @@ def _read(kind: type[OutlineT], folder: Path) -> OutlineT:
             f"DIR must be a study's folder, but {folder} holds no {CONFIG}; start one: kdstudy run STUDY --out {folder}"
         )
     try:
-        return parse(kind, with_former_rules(json.loads(held.read_text())))
-    except (json.JSONDecodeError, ConfigError) as error:
+        return parse(kind, with_former_rules(read_object(held)))
+    except ConfigError as error:
         raise ValueError(f"{held} must be what kdstudy wrote there, but: {error}; restore it") from None
 
 

@@ -1,6 +1,5 @@
 """What the sections of a report read of a study, each thing once."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -87,9 +86,8 @@ class Source:
     @cached_property
     def classes(self) -> Mapping[str, str]:
         """The colour of each class: the dataset's where the study's folder tells it."""
-        note = self.study.folder / "classes.json"
-        if note.is_file():
-            return {row["name"]: rgb(row["rgb"]) for row in json.loads(note.read_text())}
+        if self.study.classes:
+            return {name: rgb(colour) for name, colour in self.study.classes.items()}
         names = dict.fromkeys(name for ious in self.class_ious.values() for name in ious)
         return {name: OKABE_ITO[n % len(OKABE_ITO)] for n, name in enumerate(names)}
 

@@ -97,8 +97,11 @@ def _dense(study: Study, trials: Sequence[TrialName], rows: pa.Table) -> ImageCo
 def _class_names(study: Study, trial: TrialName) -> tuple[str, ...]:
     """The dataset's classes in its order, as every evaluation lists them all."""
     mine = (pc.field("arm") == trial.arm) & (pc.field("trial") == trial.number)
-    listed = study.table("class_iou", columns=["arm", "trial", "class"], where=mine)["class"]
-    return tuple(pc.unique(listed).to_pylist())
+    try:
+        listed = study.table("class_iou", columns=["arm", "trial", "class"], where=mine)["class"]
+    except FileNotFoundError:  # none of it can be read
+        return tuple(study.classes)
+    return tuple(pc.unique(listed).to_pylist()) or tuple(study.classes)
 
 
 def _places(names: pa.ChunkedArray, known: Sequence[str]) -> NDArray[np.int64]:

@@ -4,7 +4,6 @@ Nothing here decides what is good. A study may be running, finished or killed, a
 kdstudy: a column that its tables lack is there, empty.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ import pyarrow.compute as pc
 
 from analysis.studies.unequal_terms import unequal_terms
 from study import tables
+from study.saved import SavedClass, SavedStudy, TeacherNote, read_saved
 from study.tables import PARAMETER as PARAMETER
 
 TEACHER = "teacher"
@@ -93,7 +93,13 @@ class Study:
     def teacher(self) -> Mapping[str, Any] | None:
         """{"miou_percent": or None, "path"}, or None where no arm needed one so far."""
         note = self.folder / "teacher.json"
-        return json.loads(note.read_text()) if note.exists() else None
+        return read_saved(note, TeacherNote) if note.exists() else None
+
+    @cached_property
+    def classes(self) -> Mapping[str, tuple[int, int, int]]:
+        """Names and RGB colours of the dataset's classes; none in a study of an older kdstudy."""
+        note = self.folder / "classes.json"
+        return {one["name"]: one["rgb"] for one in read_saved(note, list[SavedClass])} if note.is_file() else {}
 
     @cached_property
     def unequal_terms(self) -> tuple[str, ...]:
@@ -150,10 +156,7 @@ def study_at(folder: Path) -> Study:
     held = folder / "study.json"
     if not held.is_file():
         raise ValueError(f"DIR must be a study's folder, but {folder} holds no study.json; start one with kdstudy run")
-    try:
-        return Study(folder, json.loads(held.read_text()))
-    except ValueError as fault:
-        raise ValueError(f"{held} must be what kdstudy wrote there, but: {fault}; restore it") from None
+    return Study(folder, read_saved(held, SavedStudy))
 
 
 def open_study(folder: Path) -> Study:

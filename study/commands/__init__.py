@@ -42,6 +42,10 @@ class Command:
 
 
 COMMANDS: Mapping[str, Command] = {
+    "presets": Command("writing.presets", "list the studies that come with kdstudy, or print one's file"),
+    "options": Command("writing.options", "print every key of a study's file: type, range, default, meaning"),
+    "schema": Command("writing.schema", "write the JSON Schema of a study's file, for editors"),
+    "completion": Command("writing.completion", "print the completion of commands and options for a shell"),
     "validate": Command("searches.validate", "check a study: every fault at once, nothing is started"),
     "run": Command("searches.run", "start a study"),
     "resume": Command("searches.resume", "go on with a study, or extend it"),

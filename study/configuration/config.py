@@ -137,7 +137,9 @@ class ExecutionConfig:
     loader_workers: Annotated[int, Ge(0)] = 0
     max_attempts: Annotated[int, Ge(1)] = 3
     max_failed: Annotated[int, Ge(1)] = 5
-    checkpoint_every: Annotated[int | str | None, PlainValidator(_checked_interval)] = "10 min"
+    checkpoint_every: Annotated[
+        int | str | None, PlainValidator(_checked_interval, json_schema_input_type=int | str | None)
+    ] = "10 min"
     start_timeout_s: Annotated[float, Gt(0)] = 60
     checkpoints: str | None = field(default=None, metadata={"location": True})
 

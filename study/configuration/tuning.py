@@ -78,5 +78,7 @@ def with_former_rules(values: Mapping[str, Any]) -> dict[str, Any]:
     """A study's plain values as a study's folder or a ledger holds them; one without rules began under FORMER ones."""
     if "tuning_rules" in values:
         return dict(values)
-    pruning = {"kind": "halving", **values.get("pruning", {})}
+    pruning = values.get("pruning", {})
+    if isinstance(pruning, Mapping):  # what it is not, its type will refuse
+        pruning = {"kind": "halving", **pruning}
     return {**values, "tuning_rules": FORMER, "pruning": pruning}

@@ -2,9 +2,10 @@
 
 That is the classes of Ray Train's controller and worker group, which are replaced by ones that leave less running; the
 identifier of a placement group, by which another process can give it back; the file where Tune notes why a trial
-failed; and the nodes that are about to be taken away. What Ray documents stays where it is used, also where its name
-begins with an underscore (`ray.init` takes `_temp_dir`) or where it is a constant (`node:__internal_head__`, in
-capacity.py).
+failed; and the nodes that are about to be taken away. (`session` also keeps Ray from handling the driver's signals.)
+
+What Ray documents stays where it is used, also where its name begins with an underscore (`ray.init` takes
+`_temp_dir`) or where it is a constant (`node:__internal_head__`, in capacity.py).
 """
 
 import asyncio

@@ -97,9 +97,8 @@ def resume(
         if _settled(config, folder, view):
             return True
         requests.ask(Request.NONE)  # the last driver may have asked them to stop
-        # Ray takes the signals for itself as it starts
-        with session.connected(config.execution, address), drain.listening():
-            local = address == "local"
+        advice, local = f"go on with: kdstudy resume {folder}", address == "local"
+        with session.connected(config.execution, address, say=view.say, advice=advice):
             return _drive(config, folder, drain, requests, only_teacher=only_teacher, local=local)
 
 

@@ -6,17 +6,22 @@ import logging
 import os
 import secrets
 import shutil
+import signal
+import sys
 import tempfile
+import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from study.configuration.config import ExecutionConfig
 from study.execution.capacity import DRIVER, MAX_CONCURRENT
+from study.execution.scratch import scratch_folder
 from study.execution.stopping import HaltedError
 from study.execution.submission import submitted
+from study.execution.watchdog import watching
 
 SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -58,36 +63,83 @@ def refuse_client(address: str) -> None:
 
 
 @contextmanager
-def connected(execution: ExecutionConfig, address: str) -> Iterator[None]:
+def connected(
+    execution: ExecutionConfig,
+    address: str,
+    *,
+    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+    advice: str = "give the same command again",
+) -> Iterator[None]:
     """A Ray cluster: one of this machine's own for "local", else the one at `address`.
 
+    Args:
+        execution: of the study.
+        address: "local", "auto" or host:port.
+        say: shows a line to the user.
+        advice: how to go on where the cluster is lost.
+
     Raises:
-        ValueError: no such cluster.
+        ValueError: no such cluster, or TMPDIR is too long a path and no shorter one can be had.
         HaltedError: none could be started here.
+        KeyboardInterrupt: a signal came while Ray started.
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(execution.start_timeout_s))
-    scratch = tempfile.mkdtemp(prefix="kd")
     own_token = address == "local" and not any(name in os.environ for name in TOKENS)
     if own_token:
         os.environ["RAY_AUTH_TOKEN_PATH"] = _own_token()
     import ray
 
     try:
-        if address == "local":
-            _start(ray, scratch)
-        else:
-            _warn_of_readers()
-            _join(ray, address)
-        for name in ("ray", "ray.tune", "ray.train"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-        yield
+        with ExitStack() as stack:
+            if address == "local":
+                scratch = stack.enter_context(scratch_folder(say))
+                stack.callback(ray.shutdown)
+                with _signals_kept():
+                    _start(ray, str(scratch))
+                stack.enter_context(watching(advice))
+            else:
+                stack.callback(ray.shutdown)
+                _warn_of_readers()
+                with _signals_kept():
+                    _join(ray, address)
+            for name in ("ray", "ray.tune", "ray.train"):
+                logging.getLogger(name).setLevel(logging.CRITICAL)
+            yield
     finally:
-        ray.shutdown()
-        shutil.rmtree(scratch, ignore_errors=True)
         if own_token:
             del os.environ["RAY_AUTH_TOKEN_PATH"]
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Hold SIGTERM and Ctrl-C back while Ray starts, and act on them after that.
+
+    What a handler raises while Python forks a process is lost, and Ray would put handlers of its own in the place of
+    these, which end the process without a word.
+
+    Raises:
+        KeyboardInterrupt: at the end, where one has come.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    from ray._private import utils
+
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda one, _: came.append(one)) for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    rays_own, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda _: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = rays_own
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt
 
 
 @functools.cache

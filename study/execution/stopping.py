@@ -88,7 +88,7 @@ class Drain:
         self.remedy = "free some space"
         self._until: float | None = None
         self._limit: float | None = None
-        self._looping = False
+        self._looping = self._interrupted = False
 
     def limit(self, seconds: float) -> None:
         """Begin by itself once so many seconds have passed."""
@@ -153,7 +153,13 @@ class Drain:
 
     @contextmanager
     def looping(self) -> Iterator[None]:
-        """Around Tune's loop."""
+        """Around Tune's loop.
+
+        Raises:
+            KeyboardInterrupt: a signal came before, and what it raised was lost on its way.
+        """
+        if self._interrupted:
+            raise KeyboardInterrupt
         self._looping = True
         try:
             yield
@@ -162,6 +168,7 @@ class Drain:
 
     def _handle(self, number: int, frame: object) -> None:
         if not self._looping:
+            self._interrupted = True
             _interrupt(number, frame)
         if self.on:  # asked twice
             self.end()

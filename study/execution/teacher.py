@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from optuna.trial import TrialState
 
@@ -11,6 +10,7 @@ from study.configuration.checks.teacher import refuse_unwritable_folder
 from study.configuration.config import StudyConfig
 from study.folder import TEACHER_NOTE
 from study.ledger.ledger import ArmLedger
+from study.saved import TeacherNote, read_saved
 from trainers.config import TeacherFile, content_hash, plain
 from trainers.registry import module_of
 from trainers.teachers import teacher as teachers
@@ -40,20 +40,14 @@ class StudyTeacher:
         # one that lies elsewhere now may be named anew, and is still the same
         path = Path(known["path"]) if known and not config.teacher.file else config.teacher_path
         if known or config.teacher.file or path.exists():
-            self._use(path, expected=known["sha256"] if known else config.teacher.sha256)
+            self._use(path, expected=known.get("sha256") if known else config.teacher.sha256)
         else:  # before it is trained, not after
             refuse_unwritable_folder(config)
 
-    def _known(self) -> dict[str, Any] | None:
+    def _known(self) -> TeacherNote | None:
         if not self._note.exists():
             return None
-        try:
-            known: dict[str, Any] = json.loads(self._note.read_text())
-        except ValueError as error:
-            raise ValueError(
-                f"{self._note} must be what kdstudy wrote there, but: {error}; remove it, and resume: the teacher is "
-                "found again"
-            ) from None
+        known = read_saved(self._note, TeacherNote, remedy="remove it, and resume: the teacher is found again")
         self._refuse_another(known.get("trained_by"))
         return known
 
@@ -121,8 +115,8 @@ class StudyTeacher:
         return self._file
 
     def _compare(self, baseline: float | None) -> None:
-        score = json.loads(self._note.read_text())["miou_percent"]
-        if None not in (baseline, score) and score <= baseline:
+        score = read_saved(self._note, TeacherNote)["miou_percent"]
+        if baseline is not None and score is not None and score <= baseline:
             self._say(
                 f"warning: a teacher must be better than the student alone, but it has {score:.2f} mIoU and the "
                 f"baseline {baseline:.2f}; train it longer (teacher.train.iterations) or name another (teacher.file)"

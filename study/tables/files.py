@@ -95,7 +95,10 @@ def check_version(path: Path, schema: pa.Schema) -> None:
     Raises:
         ValueError: a newer kdstudy wrote it.
     """
-    version = int((schema.metadata or {}).get(b"schema_version", 0))
+    written = (schema.metadata or {}).get(b"schema_version", b"0")
+    if not written.isdigit():
+        raise OSError(f"its schema_version must be a number, but is {written!r}")
+    version = int(written)
     if version > SCHEMA_VERSION:
         raise ValueError(
             f"a table's schema version must be at most {SCHEMA_VERSION}, but {path} has {version}; "

@@ -50,6 +50,8 @@ def read(
     found = steady_read(place, Query(columns, where, dictionary), SCHEMAS.get(name, pa.schema([])))
     found.warn()
     if not found.loaded:
-        raise FileNotFoundError(f"table {name!r} in {folder} has no readable file")
+        raise FileNotFoundError(
+            f"table {name!r} in {folder} has no readable file; kdstudy resume puts back what it can"
+        )
     table = concat(found.loaded.values()).unify_dictionaries()
     return table if columns is None else table.select(columns)

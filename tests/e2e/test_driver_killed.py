@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.drivers import driver, kdstudy, wait_while_alive
+from study.execution.watchdog import GCS
+from tests.e2e.drivers import below, driver, eventually, kdstudy, of_this_study, wait_while_alive
 from tests.e2e.studies import TRIALS, assert_same_study, journal, tear_journal
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
@@ -32,6 +33,13 @@ def test_killed_at_the_start_in_a_report_and_at_the_last_end(whole: Path, undist
     resume = ("resume", folder)
     kill_when(lines(1), *resume)  # twice in a row, before anything is trained
     kill_when(reported(1), *resume)  # between the ledger and the table, as the teacher trains
+    started = driver(*resume, cwd=tmp_path)
+    assert wait_while_alive(started, reported(6)), started.communicate()
+    (control,) = below(started.pid, GCS)
+    control.kill()  # and Ray can do nothing any more
+    _, said = started.communicate(timeout=60)
+    assert started.returncode == 1 and said.splitlines()[-1].endswith(f"go on with: kdstudy resume {folder}")
+    eventually(lambda: not of_this_study(started.pid), seconds=60, what="processes are left without control")
     kill_when(reported(12), *resume)
     tear_journal(folder, '{"op_code": 5, "worker')
     kill_when(lambda: journal(folder).count(b'"row":') == TRIALS, *resume)  # its end is noted, but not told

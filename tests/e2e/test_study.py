@@ -3,14 +3,17 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from study import tables
-from tests.e2e.drivers import WORKER, below, driver, eventually, kdstudy, of_this_study, wait_while_alive
+from tests.e2e.drivers import ENVIRONMENT, WORKER, below, driver, eventually, kdstudy, of_this_study, wait_while_alive
 from tests.e2e.studies import INLINE, SMALL, WHOLE, assert_consistent, assert_same_study, checkpoints, trial_rows
+from tests.pages import blocks
 from tests.study.conftest import tiny, write_study, write_teacher
 from tests.study.test_presets import SHRUNKEN
 
@@ -75,6 +78,16 @@ def test_more_workers_than_the_cluster_has_are_refused(undisturbed: Path, whole:
     assert done.returncode == 2, done.stderr
     assert f"needs {workers} workers with 1 CPUs" in done.stderr
     assert f"there are {len(os.sched_getaffinity(0))} CPUs" in done.stderr
+
+
+def test_the_python_of_the_pages_runs_a_study(tmp_path: Path) -> None:
+    (script,) = (block for block in blocks("python") if "study.run" in block)
+    arms = {"baseline": {"trials": 2, "space": "optimizer"}}
+    write_study(tmp_path, tiny(**SMALL, execution=INLINE, arms=arms)).rename(tmp_path / "study.yaml")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("baseline ") and "mine.html" in done.stdout
+    assert_consistent(tmp_path / "runs" / "mine")
 
 
 def test_a_diverging_trial_is_a_row_and_the_others_go_on(undisturbed: Path, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ further call adds to it what it has not: settings, arms, seeds.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -23,6 +22,7 @@ from study.configuration.identity import differences
 from study.configuration.outline import NAME_LENGTH
 from study.folder import CONFIG, TEACHER_NOTE, create_study, read_config, rewrite_config
 from study.ledger.lock import locked
+from study.saved import TeacherNote, read_saved
 from trainers.config import ConfigError, EvaluationSplit, TeacherFile, content_hash, parse, plain
 
 SEED_OFFSET = 1000
@@ -125,8 +125,8 @@ def _teacher(config: StudyConfig, folder: Path, taken: Sequence[Setting]) -> Tea
     """The file that the study's trials had, whatever else could be trained."""
     if all(setting.config.teacher is None for setting in taken):
         return config.teacher
-    note = json.loads((folder / TEACHER_NOTE).read_text())
-    return TeacherConfig(file=note["path"], sha256=note["sha256"], folder=config.teacher.folder)
+    note = read_saved(folder / TEACHER_NOTE, TeacherNote)
+    return TeacherConfig(file=note["path"], sha256=note.get("sha256"), folder=config.teacher.folder)
 
 
 def _refuse_another(study: StudyConfig, name: str, setting: Setting) -> None:

@@ -98,3 +98,19 @@ def test_a_place_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(lock.fcntl, "flock", flock)
     with pytest.raises(ValueError, match=r"on a local disk or NFS, but .* is not: .*No locks available"):
         locked(tmp_path).__enter__()
+
+
+def test_a_holder_whose_clock_is_ahead_must_touch_the_file_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = tmp_path / "study.lock"
+    held.write_text(json.dumps({"pid": 4711, "host": "elsewhere"}))
+    ahead = time.time() + 3600
+    os.utime(held, (ahead, ahead))
+    with monkeypatch.context() as patch:
+        patch.setattr(lock.time, "sleep", lambda _: os.utime(held, (ahead + 10, ahead + 10)))
+        with pytest.raises(ValueError, match=r"alive 0 s ago.*try again in 60 s"):
+            locked(tmp_path).__enter__()
+    monkeypatch.setattr(lock, "SECOND_BEAT_S", 0.1)
+    with locked(tmp_path):
+        assert "elsewhere" not in held.read_text(), "nobody was there"

@@ -1,0 +1,44 @@
+"""The end of a driver whose Ray has lost its control process."""
+
+import contextlib
+import subprocess
+import sys
+
+import psutil
+
+SCRIPT = """
+import subprocess, sys, time
+from study.execution import watchdog
+watchdog.LOOK_EVERY_S = 0.01
+watchdog.GCS = "sleep"
+control = subprocess.Popen(["sleep", "600"])
+other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print(other.pid, flush=True)
+with watchdog.watching("go on with: kdstudy resume X"):
+    if sys.argv[1] == "dies":
+        control.kill()
+        time.sleep(600)
+    control.send_signal(19)  # SIGSTOP: silent, but alive
+    time.sleep(0.2)
+control.kill()
+other.kill()
+"""
+
+
+def run(what: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-c", SCRIPT, what], capture_output=True, text=True, timeout=120)
+
+
+def test_the_death_of_the_control_process_ends_the_driver_and_all_it_started() -> None:
+    done = run("dies")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "kdstudy: Ray's control process (sleep) has ended; nothing is lost: go on with: kdstudy resume X"
+    )
+    with contextlib.suppress(psutil.NoSuchProcess):
+        assert psutil.Process(int(done.stdout)).status() == psutil.STATUS_ZOMBIE  # where nobody collects orphans
+
+
+def test_silence_is_no_death() -> None:
+    done = run("is silent")
+    assert (done.returncode, done.stderr) == (0, "")
