@@ -101,6 +101,8 @@ def _checked_interval(value: Any) -> Any:
     return value
 
 
+IntervalText = Annotated[int | str | None, PlainValidator(_checked_interval, json_schema_input_type=int | str | None)]
+"""An interval as `Interval.read` takes it."""
 Engine = Literal["train", "inline"]
 
 
@@ -110,7 +112,8 @@ class ExecutionConfig:
 
     Attributes:
         engine: "train" runs each trial as a Ray Train worker group; "inline" runs one-worker trials in the process of
-            the trial itself, which starts at once; "auto" chooses for each trial, by `engine_of`.
+            the trial itself, which starts at once; "auto" chooses for each trial: "inline" for those of one worker
+            without a GPU on a cluster of the study's own, but the teacher's.
         concurrent: trials at a time at most; they are never more than the cluster has room for at the moment.
         cpus_per_worker: CPUs each worker reserves.
         gpus_per_worker: GPUs each worker reserves; a share of one for trials of one worker, else a whole number.
@@ -137,9 +140,7 @@ class ExecutionConfig:
     loader_workers: Annotated[int, Ge(0)] = 0
     max_attempts: Annotated[int, Ge(1)] = 3
     max_failed: Annotated[int, Ge(1)] = 5
-    checkpoint_every: Annotated[
-        int | str | None, PlainValidator(_checked_interval, json_schema_input_type=int | str | None)
-    ] = "10 min"
+    checkpoint_every: IntervalText = "10 min"
     start_timeout_s: Annotated[float, Gt(0)] = 60
     checkpoints: str | None = field(default=None, metadata={"location": True})
 
