@@ -124,5 +124,12 @@ def dataset_note(own: Path) -> Path:
     return own.parents[1] / NOTE
 
 
+def request_note(own: Path) -> Path:
+    """The file by which the driver asks a trial for something, by the trial's `trial_folder`."""
+    return own.parents[1] / REQUEST
+
+
+REQUEST = "request"
+"""In the study's folder: what its driver asks of all running trials."""
 TEACHER_NOTE = "teacher.json"
 """In the study's folder: which teacher its trials have, and what it scored."""

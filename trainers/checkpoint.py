@@ -1,18 +1,20 @@
-"""TrainState: the state that a bit-equal resume needs, and its files in a checkpoint.
+"""TrainState: the state that a bit-equal resume needs at any iteration, and its files in a checkpoint.
 
 Random number generators are not part of it: order, crops and dropout are computed from seeds and the iteration
 (data/order.py).
 
 A checkpoint is a folder: `trial.json` (the configuration), `weights.safetensors` (student and methods), `state.pt`
-(optimizers and scaler, loaded with weights_only), `metrics.json` (the last reports) and `evaluations.npz` (counts per
-image of the last and the best evaluation). `trainers.checkpoints` stores these files on disk or in a store, and
-verifies them before they are read here.
+(optimizers, scaler and what the next report says of the steps so far, loaded with weights_only), `metrics.json` (the
+last reports) and `evaluations.npz` (counts per image of the last and the best evaluation). `trainers.checkpoints`
+stores these files on disk or in a store, and verifies them before they are read here.
 """
 
 import io
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -35,6 +37,18 @@ in Tune's answer.
 """
 
 
+class Running(Protocol):
+    """What a rank sums up from one report to the next."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sums so far, tensors on the CPU and plain values."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Go on from such sums."""
+        ...
+
+
 @dataclass(kw_only=True)
 class TrainState:
     """The mutable part of a trial.
@@ -48,7 +62,10 @@ class TrainState:
         metrics: of the last report.
         earlier: the reports before it, oldest first, KEEP_REPORTS at most.
         evaluations: counts per image [images, C, 3] of the "last" and the "best" evaluation.
-        seconds: duration of this and all earlier attempts, up to the last report.
+        running: what this rank has summed up since the last report, by name.
+        seconds: duration of this and all earlier attempts, up to the last report or checkpoint.
+        step_seconds: of that, the duration of the steps since the last report.
+        peak_mib: peak memory of rank 0 in this and all earlier attempts, up to there.
     """
 
     distiller: Distiller
@@ -59,7 +76,19 @@ class TrainState:
     metrics: Metrics = field(default_factory=dict)
     earlier: list[Metrics] = field(default_factory=list)
     evaluations: dict[str, Tensor] = field(default_factory=dict)
+    running: Mapping[str, Running] = field(default_factory=dict)
     seconds: float = 0.0
+    step_seconds: float = 0.0
+    peak_mib: float = 0.0
+
+    @property
+    def reported(self) -> int:
+        """The iteration of the last report; 0 before the first."""
+        return int(self.metrics.get("iteration", 0))
+
+    def running_sums(self) -> dict[str, Any]:
+        """What this rank has summed up since the last report, for the checkpoint that rank 0 writes."""
+        return {name: running.state_dict() for name, running in self.running.items()}
 
     def evaluated(self, metrics: Metrics) -> None:
         """Take over the metrics of an evaluation as those of the last report."""
@@ -67,8 +96,16 @@ class TrainState:
             self.earlier = [*self.earlier, self.metrics][-KEEP_REPORTS:]
         self.metrics = metrics
 
-    def files(self, config: TrialConfig, image_names: list[str]) -> dict[str, bytes]:
-        """Contents of a checkpoint's files by name; copies, which later steps do not change."""
+    def files(
+        self, config: TrialConfig, image_names: list[str], running: Sequence[Mapping[str, Any]] = ()
+    ) -> dict[str, bytes]:
+        """Contents of a checkpoint's files by name; copies, which later steps do not change.
+
+        Args:
+            config: the trial.
+            image_names: of the images that the trial is judged on.
+            running: the `running_sums` of every rank, in their order; none right after a report.
+        """
         weights = {name: tensor.contiguous() for name, tensor in self.distiller.state_dict().items()}
         counts = {name: tensor.numpy() for name, tensor in self.evaluations.items()}
         state, evaluations = io.BytesIO(), io.BytesIO()
@@ -79,7 +116,10 @@ class TrainState:
                 # the key of the first checkpoints, which must stay readable
                 "opponents": {name: optimizer.state_dict() for name, optimizer in self.adversaries.items()},
                 "iteration": self.iteration,
+                "running": list(running),
                 "seconds": self.seconds,
+                "step_seconds": self.step_seconds,
+                "peak_mib": self.peak_mib,
             },
             state,
         )
@@ -92,8 +132,14 @@ class TrainState:
             EVALUATIONS: evaluations.getvalue(),
         }
 
-    def load(self, folder: Path) -> None:
-        """Continue from a checkpoint of the same trial."""
+    def load(self, folder: Path, *, rank: int, device: torch.device) -> None:
+        """Continue from a checkpoint of the same trial, on the same number of ranks.
+
+        Args:
+            folder: of the checkpoint.
+            rank: of this process.
+            device: that it trains on.
+        """
         self.distiller.load_state_dict(load_file(folder / WEIGHTS))
         state = torch.load(folder / STATE, weights_only=True, map_location="cpu")
         self.optimizer.load_state_dict(state["optimizer"])
@@ -101,5 +147,10 @@ class TrainState:
         for name, optimizer in self.adversaries.items():
             optimizer.load_state_dict(state["opponents"][name])
         self.iteration, self.seconds = state["iteration"], state["seconds"]
+        # checkpoints of earlier versions are those of evaluations alone, and lack these
+        self.step_seconds, self.peak_mib = state.get("step_seconds", 0.0), state.get("peak_mib", 0.0)
+        if running := state.get("running"):
+            for name, sums in self.running.items():
+                sums.load_state_dict(running[rank][name], device)
         *self.earlier, self.metrics = read_reports(folder)
         _, self.evaluations = read_evaluations(folder)

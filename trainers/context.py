@@ -14,8 +14,17 @@ import torch
 
 from trainers.checkpoints.base import KEEP
 from trainers.checkpoints.places import checkpoints_at
+from trainers.checkpoints.requests import Request
 
 Metrics = Mapping[str, float | int | str]
+
+
+class StopRequestedError(Exception):
+    """The trial was asked to stop, and has left a checkpoint of `iteration` from which it goes on."""
+
+    def __init__(self, iteration: int) -> None:
+        super().__init__(f"stopped at iteration {iteration}")
+        self.iteration = iteration
 
 
 class TrialContext(Protocol):
@@ -36,8 +45,21 @@ class TrialContext(Protocol):
         """
         ...
 
+    def write_interim(self, iteration: int, files: Mapping[str, bytes]) -> None:
+        """Store a checkpoint between two evaluations, in the place of an earlier one of these; called as `write` is.
+
+        Args:
+            iteration: that names it.
+            files: contents by file name.
+        """
+        ...
+
     def drop(self) -> None:
         """Remove a checkpoint that was written and will not be reported."""
+        ...
+
+    def requested(self) -> Request:
+        """What the trial was asked to do since the last call; called on rank 0 alone."""
         ...
 
     def report(self, metrics: Metrics) -> None:
@@ -87,8 +109,14 @@ class LocalContext:
     def write(self, metrics: Metrics, files: Mapping[str, bytes]) -> None:
         self._checkpoints.write(files, **_when(metrics))
 
+    def write_interim(self, iteration: int, files: Mapping[str, bytes]) -> None:
+        self._checkpoints.write_interim(files, iteration=iteration)
+
     def drop(self) -> None:
         self._checkpoints.drop()
+
+    def requested(self) -> Request:
+        return Request.NONE
 
     def report(self, metrics: Metrics) -> None:
         if self.rank == 0:

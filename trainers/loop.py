@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,10 @@ from torch.utils.data import DataLoader
 
 from trainers import optim
 from trainers.checkpoint import TrainState
+from trainers.checkpoints.interval import Interval
+from trainers.checkpoints.requests import Request
 from trainers.config import TrainConfig, TrialConfig
-from trainers.context import TrialContext
+from trainers.context import StopRequestedError, TrialContext
 from trainers.data import SegmentationDataset
 from trainers.data.decoded.plan import DecodedPlan
 from trainers.data.decoded.reader import Reader
@@ -30,9 +33,10 @@ from trainers.distillation.distiller import Distiller
 from trainers.distillation.loss_scale import LossScale
 from trainers.distillation.objective import Objective
 from trainers.distillation.pretraining import prepare_methods
+from trainers.distributed.ranks import to_first
 from trainers.evaluation.evaluation import Evaluation, evaluate
 from trainers.methods import Adversary
-from trainers.reports import Reports
+from trainers.reports import Interims, Reports
 from trainers.resources.peak_memory import forget_peak, peak_mib
 from trainers.teachers import teacher as teachers
 from trainers.teachers.teacher import Teacher
@@ -41,6 +45,8 @@ CHECK_EVERY = 10
 """Steps between checks that all terms are finite; each check synchronises with the device."""
 
 Metrics = dict[str, float | int | str]
+AT_EVALUATIONS = Interval()
+"""No checkpoint between them, unless it is asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,26 +70,33 @@ class Parts(StepParts):
     train_data: SegmentationDataset
     val_data: SegmentationDataset
     loader_workers: int
-    started: float
 
 
 def train(
-    config: TrialConfig, context: TrialContext, *, loader_workers: int = 0, decoded: DecodedPlan | None = None
+    config: TrialConfig,
+    context: TrialContext,
+    *,
+    loader_workers: int = 0,
+    checkpoint_every: Interval = AT_EVALUATIONS,
+    decoded: DecodedPlan | None = None,
 ) -> Metrics:
     """Run a trial from its last checkpoint, or from the start, to its end.
 
-    Every `evaluate_every` steps and at the end, all ranks evaluate, report and leave a checkpoint.
+    Every `evaluate_every` steps and at the end, all ranks evaluate, report and leave a checkpoint. Between evaluations
+    they leave one when it is time for it, and when they are asked to.
 
     Args:
         config: the trial.
         context: this rank's context; a process group exists where its world size is above 1.
         loader_workers: processes that read and augment images; does not change the numbers.
+        checkpoint_every: interval of the checkpoints between evaluations; does not change the numbers.
         decoded: where decoded images are kept for other trials; None for nowhere. Does not change the numbers.
 
     Returns:
         The metrics of the last report.
 
     Raises:
+        StopRequestedError: the context was asked to stop; a checkpoint is left.
         ValueError: where configuration, data and teacher do not fit together.
         DivergedError: when a term of the loss, or in float16 every gradient, is no longer finite.
     """
@@ -91,20 +104,39 @@ def train(
     cv2.setNumThreads(0)
     forget_peak(context.device)
     parts, state = _prepare(config, context, loader_workers, Reader(decoded, warn=context.warn))
+    started = time.monotonic()
     with context.latest_checkpoint() as folder:
         if folder is not None:
-            state.load(folder)
+            state.load(folder, rank=context.rank, device=context.device)
         else:
             prepare_methods(state.distiller, config, parts.train_data, context, loader_workers=loader_workers)
     with Reports(context) as reports:
-        _steps(parts, state, reports)
+        _steps(parts, state, reports, Interims(context, checkpoint_every), _Clock(state, started))
     return state.metrics
 
 
-def _steps(parts: Parts, state: TrainState, reports: Reports) -> None:
+class _Clock:
+    """The times of a trial over all its attempts, which are not counted while it is not running."""
+
+    def __init__(self, state: TrainState, started: float) -> None:
+        self._trial, self._steps = started - state.seconds, time.monotonic() - state.step_seconds
+
+    def steps_end(self, state: TrainState) -> None:
+        """Note how long the steps since the last report took."""
+        state.step_seconds = time.monotonic() - self._steps
+
+    def trial_stands(self, state: TrainState) -> None:
+        """Note how long the trial took so far."""
+        state.seconds = time.monotonic() - self._trial
+
+    def steps_begin(self, state: TrainState) -> None:
+        """The steps of the next report begin."""
+        state.step_seconds, self._steps = 0.0, time.monotonic()
+
+
+def _steps(parts: Parts, state: TrainState, reports: Reports, interims: Interims, clock: _Clock) -> None:
     """Train from `state.iteration` to the end, with an evaluation every `evaluate_every` steps."""
-    config, earlier = parts.config, state.seconds
-    first, steps = state.iteration, time.monotonic()
+    config = parts.config
     for images, labels in _batches(parts, state.iteration):
         step(parts, state, images, labels)
         reports.advance(state.iteration)
@@ -112,10 +144,27 @@ def _steps(parts: Parts, state: TrainState, reports: Reports) -> None:
             parts.objective.check_finite()
         if _is_evaluation(state.iteration, config.train):
             reports.finish()
-            step_ms = 1000 * (time.monotonic() - steps) / (state.iteration - first)
-            _evaluate(parts, state, step_ms, earlier)
+            clock.steps_end(state)
+            _evaluate(parts, state, clock)
+            clock.steps_begin(state)
             reports.begin(state.metrics, _files(parts, state))
-            first, steps = state.iteration, time.monotonic()
+            interims.restart()
+        elif request := interims.due(state.iteration):
+            _keep(parts, state, reports, clock)
+            interims.restart()
+            if request is Request.STOP:
+                reports.finish()
+                raise StopRequestedError(state.iteration)
+
+
+def _keep(parts: Parts, state: TrainState, reports: Reports, clock: _Clock) -> None:
+    """Leave a checkpoint between two evaluations, on all ranks."""
+    parts.objective.check_finite()
+    clock.steps_end(state)
+    clock.trial_stands(state)
+    state.peak_mib = max(state.peak_mib, peak_mib(parts.context.device))
+    running = to_first(state.running_sums())
+    reports.keep(state.iteration, _files(parts, state, running or ()))
 
 
 def _is_evaluation(iteration: int, config: TrainConfig) -> bool:
@@ -140,7 +189,6 @@ def _prepare(
         train_data=train_data,
         val_data=val_data,
         loader_workers=loader_workers,
-        started=time.monotonic(),
     )
     return parts, state
 
@@ -164,20 +212,22 @@ def prepare_step(
         for name, adversary in distiller.adversaries().items()
     }
     trainable = [parameter for parameter in distiller.parameters() if parameter.requires_grad]
+    objective, scale = Objective(config, distiller.weighting), LossScale()
     state = TrainState(
         distiller=distiller,
         optimizer=optim.optimizer(trainable, config.train.optimizer),
         scaler=torch.amp.GradScaler(context.device.type, enabled=config.train.precision == "float16"),
         adversaries={name: training.optimizer for name, training in adversaries.items()},
+        running={"objective": objective, "scale": scale, "class_shares": distiller.weighting.class_shares},
     )
     parts = StepParts(
         config=config,
         context=context,
         teacher=teacher,
         model=model,
-        objective=Objective(config, distiller.weighting),
+        objective=objective,
         adversaries=adversaries,
-        scale=LossScale(),
+        scale=scale,
     )
     return parts, state
 
@@ -295,7 +345,7 @@ def _freeze_batch_norm(model: nn.Module) -> None:
             module.eval()
 
 
-def _evaluate(parts: Parts, state: TrainState, step_ms: float, earlier: float) -> None:
+def _evaluate(parts: Parts, state: TrainState, clock: _Clock) -> None:
     """Evaluate on all ranks, and store metrics and counts in the state."""
     config, context = parts.config, parts.context
     parts.objective.check_finite()
@@ -309,18 +359,19 @@ def _evaluate(parts: Parts, state: TrainState, step_ms: float, earlier: float) -
         rank=context.rank,
         loader_workers=parts.loader_workers,
     )
-    state.seconds = earlier + time.monotonic() - parts.started
-    state.evaluated(_metrics(parts, state, evaluation, step_ms))
+    clock.trial_stands(state)
+    state.peak_mib = max(state.peak_mib, peak_mib(context.device))
+    state.evaluated(_metrics(parts, state, evaluation))
     state.evaluations["last"] = evaluation.images
     if state.metrics["best/iteration"] == state.iteration:
         state.evaluations["best"] = evaluation.images
 
 
-def _files(parts: Parts, state: TrainState) -> dict[str, bytes] | None:
+def _files(parts: Parts, state: TrainState, running: Sequence[Mapping[str, Any]] = ()) -> dict[str, bytes] | None:
     """Contents of a checkpoint's files by name; None on all ranks but 0."""
     if parts.context.rank:
         return None
-    return state.files(parts.config, [parts.val_data.image_name(i) for i in range(len(parts.val_data))])
+    return state.files(parts.config, [parts.val_data.image_name(i) for i in range(len(parts.val_data))], running)
 
 
 def _share_buffers(module: nn.Module) -> None:
@@ -330,7 +381,7 @@ def _share_buffers(module: nn.Module) -> None:
             dist.broadcast(buffer, 0)
 
 
-def _metrics(parts: Parts, state: TrainState, evaluation: Evaluation, step_ms: float) -> Metrics:
+def _metrics(parts: Parts, state: TrainState, evaluation: Evaluation) -> Metrics:
     miou, best = evaluation.miou_percent, float(state.metrics.get("best/miou_percent", -1))
     if math.isnan(miou):
         raise ValueError(
@@ -352,7 +403,7 @@ def _metrics(parts: Parts, state: TrainState, evaluation: Evaluation, step_ms: f
         **parts.scale.drain(state.scaler),
         **mask_metrics(state.distiller.weighting.class_shares.drain(), parts.train_data.class_names),
         "train/learning_rate": rate,
-        "time/step_ms": step_ms,
+        "time/step_ms": 1000 * state.step_seconds / (state.iteration - state.reported),
         "time/trial_seconds": state.seconds,
-        "memory/peak_mib": peak_mib(parts.context.device),
+        "memory/peak_mib": state.peak_mib,
     }

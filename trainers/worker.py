@@ -13,13 +13,15 @@ from typing import Any
 import torch
 
 from trainers.addresses import joined
+from trainers.checkpoints.interval import Interval
 from trainers.checkpoints.places import opened
+from trainers.checkpoints.requests import Request, Requests
 from trainers.config import TrialConfig, parse
-from trainers.context import LocalContext, Metrics, TrialContext
+from trainers.context import LocalContext, Metrics, StopRequestedError, TrialContext
 from trainers.data.decoded.plan import DecodedPlan
 from trainers.data.fingerprint import refuse_changed
 from trainers.distillation.objective import DivergedError
-from trainers.loop import train
+from trainers.loop import AT_EVALUATIONS, train
 from trainers.resources.peak_memory import noted_peak, peak_mib
 
 CHECKPOINT = "checkpoint"
@@ -29,9 +31,22 @@ WARNING = "warning"
 
 
 class RayContext(LocalContext):
-    """A rank under Ray: reports go to Ray with the addresses of their checkpoints."""
+    """A rank under Ray: reports go to Ray with the addresses of their checkpoints.
+
+    Args:
+        folder: of the trial.
+        requests: the file by which the driver asks for something; None where nobody does.
+        options: of LocalContext.
+    """
 
     _warned: str | None = None
+
+    def __init__(self, folder: Path, *, requests: Path | None = None, **options: Any) -> None:
+        super().__init__(folder, **options)
+        self._requests = Requests(requests) if requests else None
+
+    def requested(self) -> Request:
+        return self._requests.look() if self._requests else Request.NONE
 
     def warn(self, message: str) -> None:
         super().warn(message)
@@ -63,11 +78,9 @@ class InlineContext(RayContext):
         self,
         folder: Path,
         on_report: Callable[[dict[str, Any]], None],
-        *,
-        place: str | None = None,
-        device: torch.device | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(folder, place=place, device=device)
+        super().__init__(folder, **options)
         self._on_report = on_report
 
     def report(self, metrics: Metrics) -> None:
@@ -81,12 +94,13 @@ class RayTrainContext(RayContext):
     Ray Train itself gets no checkpoints: it would copy them again, keep others than these, and not verify them.
     """
 
-    def __init__(self, folder: Path, place: str) -> None:
+    def __init__(self, folder: Path, place: str, requests: Path | None) -> None:
         import ray.train
 
         context = ray.train.get_context()
         super().__init__(
             folder,
+            requests=requests,
             place=place,
             device=reserved_device(),
             rank=context.get_world_rank(),
@@ -122,18 +136,23 @@ def train_rank(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The training function of every rank.
 
     Args:
-        arguments: "config" (plain), "folder", "checkpoints" (their folder or URL), "loader_workers", "dataset", the
-            note that this machine's dataset is held against, or None, and "decoded", a plain DecodedPlan, or None.
+        arguments: "config" (plain), "folder", "checkpoints" (their folder or URL), "loader_workers",
+            "checkpoint_every" (as `Interval.read` takes it), "dataset", the note that this machine's dataset is held
+            against, or None, "requests", the file by which the driver asks for something, or None, and "decoded", a
+            plain DecodedPlan, or None.
     """
     folder = Path(arguments["folder"])
-    context = RayTrainContext(folder, arguments["checkpoints"])
+    note, requests = (arguments.get(name) and Path(arguments[name]) for name in ("dataset", "requests"))
+    context = RayTrainContext(folder, arguments["checkpoints"], requests)
+    every = Interval.read(arguments["checkpoint_every"])
     with noted_peak(folder, context.rank):
-        note, decoded = arguments.get("dataset"), arguments.get("decoded")
+        decoded = arguments.get("decoded")
         return attempt(
             arguments["config"],
             context,
             arguments["loader_workers"],
-            dataset=note and Path(note),
+            dataset=note,
+            checkpoint_every=every,
             decoded=decoded and parse(DecodedPlan, decoded),
         )
 
@@ -144,22 +163,28 @@ def attempt(
     loader_workers: int,
     *,
     dataset: Path | None = None,
+    checkpoint_every: Interval = AT_EVALUATIONS,
     decoded: DecodedPlan | None = None,
 ) -> dict[str, Any]:
-    """Train and return the last metrics, or what went wrong under "error".
+    """Train and return the last metrics, or what went wrong under "error", or "stopped" where that was asked for.
 
     Args:
         values: a TrialConfig in its plain form.
         context: of this rank.
         loader_workers: processes that read and augment images.
         dataset: the note that this machine's dataset is held against first, None for no look at it.
+        checkpoint_every: interval of the checkpoints between evaluations.
         decoded: where decoded images are kept for other trials; None for nowhere.
     """
     try:
         config = parse(TrialConfig, values)
         if dataset is not None:
             refuse_changed(config.data, dataset)
-        return dict(train(config, context, loader_workers=loader_workers, decoded=decoded))
+        return dict(
+            train(config, context, loader_workers=loader_workers, checkpoint_every=checkpoint_every, decoded=decoded)
+        )
+    except StopRequestedError as stop:
+        return {"stopped": True, "iteration": stop.iteration}
     except (ValueError, DivergedError, MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not _lacks_memory(error):
             raise

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
+from pydantic import PlainValidator
+from pydantic_core import PydanticCustomError
 
 from search_spaces.parameters import Parameter
 from search_spaces.space import Int, Space, read_entries
@@ -20,6 +22,7 @@ from study.configuration.decoded import DecodedConfig, DecodedImages
 from study.configuration.outline import ArmOutline, Name, StudyOutline
 from study.configuration.tuning import EQUAL, PruningConfig, SearchConfig
 from trainers.addresses import joined
+from trainers.checkpoints.interval import Interval
 from trainers.config import (
     LATER,
     AugmentConfig,
@@ -94,13 +97,27 @@ class TeacherConfig:
     folder: str = field(default="runs/teachers", metadata={"location": True})
 
 
+def _checked_interval(value: Any) -> Any:
+    try:
+        Interval.read(value)
+    except ValueError as error:
+        raise PydanticCustomError("interval", "{law}", {"law": str(error)}) from None
+    return value
+
+
+IntervalText = Annotated[int | str | None, PlainValidator(_checked_interval, json_schema_input_type=int | str | None)]
+"""An interval as `Interval.read` takes it."""
+Engine = Literal["train", "inline"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExecutionConfig:
     """Where and how trials run; nothing here changes a number.
 
     Attributes:
         engine: "train" runs each trial as a Ray Train worker group; "inline" runs one-worker trials in the process of
-            the trial itself, which starts at once.
+            the trial itself, which starts at once; "auto" chooses for each trial: "inline" for those of one worker
+            without a GPU on a cluster of the study's own, but the teacher's.
         concurrent: trials at a time at most; they are never more than the cluster has room for at the moment.
         cpus_per_worker: CPUs each worker reserves.
         gpus_per_worker: GPUs each worker reserves; a share of one for trials of one worker, else a whole number.
@@ -110,6 +127,8 @@ class ExecutionConfig:
         loader_workers: processes per worker that read and augment images.
         max_attempts: how often a trial may be started after machines were lost.
         max_failed: failed trials of one arm after which the study gives that arm up.
+        checkpoint_every: interval of the checkpoints between evaluations: iterations, such as 500, or a time since the
+            last one, such as "10 min"; None for checkpoints at evaluations alone.
         start_timeout_s: seconds after which a trial whose workers find no place asks for one anew.
         checkpoints: a folder that all nodes see under one path, or a URL that pyarrow.fs knows, such as
             s3://bucket/prefix, below which the study's trials keep their checkpoints; None for the study's own folder.
@@ -117,7 +136,7 @@ class ExecutionConfig:
         decoded_images: whether the images are kept decoded for all trials of a node: `auto`, `off`, or a mapping.
     """
 
-    engine: Literal["train", "inline"] = "train"
+    engine: Literal["auto", "train", "inline"] = "auto"
     concurrent: Annotated[int, Ge(1)] | None = None
     cpus_per_worker: Annotated[float, Gt(0)] = 1
     gpus_per_worker: Annotated[float, Ge(0)] = 0
@@ -126,9 +145,26 @@ class ExecutionConfig:
     loader_workers: Annotated[int, Ge(0)] = 0
     max_attempts: Annotated[int, Ge(1)] = 3
     max_failed: Annotated[int, Ge(1)] = 5
+    checkpoint_every: IntervalText = "10 min"
     start_timeout_s: Annotated[float, Gt(0)] = 60
     checkpoints: str | None = field(default=None, metadata={"location": True})
     decoded_images: DecodedImages = field(default_factory=DecodedConfig)
+
+    def engine_of(self, arm: str, workers: int, *, local: bool) -> Engine:
+        """What runs a trial.
+
+        Chosen freely, trials of one worker without a GPU run inline on this machine's own cluster, where Ray Train
+        would take longer to start than many of them train. The teacher's is a Ray Train run everywhere: there is one,
+        and it shows early whether Ray Train works.
+
+        Args:
+            arm: of the trial.
+            workers: of the trial.
+            local: whether the cluster is one that the study has started itself.
+        """
+        if self.engine != "auto":
+            return self.engine
+        return "inline" if local and workers == 1 and not self.gpus_per_worker and arm != TEACHER else "train"
 
     @property
     def worker_resources(self) -> dict[str, float]:

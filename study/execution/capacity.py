@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 
-from study.configuration.config import ExecutionConfig, Placement
+from study.configuration.config import Engine, ExecutionConfig, Placement
 
 DRIVER = "trial_driver"
 """The resource that the process of a Ray Train trial takes, so that it never takes a CPU from its own workers."""
@@ -58,10 +58,9 @@ class ClusterCapacity:
         self._last_summary: str | None = None
         self._driver = DRIVER if any(DRIVER in node for node in self._nodes) else HEAD
 
-    @property
-    def trial_resources(self) -> dict[str, float]:
+    def trial_resources(self, engine: Engine) -> dict[str, float]:
         """What Tune reserves for a trial's own process; Ray Train reserves its workers' share itself."""
-        if self._execution.engine == "inline":
+        if engine == "inline":
             return self._execution.node_resources
         return {self._driver: 1.0 if self._driver == DRIVER else HEAD_SHARE}
 
@@ -76,7 +75,8 @@ class ClusterCapacity:
         trials = trials_that_fit(per_node, workers, self._execution.placement)
         if self._execution.engine == "inline":
             return trials
-        ((name, share),) = self.trial_resources.items()
+        # of a study whose trials have the one or the other, all may be Ray Train runs
+        ((name, share),) = self.trial_resources("train").items()
         return min(trials, round(sum(node.get(name, 0) for node in self._nodes) / share))
 
     def fits(self, workers: int) -> bool:

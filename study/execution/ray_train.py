@@ -1,8 +1,8 @@
 """One trial as a Ray Train run: all that reaches behind Ray's public interface, which is why its version is pinned.
 
 That is the classes of Ray Train's controller and worker group, which are replaced by ones that leave less running; the
-identifier of a placement group, by which another process can give it back; and the file where Tune notes why a trial
-failed. (`session` also keeps Ray from handling the driver's signals.)
+identifier of a placement group, by which another process can give it back; the file where Tune notes why a trial
+failed; and the nodes that are about to be taken away. (`session` also keeps Ray from handling the driver's signals.)
 
 What Ray documents stays where it is used, also where its name begins with an underscore (`ray.init` takes
 `_temp_dir`) or where it is a constant (`node:__internal_head__`, in capacity.py).
@@ -17,7 +17,7 @@ from typing import Any
 from study.configuration.config import ExecutionConfig
 from study.execution.recording.failures import Failure, reason
 from study.execution.report_keys import ERROR, PEAK
-from study.folder import dataset_note
+from study.folder import dataset_note, request_note
 from study.ledger.trial_run import TrialRun
 from trainers.checkpoints.manifest import METRICS
 from trainers.checkpoints.places import checkpoints_at
@@ -50,7 +50,11 @@ def run_train(run: TrialRun) -> dict[str, Any]:
     release(folder)
     forward = _forward_reports(run.checkpoints)
     arguments = train_arguments(run.execution, run.trial, folder, place=run.checkpoints, callbacks=[forward])
-    arguments["train_loop_config"] |= {"dataset": str(dataset_note(folder)), "decoded": plain(run.decoded)}
+    arguments["train_loop_config"] |= {
+        "dataset": str(dataset_note(folder)),
+        "decoded": plain(run.decoded),
+        "requests": str(request_note(folder)),
+    }
     try:
         result = _trainer_class(folder)(**arguments).fit()
     except ray.train.WorkerGroupError as error:  # Ray Train has tried it as often as is allowed
@@ -76,6 +80,7 @@ def train_arguments(
             "folder": str(folder),
             "checkpoints": place,
             "loader_workers": execution.loader_workers,
+            "checkpoint_every": execution.checkpoint_every,
         },
         "scaling_config": ray.train.ScalingConfig(
             num_workers=trial.train.workers,
@@ -166,6 +171,16 @@ def error_text(trial: Any) -> str:
     and finds nothing yet while callbacks hear of the failure.
     """
     return Path(trial.error_file).read_text() if trial.error_file else ""
+
+
+def draining_nodes() -> set[str]:
+    """Identifiers of the nodes that are about to be taken away: a cloud's notice, or `ray drain-node`.
+
+    Ray Train's own `get_preemption_info` takes a process per trial and a barrier of all ranks at every look.
+    """
+    from ray._private.state import state
+
+    return set(state.get_draining_nodes())
 
 
 def release(folder: Path) -> None:

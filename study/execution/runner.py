@@ -19,16 +19,17 @@ from study.configuration.searches import named_arms
 from study.execution import session
 from study.execution.capacity import MAX_CONCURRENT, ClusterCapacity
 from study.execution.recording.environment import environment
-from study.execution.stopping import Drain, HaltedError
+from study.execution.stopping import Drain, HaltedError, NodeNotices
 from study.execution.teacher import StudyTeacher
 from study.execution.view import View
-from study.folder import read_config, rewrite_config
+from study.folder import REQUEST, read_config, rewrite_config
 from study.ledger.dataset import dataset_of, hold_dataset
 from study.ledger.journal import repair_journal
 from study.ledger.ledger import ArmLedger, failed, open_arms, status, study_names, trials_by_arm
 from study.ledger.lock import locked
 from study.ledger.presence import refuse_missing
 from trainers.checkpoints.places import checkpoints_at
+from trainers.checkpoints.requests import Request, Requests
 from trainers.data.decoded.copies import size_text, taken_bytes
 from trainers.data.decoded.reader import Reader
 from trainers.data.splits import judging_images, training_images
@@ -84,7 +85,8 @@ def resume(
     session.refuse_client(address)
     folder = folder.absolute()
     read_config(folder)
-    drain = Drain()
+    requests = Requests(folder / REQUEST)
+    drain = Drain(requests)
     if time_limit_s is not None:
         drain.limit(time_limit_s)
     with locked(folder), drain.listening():
@@ -98,9 +100,10 @@ def resume(
         _hold_dataset(config, folder, view, accept=changes.accept_data)
         if _settled(config, folder, view):
             return True
-        advice = f"go on with: kdstudy resume {folder}"
+        requests.ask(Request.NONE)  # the last driver may have asked them to stop
+        advice, local = f"go on with: kdstudy resume {folder}", address == "local"
         with session.connected(config.execution, address, say=view.say, advice=advice):
-            return _drive(config, folder, drain, only_teacher)
+            return _drive(config, folder, drain, requests, only_teacher=only_teacher, local=local)
 
 
 def _changed(changes: Changes, folder: Path) -> StudyConfig:
@@ -183,16 +186,19 @@ def _begin_copies(config: StudyConfig, view: View) -> None:
         view.say(f"decoded images are kept for all trials: {size_text(begun)} in {plan.folder}")
 
 
-def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) -> bool:
+def _drive(
+    config: StudyConfig, folder: Path, drain: Drain, requests: Requests, *, only_teacher: bool, local: bool
+) -> bool:
     # imported here because they import Ray, which must read its settings first
     from ray import tune
 
     from study.execution.pricing import prices
+    from study.execution.ray_train import draining_nodes
     from study.execution.recording.recorder import Recorder
     from study.execution.recording.study_tables import StudyTables, finish
     from study.execution.scheduler import LedgerScheduler
     from study.execution.searcher import LedgerSearcher
-    from study.execution.trial import run_trial
+    from study.execution.trial import run_trial, trial_resources
 
     arms: dict[str, ArmLedger] = {}
     view = View(arms)
@@ -214,12 +220,19 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
     view.warn(written.complete(arms))
     written.add_start(environment())
     _record_groups(config, folder, view)
-    recorder = Recorder(config, arms, written, view, on_teacher=teacher.trained, drain=drain)
+    notices = None if local else NodeNotices(draining_nodes, requests, view.say)
+    recorder = Recorder(config, arms, written, view, on_teacher=teacher.trained, drain=drain, notices=notices)
     tuner = tune.Tuner(
-        tune.with_resources(run_trial, capacity.trial_resources),
+        tune.with_resources(run_trial, trial_resources(capacity)),
         tune_config=tune.TuneConfig(
             search_alg=LedgerSearcher(
-                config, arms, teacher=lambda: teacher.ready(arms), capacity=capacity, folder=folder, drain=drain
+                config,
+                arms,
+                teacher=lambda: teacher.ready(arms),
+                capacity=capacity,
+                folder=folder,
+                drain=drain,
+                local=local,
             ),
             scheduler=LedgerScheduler(arms, config.objective_metric, drain),
             num_samples=-1,

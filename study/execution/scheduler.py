@@ -6,7 +6,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from study.execution.report_keys import ERROR, FINAL
+from study.execution.report_keys import ERROR, FINAL, STOPPED
 from study.execution.stopping import Drain
 from study.ledger.ledger import ArmLedger
 from study.ledger.trial_run import TrialRun
@@ -18,7 +18,8 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
     Args:
         arms: the ledger of every arm.
         metric: of a report; what the rungs compare.
-        drain: whether the driver is being stopped; then trials are, at their next evaluation.
+        drain: whether the driver is being stopped; then trials are, at the checkpoint that they are asked for or at an
+            evaluation, whichever comes first.
     """
 
     def __init__(self, arms: Mapping[str, ArmLedger], metric: str, drain: Drain) -> None:
@@ -30,6 +31,9 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
         return self._drain.guard(lambda: self._decide(trial, result), str(TrialScheduler.CONTINUE))
 
     def _decide(self, trial: Trial, result: dict[str, Any]) -> str:
+        if STOPPED in result:
+            self._drain.left.add(trial.trial_id)
+            return str(TrialScheduler.STOP)
         if FINAL in result or ERROR in result or self._metric not in result:
             return str(TrialScheduler.CONTINUE)
         run = TrialRun.parse(trial.config)

@@ -6,6 +6,7 @@ How trials end is recorded not here but by the recorder, which knows the reason.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         capacity: what the cluster can hold.
         folder: where the trials' own folders are made.
         drain: whether the driver is being stopped; then nothing is left to hand out.
+        local: whether the cluster is the study's own.
     """
 
     def __init__(
@@ -41,10 +43,11 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         capacity: ClusterCapacity,
         folder: Path,
         drain: Drain,
+        local: bool,
     ) -> None:
         super().__init__(metric="eval/miou_percent", mode="max")
         self._config, self._arms, self._capacity, self._folder = config, arms, capacity, folder
-        self._teacher, self._drain = teacher, drain
+        self._teacher, self._drain, self._local = teacher, drain, local
         self._least = min(config.workers_of(arm) for arm in arms)
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
@@ -89,14 +92,15 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
 
     def _run(self, suggestion: Suggestion) -> TrialRun:
         trial = trial_config(self._config, suggestion, self._teacher())
-        arm, number = suggestion.arm, suggestion.number
+        arm, number, execution = suggestion.arm, suggestion.number, self._config.execution
+        engine = execution.engine_of(arm, trial.train.workers, local=self._local)
         return TrialRun(
             **vars(suggestion),
             trial=trial,
             hash=content_hash(trial),
             budget=trial.train.iterations,
             prunable=arm != TEACHER and prunable(trial),
-            execution=self._config.execution,
+            execution=replace(execution, engine=engine),
             decoded=self._config.decoded_plan,
             folder=str(trial_folder(self._folder, arm, number)),
             checkpoints=trial_checkpoints(self._config, self._folder, arm, number),

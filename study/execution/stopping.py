@@ -1,22 +1,27 @@
-"""How a driver is stopped: SIGTERM, Ctrl-C and the end of its time let running trials come to their next evaluation.
+"""How a driver is stopped: SIGTERM, Ctrl-C and the end of its time have running trials leave a checkpoint and stop.
 
-They have a bounded time for it. Tune ends its loop by itself once no trial is left, and at once on SIGUSR1; its own
-handler of Ctrl-C, which does not wait for anything, is switched off in `study.execution.session`. A disk that takes no
-more ends the driver too, and nothing of that moment is written: what ran goes on from its checkpoint, as after a kill.
+They are asked for it through a file that their processes look at after every step, on whatever node, and have a bounded
+time for it. Tune ends its loop by itself once no trial is left, and at once on SIGUSR1; its own handler of Ctrl-C,
+which does not wait for anything, is switched off in `study.execution.session`. A disk that takes no more ends the
+driver too, and nothing of that moment is written: what ran goes on from its checkpoint, as after a kill.
 """
 
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from study.ledger.deletion import DeletedArmError
+from trainers.checkpoints.requests import Request, Requests
 
 Result = TypeVar("Result")
 
 DRAIN_S = 10.0
 """Seconds that running trials get; a preempted machine is gone 30 s after SIGTERM, and Ray's end takes some of them."""
+
+NOTICES_S = 2.0
+"""Seconds between looks for nodes that are about to be taken away."""
 
 
 class HaltedError(Exception):
@@ -28,16 +33,56 @@ def write_fault(error: OSError) -> str:
     return f"{error.filename or 'a file of the study'} could not be written: {error.strerror or error}"
 
 
+class NodeNotices:
+    """Notices that nodes are about to be taken away: running trials are asked to leave a checkpoint, and go on.
+
+    All of them are, because which of their workers are on such a node is known to Ray alone. A trial that loses a
+    worker then goes on from that checkpoint.
+
+    Args:
+        draining: gives the identifiers of such nodes.
+        requests: asks the trials.
+        say: shows a line to the user.
+        clock: seconds; nodes are looked at every NOTICES_S of it.
+    """
+
+    def __init__(
+        self,
+        draining: Callable[[], set[str]],
+        requests: Requests,
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._draining, self._requests, self._say, self._clock = draining, requests, say, clock
+        self._known: set[str] = set()
+        self._looked = clock()
+
+    def look(self) -> None:
+        """Ask for checkpoints if there is a notice that was not there before."""
+        if self._clock() - self._looked < NOTICES_S:
+            return
+        found, self._looked = self._draining(), self._clock()
+        if found - self._known:
+            with suppress(OSError):  # of a full disk, which takes no checkpoint either
+                self._requests.ask(Request.CHECKPOINT)
+            self._say("a node is about to be taken away: running trials leave a checkpoint now")
+        self._known = found
+
+
 class Drain:
     """Whether the driver is being stopped, and which trials were stopped for that.
 
+    Args:
+        requests: asks running trials to stop; None where there are none to ask.
+
     Attributes:
-        left: Tune's ids of trials that were stopped at an evaluation to go on under the next driver.
+        left: Tune's ids of trials that were stopped to go on under the next driver.
         fault: what kept a trial's checkpoint, the ledger or a table from being written, or the ledger from being read.
         remedy: what to do about it before the study is resumed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, requests: Requests | None = None) -> None:
+        self._requests = requests
         self.left: set[str] = set()
         self.fault: str | None = None
         self.remedy = "free some space"
@@ -63,6 +108,9 @@ class Drain:
 
     def begin(self) -> None:
         self._until = time.monotonic() + DRAIN_S
+        if self._requests is not None:
+            with suppress(OSError):  # of a full disk, which takes no checkpoint either
+                self._requests.ask(Request.STOP)
 
     @staticmethod
     def end() -> None:

@@ -8,13 +8,17 @@ this touches of Ray is internal to it, which is why Ray's version is pinned.
 """
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from study.configuration.config import Engine
+from study.execution.capacity import ClusterCapacity
 from study.execution.ray_train import report_again, run_train
-from study.execution.report_keys import ERROR, FINAL
-from study.folder import dataset_note
+from study.execution.report_keys import ERROR, FINAL, STOPPED
+from study.folder import dataset_note, request_note
 from study.ledger.trial_run import TrialRun
+from trainers.checkpoints.interval import Interval
 from trainers.checkpoints.manifest import METRICS
 from trainers.checkpoints.places import checkpoints_at
 from trainers.checkpoints.reading import read_metrics
@@ -42,6 +46,9 @@ def run_trial(config: dict[str, Any]) -> None:
             last = _run_inline(run) if inline else run_train(run)
     except UnreachableError as error:
         last = {ERROR: f"{type(error).__name__}: {error}"}
+    if STOPPED in last:
+        tune.report(last)
+        return
     if ERROR in last:
         last = {**_last_metrics(run.checkpoints), **last}
     else:
@@ -60,6 +67,23 @@ def _last_metrics(place: str) -> dict[str, Any]:
 def _run_inline(run: TrialRun) -> dict[str, Any]:
     from ray import tune
 
-    context = InlineContext(Path(run.folder), tune.report, place=run.checkpoints, device=reserved_device())
-    note = dataset_note(Path(run.folder))
-    return attempt(plain(run.trial), context, run.execution.loader_workers, dataset=note, decoded=run.decoded)
+    folder, execution = Path(run.folder), run.execution
+    context = InlineContext(
+        folder, tune.report, requests=request_note(folder), place=run.checkpoints, device=reserved_device()
+    )
+    return attempt(
+        plain(run.trial),
+        context,
+        execution.loader_workers,
+        dataset=dataset_note(folder),
+        checkpoint_every=Interval.read(execution.checkpoint_every),
+        decoded=run.decoded,
+    )
+
+
+def trial_resources(capacity: ClusterCapacity) -> Callable[[dict[str, Any]], Any]:
+    """What Tune is to reserve for the process of a trial, by the trial's configuration as `run_trial` gets it."""
+    from ray.tune import PlacementGroupFactory
+
+    by_engine = {engine: PlacementGroupFactory([capacity.trial_resources(engine)]) for engine in get_args(Engine)}
+    return lambda config: by_engine[config["execution"]["engine"]]

@@ -80,10 +80,10 @@ class View:
         else:
             self._event(f"{arm} {number}: {state} at iteration {run.iteration}{score}{self._left()}")
 
-    def left(self, arm: str, number: int) -> None:
-        """A trial was stopped to go on under the next driver."""
-        run = self._running.pop((arm, number), _Running())
-        self._event(f"{arm} {number}: stopped at iteration {run.iteration}, to go on from there")
+    def left(self, arm: str, number: int, iteration: int) -> None:
+        """A trial was stopped to go on from an iteration under the next driver."""
+        self._running.pop((arm, number), None)
+        self._event(f"{arm} {number}: stopped at iteration {iteration}, to go on from there")
 
     def show_capacity(self, line: str) -> None:
         """The cluster can run more, or fewer, trials than before."""

@@ -10,6 +10,7 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,9 +40,9 @@ ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 RETRY_OF = "retry_of"
 """User attribute of a trial that repeats a failed one: the number of that."""
 FUTILE_STARTS = "fruitless"
-"""User attribute of a trial: its starts in a row that came to no new evaluation, and the last one before them."""
+"""User attribute of a trial: its starts in a row that came no further, and the iteration that it had come to."""
 LOST_DRIVERS = 10
-"""Drivers in a row that may die over a trial without a new evaluation, before it is taken for what kills them."""
+"""Drivers in a row that may die over a trial that comes no further, before it is taken for what kills them."""
 
 
 class _Summary(NamedTuple):
@@ -289,14 +290,16 @@ class ArmLedger:
                 self.study.sampler.sample_independent(self.study, orphan, name, distribution)
 
     def _count_futile_starts(self, trial: optuna.Trial, orphan: FrozenTrial) -> int:
-        """Count the starts of a trial since its last evaluation, or since it was last stopped on purpose.
+        """Count the starts of a trial since it last came further, or was last stopped on purpose.
 
-        For example, a trial evaluated at iterations 2 and 4 that drivers then died over three times has been counted at
-        step 4 three times: 1, 2, 3. Had it come to 6 between them, the next count would be 1 again.
+        A checkpoint between two evaluations is further. For example, a trial evaluated at iterations 2 and 4 that
+        drivers then died over three times has been counted at step 4 three times: 1, 2, 3. Had it come to 6 between
+        them, the next count would be 1 again.
         """
         before = orphan.user_attrs.get(FUTILE_STARTS, {"starts": 0, "step": None})
-        starts = before["starts"] + 1 if before["step"] == orphan.last_step else 1
-        trial.set_user_attr(FUTILE_STARTS, {"starts": starts, "step": orphan.last_step})
+        reached = _reached(orphan)
+        starts = before["starts"] + 1 if before["starts"] < 0 or before["step"] == reached else 1
+        trial.set_user_attr(FUTILE_STARTS, {"starts": starts, "step": reached})
         return starts
 
     def leave(self) -> None:
@@ -399,16 +402,27 @@ class ArmLedger:
 
 
 def given_up_error(futile_starts: int) -> str | None:
-    """Why a trial fails that so many drivers in a row died over without a new evaluation; None while they are few."""
+    """Why a trial fails that so many drivers in a row died over without a new checkpoint; None while they are few."""
     if futile_starts < LOST_DRIVERS:
         return None
-    return f"the study's driver died {futile_starts} times in a row without a new evaluation of this trial"
+    return f"the study's driver died {futile_starts} times in a row without a new checkpoint of this trial"
 
 
 def noted_run(trial: FrozenTrial) -> TrialRun | None:
     """What a trial runs, as `note` kept it; None where the driver died before that, or the journal lost it."""
     noted = trial.user_attrs.get(RUN)
     return None if noted is None else TrialRun.parse(json.loads(noted))
+
+
+def _reached(trial: FrozenTrial) -> int | None:
+    """The iteration that a trial has come to, by its evaluations and its checkpoints; None where it has neither."""
+    from trainers.checkpoints.places import checkpoints_at  # who reads a ledger needs no PyTorch
+
+    found = trial.last_step or 0
+    if run := noted_run(trial):
+        with suppress(ValueError):  # a store out of reach
+            found = max(found, checkpoints_at(run.checkpoints).newest_iteration())
+    return found or None
 
 
 def _is_prunable(trial: FrozenTrial) -> bool:

@@ -129,7 +129,13 @@ class Driver:
         self.recorder = Recorder(self.config, self.arms, self.tables, view, on_teacher=lambda _: None, drain=drain)
         capacity = ClusterCapacity(self.config.execution, nodes=lambda: [{"CPU": float(self.concurrent)}])
         self.searcher = LedgerSearcher(
-            self.config, self.arms, teacher=lambda: teacher, capacity=capacity, folder=self.folder, drain=drain
+            self.config,
+            self.arms,
+            teacher=lambda: teacher,
+            capacity=capacity,
+            folder=self.folder,
+            drain=drain,
+            local=True,
         )
         self.scheduler = LedgerScheduler(self.arms, self.config.objective_metric, drain)
         self.running: dict[str, Any] = {}

@@ -108,6 +108,15 @@ class LocalCluster:
         self._told(node, "Ray runtime started")
         return node
 
+    def announce_loss(self, node: "subprocess.Popen[str]") -> None:
+        """Give notice, as a cloud does, that a node will be taken away."""
+        below = psutil.Process(node.pid).children(recursive=True)
+        (raylet,) = (process for process in below if process.name() == "raylet")
+        (identifier,) = (part.partition("=")[2] for part in raylet.cmdline() if part.startswith("--node_id="))
+        reason = ("--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "a test")
+        done = self.ray("drain-node", "--address", self.address, "--node-id", identifier, *reason)
+        assert done.returncode == 0, done.stdout + done.stderr
+
     def lose(self, node: "subprocess.Popen[str]") -> None:
         """Kill a node and all of its processes, as when its machine is gone."""
         for process in [*psutil.Process(node.pid).children(recursive=True), psutil.Process(node.pid)]:

@@ -26,7 +26,7 @@ LONG: dict[str, Any] = {"train__iterations": 40}
 """Trials that take long enough for a signal to find them at work."""
 WHOLE = tiny(
     **SMALL,
-    execution=INLINE,
+    execution={**INLINE, "checkpoint_every": 3},
     teacher={
         "model": SMALL_NETWORK,
         "train": {"iterations": 8, "batch": 2, "evaluate_every": 4, "optimizer": {"lr": 0.05}},

@@ -74,7 +74,8 @@ def run_all(tmp_path: Path, record: Callable[[str, object], None], *, inline: in
     )
     with local_cluster(0, 2) as cluster:
         before = left(cluster)
-        for name, execution, trials in (("inline", INLINE, inline), ("train", {"concurrent": 2}, train)):
+        by_train = {"engine": "train", "concurrent": 2}
+        for name, execution, trials in (("inline", INLINE, inline), ("train", by_train, train)):
             file = write_study(tmp_path, study(execution, trials), f"{name}.yaml")
             folder = tmp_path / name
             command = ("run", file, "--out", folder, "--address", cluster.address)

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load
 
 from tests.e2e.drivers import ENVIRONMENT, driver, kdstudy, wait_while_alive
-from tests.e2e.studies import INLINE, WHOLE, assert_same_study, outcomes, trial_rows, weights
+from tests.e2e.studies import WHOLE, assert_same_study, outcomes, trial_rows, weights
 from tests.stores import KEY, Bucket, names, s3_bucket
 from tests.study.conftest import write_study
 
@@ -33,7 +33,7 @@ def test_killed_and_resumed_with_checkpoints_in_a_store(
     with s3_bucket() as bucket:
         for name, value in bucket.environment.items():
             monkeypatch.setitem(ENVIRONMENT, name, value)
-        stored = write_study(tmp_path, {**WHOLE, "execution": {**INLINE, "checkpoints": STORE}})
+        stored = write_study(tmp_path, {**WHOLE, "execution": {**WHOLE["execution"], "checkpoints": STORE}})
         folder = tmp_path / "stored"
         started = driver("run", stored, "--out", folder, cwd=tmp_path)
         # the teacher's training is done, and its file made from the store

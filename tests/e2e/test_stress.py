@@ -43,7 +43,7 @@ def kill_driver_with_a_torn_table(folder: Path, started: Any) -> None:
 def kill_driver_and_cut_a_checkpoint(folder: Path, started: Any) -> None:
     started.kill()
     started.wait()
-    if running := sorted(folder.glob("trials/*/checkpoint_[0-9]*"), key=lambda path: path.stat().st_mtime):
+    if running := sorted(folder.glob("trials/*/[ci][a-z]*_[0-9]*"), key=lambda path: path.stat().st_mtime):
         with (running[-1] / "state.pt").open("r+b") as file:
             file.truncate(100)
 

@@ -1,5 +1,6 @@
-"""Workers and nodes of a Ray Train trial die: it goes on, and trains what it would have trained."""
+"""A trial's processes and nodes die, its driver is stopped: it goes on, and trains what it would have trained."""
 
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -8,17 +9,18 @@ from typing import Any
 import pytest
 import torch
 
+from study.folder import REQUEST
 from tests.e2e.cluster import local_cluster
-from tests.e2e.drivers import WORKER, below, driver, kdstudy, wait_while_alive
+from tests.e2e.drivers import TRIAL, WORKER, below, driver, kdstudy, wait_while_alive
 from tests.e2e.studies import INLINE, SMALL, assert_same_study, trial_rows, weights
 from tests.study.conftest import tiny, write_study
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
-EVERY = 10
 STUDY: dict[str, Any] = tiny(
     **SMALL,
-    train__iterations=120,
-    train__evaluate_every=EVERY,
+    train__iterations=240,
+    train__evaluate_every=120,
+    execution={"engine": "train", "concurrent": 1, "checkpoint_every": 10},
     arms={"baseline": {"trials": 1, "space": "optimizer"}},
     pruning={"reduction_factor": 0},
 )
@@ -34,16 +36,9 @@ def steady(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def newest(folder: Path) -> int:
-    """The iteration of the newest checkpoint."""
-    return max((int(path.name[-9:]) for path in folder.glob("trials/*/checkpoint_[0-9]*")), default=0)
-
-
-def made(folder: Path, iteration: int) -> int | None:
-    """When a checkpoint was made; None where newer ones took its place."""
-    try:
-        return (folder / f"trials/baseline-00000/checkpoint_{iteration:09}/manifest.json").stat().st_mtime_ns
-    except FileNotFoundError:
-        return None
+    """The iteration of the newest checkpoint, of an evaluation or between two."""
+    found = (path for kind in ("checkpoint", "interim") for path in folder.glob(f"trials/*/{kind}_[0-9]*"))
+    return max((int(path.name[-9:]) for path in found), default=0)
 
 
 def past(folder: Path, iteration: int) -> Callable[[], bool]:
@@ -59,33 +54,48 @@ def assert_trained_alike(folder: Path, steady: Path) -> None:
     assert row["state"] == "COMPLETE"
 
 
-def test_killed_and_terminated_workers_lose_an_interval_at_most(steady: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("engine", "name", "attempts"), [("train", WORKER, 2), ("inline", TRIAL, 4)])
+def test_a_stopped_driver_and_killed_processes_lose_an_interval_at_most(
+    steady: Path, tmp_path: Path, engine: str, name: str, attempts: int
+) -> None:
+    """Ray Train starts workers again by itself, within an attempt."""
     folder = tmp_path / "run"
-    started = driver("run", write_study(tmp_path, STUDY), "--out", folder, cwd=tmp_path)
-    for number, iteration in ((signal.SIGKILL, 0), (signal.SIGTERM, 60)):
+    study = write_study(tmp_path, {**STUDY, "execution": {**STUDY["execution"], "engine": engine}})
+    started = driver("run", study, "--out", folder, cwd=tmp_path)
+    assert wait_while_alive(started, past(folder, 0)), started.communicate()
+    started.send_signal(signal.SIGINT)
+    _, said = started.communicate(timeout=240)
+    assert started.returncode == 1, said
+    stopped = re.search(r"baseline 0: stopped at iteration ([0-9]+), to go on from there", said)
+    assert stopped and 0 < int(stopped[1]) <= newest(folder), said
+
+    started = driver("resume", folder, cwd=tmp_path)
+    for number, iteration in ((signal.SIGKILL, newest(folder)), (signal.SIGTERM, 120)):
         assert wait_while_alive(started, past(folder, iteration)), started.communicate()
-        (worker,) = below(started.pid, WORKER)
+        (process,) = below(started.pid, name)
         kept = newest(folder)
-        worker.send_signal(number)
-        worker.wait(timeout=60)
-        written = made(folder, kept)
-        assert wait_while_alive(started, past(folder, kept)), started.communicate()
-        # had it gone on from an older one, it would have made this one again
-        assert made(folder, kept) in (written, None)
+        process.send_signal(number)
+        process.wait(timeout=60)
+        assert newest(folder) >= kept
+        assert wait_while_alive(started, past(folder, newest(folder))), started.communicate()
     _, said = started.communicate(timeout=300)
     assert started.returncode == 0, said
     assert "Traceback" not in said
     assert_trained_alike(folder, steady)
+    assert trial_rows(folder)[0]["attempts"] == attempts
 
 
-def test_a_trial_moves_away_from_a_node_that_died(steady: Path, tmp_path: Path) -> None:
+def test_a_trial_moves_away_from_a_node_that_died_after_a_notice(steady: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    study = write_study(tmp_path, {**STUDY, "execution": {"concurrent": 1}})
+    study = write_study(tmp_path, STUDY)
     with local_cluster(0, 1, 1) as cluster:
         command = ("run", study, "--out", folder, "--address", cluster.address)
         started = driver(*command, cwd=tmp_path, environment=cluster.driver_environment)
         assert wait_while_alive(started, past(folder, 0)), started.communicate()
         (home,) = (node for node in cluster.nodes if below(node.pid, WORKER))
+        cluster.announce_loss(home)
+        request = folder / REQUEST
+        assert wait_while_alive(started, lambda: request.read_text().startswith("CHECKPOINT")), started.communicate()
         cluster.lose(home)
         _, said = started.communicate(timeout=300)
         assert started.returncode == 0, said

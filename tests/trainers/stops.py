@@ -12,7 +12,8 @@ from torch import Tensor
 from tests.trainers import small
 from trainers.checkpoints.places import checkpoints_at, opened
 from trainers.checkpoints.reading import read_evaluations
-from trainers.context import LocalContext, Metrics
+from trainers.checkpoints.requests import Request
+from trainers.context import LocalContext, Metrics, StopRequestedError
 from trainers.loop import train
 
 MEASURED = ("time/", "memory/")
@@ -36,6 +37,19 @@ class StoppingContext(LocalContext):
             super().report(metrics)
         if stop:
             raise StoppedError
+
+
+class AskedContext(LocalContext):
+    """Is asked for something once, after so many steps at which it could be asked."""
+
+    def __init__(self, folder: Path, after: int, request: Request = Request.STOP, **options: Any) -> None:
+        super().__init__(folder, **options)
+        self._left, self._request = after, request
+
+    def requested(self) -> Request:
+        assert self.rank == 0
+        self._left -= 1
+        return Request.NONE if self._left else self._request
 
 
 def tensors(state: Any, name: str = "") -> dict[str, Tensor]:
@@ -70,3 +84,10 @@ def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 def stopped(changes: dict[str, Any], folder: Path, *, at: int, lost: bool = False, place: str | None = None) -> None:
     with pytest.raises(StoppedError):
         train(small.trial(changes), StoppingContext(folder, at, lost=lost, place=place))
+
+
+def asked_to_stop(changes: Mapping[str, Any], context: LocalContext) -> int:
+    """Train until the context is asked to stop; the iteration from which it goes on."""
+    with pytest.raises(StopRequestedError) as stop:
+        train(small.trial(changes), context)
+    return stop.value.iteration

@@ -1,6 +1,9 @@
 """The checkpoints of one trial, wherever they lie: the newest ones and the best one are kept, damaged ones skipped.
 
-What differs between a folder and a store is abstract here; both have the same names and files.
+Those of evaluations are named `checkpoint_<iteration>` and are what all readers mean by a trial's checkpoints. Beside
+them there is at most one interim checkpoint, `interim_<iteration>`, left between two evaluations: a trial goes on from
+it, and nobody else reads it. The next evaluation's takes its place. What differs between a folder and a store is
+abstract here; both have the same names and files.
 """
 
 from abc import ABC, abstractmethod
@@ -27,8 +30,18 @@ def name_of(iteration: int) -> str:
     return f"checkpoint_{iteration:09d}"
 
 
+def interim_name_of(iteration: int) -> str:
+    """The name of an interim checkpoint."""
+    return f"interim_{iteration:09d}"
+
+
+def iteration_of(name: str) -> int:
+    """The iteration of a checkpoint of either kind."""
+    return int(name.rpartition("_")[2])
+
+
 class Checkpoints(ABC):
-    """The checkpoints of one trial, named `checkpoint_<iteration>`; one process at a time writes them.
+    """The checkpoints of one trial; one process at a time writes them.
 
     Args:
         place: the trial's folder or URL.
@@ -40,7 +53,11 @@ class Checkpoints(ABC):
 
     @abstractmethod
     def names(self) -> list[str]:
-        """Names of the checkpoints, oldest first, damaged ones included."""
+        """Names of the evaluations' checkpoints, oldest first, damaged ones included."""
+
+    @abstractmethod
+    def interim_names(self) -> list[str]:
+        """Names of interim checkpoints, damaged ones included; more than one only where a process died meanwhile."""
 
     @abstractmethod
     def write(self, files: Mapping[str, bytes], *, iteration: int, best: int) -> None:
@@ -57,7 +74,21 @@ class Checkpoints(ABC):
 
     @abstractmethod
     def add(self, *, iteration: int, best: int) -> None:
-        """Commit the checkpoint that was written last."""
+        """Commit the checkpoint that was written last; interim ones are gone then."""
+
+    @abstractmethod
+    def write_interim(self, files: Mapping[str, bytes], *, iteration: int) -> None:
+        """Write and commit an interim checkpoint in the place of the one before, all or none, with no other pending.
+
+        May run in another thread than the training.
+
+        Args:
+            files: content by name.
+            iteration: of this checkpoint.
+
+        Raises:
+            ValueError: the disk is full, or the store out of reach; what was there before is still there.
+        """
 
     @abstractmethod
     def drop(self) -> None:
@@ -88,6 +119,10 @@ class Checkpoints(ABC):
         """The addresses of all checkpoints, oldest first, damaged ones included."""
         return [joined(self.place, name) for name in self.names()]
 
+    def newest_iteration(self) -> int:
+        """The iteration that the trial has come to by its checkpoints of either kind; 0 where it has none."""
+        return max(map(iteration_of, (*self.names(), *self.interim_names())), default=0)
+
     def whole(self, files: Collection[str] = ALL) -> Iterator[str]:
         """The addresses of those whose `files` are not damaged, newest first."""
         return (joined(self.place, name) for name in reversed(self.names()) if self.damage(name, files) is None)
@@ -102,7 +137,7 @@ class Checkpoints(ABC):
 
     @contextmanager
     def latest(self) -> Iterator[tuple[Path | None, str | None]]:
-        """The newest undamaged one as a folder, or None; and a warning if newer ones are damaged, or None.
+        """The newest undamaged one of either kind as a folder, or None; and a warning of newer, damaged ones, or None.
 
         Damaged ones are renamed, so that they do not count among the newest but can be examined.
         """
@@ -110,7 +145,7 @@ class Checkpoints(ABC):
         faults: list[str] = []
         with ExitStack() as stack:
             found = None
-            for name in reversed(self.names()):
+            for name in sorted([*self.names(), *self.interim_names()], key=iteration_of, reverse=True):
                 try:
                     found = stack.enter_context(self.open(name))
                     break

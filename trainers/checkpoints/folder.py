@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from trainers.checkpoints.base import ALL, Checkpoints, DamagedError, name_of
+from trainers.checkpoints.base import ALL, Checkpoints, DamagedError, interim_name_of, name_of
 from trainers.checkpoints.manifest import fault, write
 
 WRITING = "checkpoint.writing"
@@ -22,16 +22,29 @@ class FolderCheckpoints(Checkpoints):
     def names(self) -> list[str]:
         return sorted(path.name for path in self.folder.glob("checkpoint_[0-9]*"))
 
+    def interim_names(self) -> list[str]:
+        return sorted(path.name for path in self.folder.glob("interim_[0-9]*"))
+
     def write(self, files: Mapping[str, bytes], *, iteration: int, best: int) -> None:
         write(self.folder / WRITING, files)
 
     def add(self, *, iteration: int, best: int) -> None:
-        place = self.folder / name_of(iteration)
+        self._commit(name_of(iteration))
+        for old in (*self._outdated(self.names(), best), *self.interim_names()):
+            shutil.rmtree(self.folder / old)
+
+    def write_interim(self, files: Mapping[str, bytes], *, iteration: int) -> None:
+        write(self.folder / WRITING, files)
+        self._commit(name := interim_name_of(iteration))
+        for old in self.interim_names():
+            if old != name:
+                shutil.rmtree(self.folder / old)
+
+    def _commit(self, name: str) -> None:
+        place = self.folder / name
         if place.exists():  # of an earlier attempt that came this far
             shutil.rmtree(place)
         (self.folder / WRITING).rename(place)
-        for old in self._outdated(self.names(), best):
-            shutil.rmtree(self.folder / old)
 
     def drop(self) -> None:
         shutil.rmtree(self.folder / WRITING, ignore_errors=True)

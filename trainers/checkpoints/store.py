@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 from pyarrow import ArrowInvalid, fs
 
 from trainers.addresses import joined, redacted
-from trainers.checkpoints.base import ALL, KEEP, Checkpoints, DamagedError, name_of
+from trainers.checkpoints.base import ALL, KEEP, Checkpoints, DamagedError, interim_name_of, name_of
 from trainers.checkpoints.manifest import MANIFEST, fault, manifest
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
 WAITS_S = (1.0, 4.0, 16.0)
 """Between tries of one request; each try of S3 already is three by the library below."""
 
-CHECKPOINT = re.compile(r"(checkpoint_[0-9]+)/(.+)")
+CHECKPOINT = re.compile(r"((?:checkpoint|interim)_[0-9]+)/(.+)")
 SECRET = re.compile(r"secret|password|token|access_?key|signature|^sig$", re.IGNORECASE)
 """Names of a URL's parameters that no configuration may have."""
 
@@ -144,8 +144,16 @@ class StoredCheckpoints(Checkpoints):
         super().__init__(place, keep)
         self._store = Store(self.place)
         self._unreported: str | None = None
+        self._outdated_interims: list[str] = []
 
     def names(self) -> list[str]:
+        return [name for name in self._written() if name.startswith("checkpoint")]
+
+    def interim_names(self) -> list[str]:
+        return [name for name in self._written() if name.startswith("interim")]
+
+    def _written(self) -> list[str]:
+        """Names of the checkpoints of either kind that were written to their end."""
         return [name for name, files in self._found().items() if MANIFEST in files]
 
     def _found(self) -> dict[str, set[str]]:
@@ -158,16 +166,28 @@ class StoredCheckpoints(Checkpoints):
 
     def write(self, files: Mapping[str, bytes], *, iteration: int, best: int) -> None:
         name, there = name_of(iteration), self.names()
-        if name in there:  # of an earlier attempt that came this far
-            self._remove(name)
-        for file, content in {**files, MANIFEST: manifest(files)}.items():
-            self._store.put(f"{name}/{file}", content)
-        self._unreported = name
+        self._put(name, files, replaces=name in there)
+        self._unreported, self._outdated_interims = name, self.interim_names()
         for old in self._outdated(sorted({*there, name}), best):
             self._remove(old)
 
+    def write_interim(self, files: Mapping[str, bytes], *, iteration: int) -> None:
+        name, there = interim_name_of(iteration), self.interim_names()
+        self._put(name, files, replaces=name in there)
+        for old in there:
+            if old != name:
+                self._remove(old)
+
+    def _put(self, name: str, files: Mapping[str, bytes], *, replaces: bool) -> None:
+        if replaces:  # one of an earlier attempt that came this far
+            self._remove(name)
+        for file, content in {**files, MANIFEST: manifest(files)}.items():
+            self._store.put(f"{name}/{file}", content)
+
     def add(self, *, iteration: int, best: int) -> None:
         self._unreported = None
+        for old in self._outdated_interims:
+            self._remove(old)
 
     def drop(self) -> None:
         if self._unreported:

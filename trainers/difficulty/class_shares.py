@@ -1,7 +1,7 @@
 """Sum of a weighting's pixel weights per class: accumulated on the device at every step, read at every evaluation."""
 
-from collections.abc import Hashable
-from typing import Generic, TypeVar
+from collections.abc import Hashable, Mapping
+from typing import Any, Generic, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -15,8 +15,8 @@ NameT = TypeVar("NameT", bound=Hashable)
 class ClassShares(Generic[NameT]):
     """Labelled pixels of each class, and the sum of their weights, by mask, since the last `drain`.
 
-    For a mask that sum is the number of pixels it keeps. The device is not synchronised before `drain`. That is called
-    at every evaluation, and so before every checkpoint, which therefore need not hold these sums.
+    For a mask that sum is the number of pixels it keeps. The device is not synchronised before `drain`, or before a
+    checkpoint between two evaluations, which holds these sums.
 
     Args:
         num_classes: classes of the dataset, the ignored label not counted.
@@ -43,6 +43,14 @@ class ClassShares(Generic[NameT]):
         sums[1].scatter_add_(1, rows, sums.new_ones(()).expand(rows.shape))
         total = sums.sum(1)[:, :-1]
         self._sums[name] = self._sums[name] + total if name in self._sums else total
+
+    def state_dict(self) -> dict[str, Any]:
+        """This rank's sums since the last `drain`; of names that a file can hold."""
+        return {"sums": {name: value.cpu() for name, value in self._sums.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Go on from such sums."""
+        self._sums = {name: value.to(device) for name, value in state["sums"].items()}
 
     def drain(self) -> dict[NameT, Tensor]:
         """The sums over all ranks since the last call, by mask, which start again at 0.

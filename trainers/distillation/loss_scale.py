@@ -4,6 +4,9 @@ PyTorch's scaler skips a step whose gradients are not finite and halves the scal
 scale; where gradients are never finite, nothing is trained, and only the scale tells.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
 from trainers.distillation.objective import DivergedError
@@ -35,6 +38,14 @@ class LossScale:
                 f"gradients must be finite at a loss scale of {LEAST_SCALE:g} or more, but they were not at iteration "
                 f"{iteration}, and the scale fell to {scale:g}; lower train.optimizer.lr, or use bfloat16 or float32"
             )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The steps skipped since the last `drain`; the scale itself is the scaler's."""
+        return {"skipped": self._skipped}
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Go on from such a count."""
+        self._skipped = state["skipped"]
 
     def drain(self, scaler: torch.amp.GradScaler) -> dict[str, float]:
         """The steps skipped since the last call, and the scale; nothing where losses are not scaled."""

@@ -71,6 +71,15 @@ class Objective:
             "lower train.optimizer.lr or that term's weight"
         )
 
+    def state_dict(self) -> dict[str, Any]:
+        """This rank's sums since the last `drain`, after `check_finite`."""
+        return {"sums": {name: value.cpu() for name, value in self._sums.items()}, "steps": dict(self._steps)}
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Go on from such sums."""
+        self._sums = {name: value.to(device) for name, value in state["sums"].items()}
+        self._steps = dict(state["steps"])
+
     def drain(self) -> dict[str, float]:
         """Means of the loss and of every term over the steps since the last call, over all ranks."""
         if not self._sums:

@@ -17,6 +17,29 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
+def from_first(value: int, device: torch.device) -> int:
+    """Rank 0's value, on every rank. All ranks call it equally often, and wait for their devices.
+
+    Args:
+        value: of rank 0; others' are not looked at.
+        device: of this rank.
+    """
+    if world_size() == 1:
+        return value
+    shared = torch.tensor(value, device=device)
+    dist.broadcast(shared, 0)
+    return int(shared)
+
+
+def to_first(value: Any) -> list[Any] | None:
+    """The values of all ranks, in the order of ranks, on rank 0; None on the others."""
+    if world_size() == 1:
+        return [value]
+    found = None if rank() else [None] * world_size()
+    dist.gather_object(value, found)
+    return found
+
+
 def gathered(part: Tensor) -> Tensor:
     """The parts of all ranks, in the order of ranks, along the first axis. The gradient goes back to each rank's part.
 

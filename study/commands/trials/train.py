@@ -2,8 +2,11 @@
 
 import argparse
 import json
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,10 @@ from study.configuration.settings import uncovered, with_settings
 from study.execution import session
 from study.execution.capacity import ClusterCapacity
 from study.execution.ray_train import train_arguments
+from study.execution.report_keys import STOPPED
 from study.folder import read_config
+from trainers.checkpoints.interval import Interval
+from trainers.checkpoints.requests import Request
 from trainers.config import TeacherFile, TrialConfig, absolute, canonical_json, parse, plain
 from trainers.context import LocalContext
 from trainers.registry import nearest
@@ -26,6 +32,38 @@ from trainers.teachers import teacher as teachers
 from trainers.worker import attempt
 
 TRIAL = "trial.json"
+
+
+class StoppableContext(LocalContext):
+    """A trial in its command's own process, which a first Ctrl-C or SIGTERM stops at a checkpoint, a second at once."""
+
+    _request = Request.NONE
+
+    def requested(self) -> Request:
+        return self._request
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Handle signals; Python lets only the main thread do so."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+        def stop(_number: int, _frame: object) -> None:
+            self._request = Request.STOP
+            restore()
+
+        def restore() -> None:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+        for number in before:
+            signal.signal(number, stop)
+        try:
+            yield
+        finally:
+            restore()
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +79,10 @@ def execute(options: argparse.Namespace) -> int:
     """Run it."""
     named = {name: getattr(options, name) for name in ("arm", "trial", "out", "workers")}
     outcome = train(options.study, options.sets, **named)
+    if STOPPED in outcome:
+        at = outcome["iteration"]
+        print(f"kdstudy: stopped at iteration {at}; the same command goes on from it", file=sys.stderr)
+        return FAILED
     for name, value in outcome.items():
         if not name.startswith("mask/"):  # a table's worth, two for every class
             print(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}")
@@ -69,7 +111,7 @@ def train(
         trial: "ARM-N", or "N" in `arm`, of the study in the folder `study`.
 
     Returns:
-        The last report, or "error".
+        The last report, or "error", or "stopped" by Ctrl-C or SIGTERM at "iteration", where a checkpoint was left.
 
     Raises:
         ValueError: wrong input.
@@ -84,8 +126,10 @@ def train(
         raise ValueError(f"--out must be a new folder or hold this trial, but {folder} holds another; choose another")
     held.write_text(canonical_json(config))
     if workers == 0:
-        context = LocalContext(folder, device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-        return attempt(plain(config), context, execution.loader_workers)
+        context = StoppableContext(folder, device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        every = Interval.read(execution.checkpoint_every)
+        with context.listening():
+            return attempt(plain(config), context, execution.loader_workers, checkpoint_every=every)
     return _with_ray(execution, config, folder)
 
 

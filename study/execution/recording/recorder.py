@@ -22,7 +22,7 @@ from study.execution.recording.outcome import all_skipped, is_full_disk, outcome
 from study.execution.recording.rows import trial_row
 from study.execution.recording.study_tables import StudyTables
 from study.execution.report_keys import ERROR, FINAL, PEAK
-from study.execution.stopping import DRAIN_S, Drain
+from study.execution.stopping import DRAIN_S, Drain, NodeNotices
 from study.execution.view import View
 from study.ledger.ledger import ArmLedger
 from study.ledger.trial_run import TrialRun
@@ -53,6 +53,7 @@ class Recorder(Callback):  # type: ignore[misc]
         view: what a person sees.
         on_teacher: called with the last checkpoint of the teacher's finished trial.
         drain: whether the driver is being stopped.
+        notices: looked at between Tune's events, until then; None for a cluster whose nodes stay.
     """
 
     def __init__(
@@ -64,9 +65,10 @@ class Recorder(Callback):  # type: ignore[misc]
         *,
         on_teacher: Callable[[str], None],
         drain: Drain,
+        notices: NodeNotices | None = None,
     ) -> None:
         self._config, self._arms, self._tables, self._view = config, arms, tables, view
-        self._on_teacher, self._drain = on_teacher, drain
+        self._on_teacher, self._drain, self._notices = on_teacher, drain, notices
         self._stopping = False
         self._running: dict[str, _Followed] = {}
 
@@ -106,15 +108,15 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         if trial.trial_id in self._drain.left:
-            self._leave(trial)
+            self._leave(trial, int((trial.last_result or {}).get("iteration", 0)))
         else:
             self._drain.guard(lambda: self._end(trial, dict(trial.last_result or {})), None)
 
-    def _leave(self, trial: Trial) -> None:
+    def _leave(self, trial: Trial, iteration: int) -> None:
         """Leave a trial to the next driver."""
         followed = self._followed(trial)
         release(followed.folder)
-        self._view.left(followed.run.arm, followed.run.number)
+        self._view.left(followed.run.arm, followed.run.number, iteration)
         del self._running[trial.trial_id]
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -134,10 +136,12 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         if not self._drain.on:
+            if self._notices:
+                self._notices.look()
             return
         if not self._stopping:
             self._stopping = True
-            self._view.say(f"stopping: running trials have {DRAIN_S:.0f} s to come to an evaluation; again to stop now")
+            self._view.say(f"stopping: running trials have {DRAIN_S:.0f} s to leave a checkpoint; again to stop now")
         if self._drain.over or not any(trial.status == Trial.RUNNING for trial in trials):
             self._drain.end()
 

@@ -32,7 +32,7 @@ def _no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     """The driver's own part of a resume, with trials that all train well and at once."""
     monkeypatch.setattr(recorder, "release", lambda _: None)
     monkeypatch.setattr(runner.session, "connected", lambda *_, **__: nullcontext())
-    monkeypatch.setattr(runner, "_drive", lambda config, folder, *_: finish(folder))
+    monkeypatch.setattr(runner, "_drive", lambda config, folder, *_, **__: finish(folder))
 
 
 def refused(config: StudyConfig, *sets: str, **asked: Any) -> list[str]:

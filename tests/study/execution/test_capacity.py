@@ -81,11 +81,11 @@ def test_a_share_of_a_gpu_lies_on_one_gpu(execution: dict[str, Any], workers: in
 
 
 def test_the_processes_of_trials_take_no_cpu_and_limit_their_number() -> None:
-    assert Cluster(HEAD_NODE, GPUS).capacity().trial_resources == {HEAD: 0.001}
+    assert Cluster(HEAD_NODE, GPUS).capacity().trial_resources("train") == {HEAD: 0.001}
     two = Cluster({**HEAD_NODE, DRIVER: 2.0}, GPUS)
-    assert two.capacity().trial_resources == {DRIVER: 1.0}
+    assert two.capacity().trial_resources("train") == {DRIVER: 1.0}
     assert (two.capacity().max_trials(1), two.capacity(engine="inline").max_trials(1)) == (2, 18)
-    assert two.capacity(engine="inline").trial_resources == {"CPU": 1}
+    assert two.capacity(engine="inline").trial_resources("inline") == {"CPU": 1}
     assert two.capacity(engine="inline", accelerator_type="A100").max_trials(1) == 16
     # the one node that may hold them is gone: there is no other place for them
     capacity = two.capacity()
@@ -158,6 +158,7 @@ def searcher(config: StudyConfig, cluster: Cluster, folder: Path) -> LedgerSearc
         capacity=cluster.capacity(engine="inline"),
         folder=folder,
         drain=Drain(),
+        local=True,
     )
 
 

@@ -17,6 +17,7 @@ from study.ledger.journal import JOURNAL
 from study.ledger.ledger import ArmLedger, open_arms, status
 from study.ledger.trial_run import Suggestion, TrialRun
 from tests.study.conftest import TINY
+from trainers.checkpoints.folder import FolderCheckpoints
 from trainers.config import ConfigError, TrialConfig, parse
 
 Reader = Callable[..., StudyConfig]
@@ -360,6 +361,26 @@ def test_only_starts_that_came_to_no_evaluation_count_against_a_trial(
         elif attempt == 5:
             ledger.leave()  # the driver was stopped on purpose
     assert start(opened(study, tmp_path)).number == 1, "killed twice in a row without an evaluation"
+
+
+def test_a_checkpoint_between_evaluations_counts_as_coming_further(
+    config: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("study.ledger.ledger.LOST_DRIVERS", 2)
+    study, checkpoints = config(), FolderCheckpoints(tmp_path / "trial")
+
+    def begun() -> Suggestion:
+        ledger = opened(study, tmp_path)
+        asked = ledger.ask()
+        assert asked is not None
+        ledger.note(replace(run_of(asked), folder=checkpoints.place))
+        return asked
+
+    for iteration in range(1, 6):
+        asked = begun()
+        assert (asked.number, asked.attempt) == (0, iteration)
+        checkpoints.write_interim({}, iteration=iteration)
+    assert [begun().number for _ in range(2)] == [0, 1]
 
 
 REPEATED = {"trials": 3, "methods": {"kd": {}}}

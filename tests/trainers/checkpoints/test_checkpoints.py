@@ -113,6 +113,58 @@ def test_the_newest_are_kept_and_the_best(place: str, best: list[int], kept: lis
     assert KEEP == 2
 
 
+def interim(checkpoints: Checkpoints, iteration: int) -> None:
+    checkpoints.write_interim(FILES, iteration=iteration)
+
+
+def test_one_interim_checkpoint_is_gone_on_from_and_no_reader_sees_it(place: str) -> None:
+    checkpoints = checkpoints_at(place)
+    interim(checkpoints, 1)
+    assert latest(checkpoints) == ("interim_000000001", None) and checkpoints.newest_iteration() == 1
+    placed(checkpoints, [2, 4], best=2)
+    assert there(checkpoints).keys() == {"checkpoint_000000002", "checkpoint_000000004"}
+    for iteration in (5, 6):
+        interim(checkpoints, iteration)
+    kept = {"checkpoint_000000002", "checkpoint_000000004", "interim_000000006"}
+    assert there(checkpoints) == dict.fromkeys(kept, WHOLE)
+    assert latest(checkpoints) == ("interim_000000006", None) and checkpoints.newest_iteration() == 6
+    assert checkpoints.all() == [checkpoints.of(2), checkpoints.of(4)] == list(reversed(list(checkpoints.whole())))
+    placed(checkpoints, [8], best=2)
+    assert there(checkpoints).keys() == {"checkpoint_000000002", "checkpoint_000000004", "checkpoint_000000008"}
+
+
+def test_an_interim_checkpoint_stays_until_the_evaluation_after_it_is_reported(place: str) -> None:
+    checkpoints = checkpoints_at(place)
+    interim(checkpoints, 3)
+    checkpoints.write(FILES, iteration=4, best=4)
+    checkpoints.drop()
+    assert there(checkpoints) == {"interim_000000003": WHOLE}
+
+
+def test_a_damaged_interim_checkpoint_is_passed_over(place: str) -> None:
+    checkpoints = checkpoints_at(place)
+    placed(checkpoints, [2], best=2)
+    interim(checkpoints, 3)
+    changed(joined(place, "interim_000000003"), "state.pt", b"what stat")
+    name, said = latest(checkpoints)
+    assert name == "checkpoint_000000002"
+    assert said is not None and "interim_000000003/state.pt must have 19 bytes, but has 9" in said
+    assert there(checkpoints).keys() == {"checkpoint_000000002", "damaged_interim_000000003"}
+    interim(checkpoints, 3)
+    assert latest(checkpoints) == ("interim_000000003", None)
+
+
+def test_an_interim_checkpoint_that_was_not_written_to_its_end_is_removed(place: str) -> None:
+    checkpoints = checkpoints_at(place)
+    interim(checkpoints, 3)
+    half = joined(place, "interim_000000005" if "://" in place else WRITING)
+    if "://" not in place:
+        Path(half).mkdir()
+    changed(half, "trial.json", b"half")
+    assert latest(checkpoints) == ("interim_000000003", None)
+    assert there(checkpoints).keys() == {"interim_000000003"}
+
+
 @pytest.mark.parametrize("written", [["trial.json"], list(READERS)])
 def test_what_a_killed_attempt_was_writing_is_removed(place: str, written: list[str]) -> None:
     checkpoints = checkpoints_at(place)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from tests.trainers import small
+from tests.trainers.stops import AskedContext, asked_to_stop
 from trainers import loop
 from trainers.context import LocalContext
 from trainers.distillation.loss_scale import LossScale
@@ -33,6 +34,15 @@ def spoil(monkeypatch: pytest.MonkeyPatch, bad: Callable[[int], bool]) -> None:
 
 def test_gradients_that_are_never_finite_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spoil(monkeypatch, lambda step: True)
+    context = LocalContext(tmp_path)
+    train(small.trial(FLOAT16), context)
+    reported = [(report["train/skipped_steps"], report["train/loss_scale"]) for report in context.reports]
+    assert reported == [(3, 65536 / 2**3), (3, 65536 / 2**6), (1, 65536 / 2**7)]
+
+
+def test_skipped_steps_are_counted_over_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spoil(monkeypatch, lambda step: True)
+    assert asked_to_stop(FLOAT16, AskedContext(tmp_path, 2)) == 2
     context = LocalContext(tmp_path)
     train(small.trial(FLOAT16), context)
     reported = [(report["train/skipped_steps"], report["train/loss_scale"]) for report in context.reports]

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
 from tests.trainers import small
+from tests.trainers.stops import AskedContext, asked_to_stop, equal, reproducible
 from trainers.checkpoints.reading import read_evaluations
 from trainers.context import LocalContext
 from trainers.data import IGNORE, streets
@@ -50,6 +52,19 @@ def trials(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
+def stop_and_go_on(folder: Path, rank: int) -> dict[str, Any]:
+    """Reports of a trial without and with a stop before its first evaluation, and where it was stopped."""
+    changes = trials(folder)["distilled"] | {"train/evaluate_every": 3, "train/freeze_batch_norm": False}
+    ranks = {"rank": rank, "world_size": RANKS}
+    through = LocalContext(folder / "two" / "through", **ranks)
+    train(small.trial(changes), through)
+    at = asked_to_stop(changes, AskedContext(folder / "two" / "stopped", 2, **ranks))
+    dist.barrier()  # it is there for both
+    again = LocalContext(folder / "two" / "stopped", **ranks)
+    train(small.trial(changes), again)
+    return {"at": at, "through": through.reports, "again": again.reports}
+
+
 def critic_after_a_step(rank: int, *, ranks: int) -> dict[str, Tensor]:
     """A discriminator, one step of wgan-gp with SGD on this rank's logits of the same random draw for all."""
     torch.manual_seed(5)
@@ -71,7 +86,11 @@ def rank_main(rank: int, folder: Path) -> None:
         train(small.trial(changes), context)
         reports[name] = context.reports
     means = global_means({name: parts[rank] for name, parts in UNEVEN.items()})
-    found = {"reports": reports, "means": {name: mean.item() for name, mean in means.items()}}
+    found = {
+        "reports": reports,
+        "means": {name: mean.item() for name, mean in means.items()},
+        "stopped": stop_and_go_on(folder, rank),
+    }
     (folder / f"rank_{rank}.json").write_text(json.dumps(found))
     torch.save(critic_after_a_step(rank, ranks=RANKS), folder / f"critic_{rank}.pt")
     dist.destroy_process_group()
@@ -148,3 +167,14 @@ def test_a_discriminators_gradients_are_averaged_with_their_penalty(folder: Path
         for name, weight in together.items():
             torch.testing.assert_close(weight, (alone[0][name] + alone[1][name]) / 2, rtol=1e-9, atol=1e-12)
     assert not torch.equal(alone[0]["network.last.0.weight"], alone[1]["network.last.0.weight"])
+
+
+def test_two_ranks_stop_at_one_iteration_and_go_on_with_the_same_bits(folder: Path) -> None:
+    for rank in range(RANKS):
+        found = read(folder, rank)["stopped"]
+        assert found["at"] == 2
+        assert [report["iteration"] for report in found["through"]] == [3, 4]
+        assert list(map(reproducible, found["again"])) == list(map(reproducible, found["through"]))
+    ends = [folder / "two" / name / "checkpoint_000000004" for name in ("through", "stopped")]
+    weights = [load_file(end / "weights.safetensors") for end in ends]
+    assert equal(*weights)

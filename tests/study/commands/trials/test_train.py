@@ -2,11 +2,13 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,6 +22,7 @@ from study.folder import create_study
 from study.tables import TableWriter, trials_schema
 from tests.study.conftest import ray_environment
 from tests.trainers.trees import cityscapes_tree
+from trainers import loop
 
 Writer = Callable[..., Path]
 
@@ -53,6 +56,31 @@ def test_a_trial_is_trained_without_ray_and_goes_on_where_it_was_stopped(
     assert main(["train", str(tmp_path / "tiny.yaml"), "--out", str(trained)]) == 0
     found = load_file(last / "weights.safetensors")
     assert all(tensor.equal(found[name]) for name, tensor in expected.items())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_it_at_a_checkpoint_of_the_next_step(
+    study_file: Writer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+) -> None:  # fmt: skip
+    before = signal.getsignal(number)
+    command = ["train", str(study_file(train__evaluate_every=12)), "--out", str(tmp_path / "trial")]
+    step = loop.step
+
+    def signalled(parts: Any, state: Any, *batch: Any) -> None:
+        if state.iteration == 4:
+            signal.raise_signal(number)
+        step(parts, state, *batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "step", signalled)
+        assert main(command) == 1
+    said = capsys.readouterr().err
+    assert said.endswith("kdstudy: stopped at iteration 5; the same command goes on from it\n")
+    assert [path.name for path in (tmp_path / "trial").glob("*_0*")] == ["interim_000000005"]
+    assert signal.getsignal(number) == before
+    assert main(command) == 0
+    assert [path.name for path in checkpoints(tmp_path / "trial")] == ["checkpoint_000000012"]
 
 
 def test_a_folder_holds_one_trial(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

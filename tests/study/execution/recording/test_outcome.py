@@ -65,7 +65,7 @@ def test_the_score_is_the_one_that_the_study_maximises() -> None:
 def test_a_trial_over_which_drivers_die_in_a_row_is_given_up(starts: int, given_up: bool) -> None:
     error = given_up_error(starts)
     assert (error is not None) == given_up
-    assert error is None or f"died {LOST_DRIVERS} times in a row without a new evaluation" in error
+    assert error is None or f"died {LOST_DRIVERS} times in a row without a new checkpoint" in error
 
 
 def run() -> TrialRun:

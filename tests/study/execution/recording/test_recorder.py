@@ -23,11 +23,12 @@ from study.execution.recording.rows import confusion_rows, report_row, trial_row
 from study.execution.recording.study_tables import StudyTables, parameter_types
 from study.execution.scheduler import LedgerScheduler
 from study.execution.searcher import LedgerSearcher
-from study.execution.stopping import Drain
+from study.execution.stopping import Drain, NodeNotices
 from study.execution.view import View
 from study.ledger import ledger
 from study.ledger.ledger import ArmLedger, open_arms
 from study.ledger.trial_run import TrialRun
+from trainers.checkpoints.requests import Request, Requests
 from trainers.config import TeacherFile, TrialConfig, content_hash, parse
 from trainers.context import LocalContext
 from trainers.data import streets
@@ -71,7 +72,7 @@ class Driver:
         )
         capacity = ClusterCapacity(config.execution, nodes=lambda: [{"CPU": 64, HEAD: 1}])
         self.searcher = LedgerSearcher(
-            config, self.arms, teacher=lambda: TEACHER, capacity=capacity, folder=folder, drain=self.drain
+            config, self.arms, teacher=lambda: TEACHER, capacity=capacity, folder=folder, drain=self.drain, local=True
         )
         self.asked = 0
 
@@ -314,6 +315,36 @@ def test_the_loop_ends_when_nothing_runs_or_time_is_over(driver: Driver, monkeyp
     assert len(ended) == 2
 
 
+def test_every_new_notice_of_a_node_asks_for_checkpoints_once_and_never_undoes_a_stop(
+    driver: Driver, tmp_path: Path
+) -> None:
+    draining, now, said = set[str](), [0.0], list[str]()
+    asking, trial = Requests(tmp_path / "request"), Requests(tmp_path / "request")
+    notices = NodeNotices(lambda: set(draining), asking, said.append, clock=lambda: now[0])
+    drain = Drain(asking)
+    followed = Recorder(
+        driver.config, driver.arms, driver.tables, View({}), on_teacher=lambda _: None, drain=drain, notices=notices
+    )
+    running = SimpleNamespace(status="RUNNING")
+
+    def later() -> Request:
+        now[0] += stopping.NOTICES_S
+        followed.on_step_end(0, [running])
+        return trial.look()
+
+    assert later() is Request.NONE and said == []
+    draining.add("one")
+    followed.on_step_end(0, [running])
+    assert trial.look() is Request.NONE, "it is not time to look"
+    assert [later(), later()] == [Request.CHECKPOINT, Request.NONE]
+    draining.add("another")
+    assert [later(), later()] == [Request.CHECKPOINT, Request.NONE]
+    assert said == ["a node is about to be taken away: running trials leave a checkpoint now"] * 2
+    draining.add("a third")
+    drain.begin()
+    assert later() is Request.STOP
+
+
 def test_the_configuration_in_a_row_is_the_trial(driver: Driver) -> None:
     runs = [driver.start().config for _ in range(4)]
     assert {run["arm"] for run in runs} == {"baseline", "rdd"}
@@ -387,7 +418,7 @@ def test_a_trial_that_was_given_up_between_drivers_has_a_row(
     following.tables.complete(following.arms)
     (row,) = following.rows("trials")
     assert (row["state"], row["attempts"], row["config_hash"]) == ("FAIL", 1, trial.config["hash"])
-    assert row["error"].startswith("the study's driver died 1 times in a row without a new evaluation")
+    assert row["error"].startswith("the study's driver died 1 times in a row without a new checkpoint")
     assert arm.count(TrialState.FAIL) == 1
 
 
