@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from study.commands import COMMANDS
+from study.commands import commands, refuse_double
 from study.commands.options import FAILED, WRONG_INPUT
 from study.execution.stopping import HaltedError, write_fault
 from trainers.addresses import redacted
@@ -19,10 +19,11 @@ from trainers.addresses import redacted
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = _parser(arguments).parse_args(arguments)
     try:
+        refuse_double(arguments[0] if arguments else "")
+        options = _parser(arguments).parse_args(arguments)
         _refuse_urls(options)
-        return COMMANDS[options.command].load().execute(options)
+        return commands()[options.command].load().execute(options)
     except ValueError as error:
         for line in str(error).splitlines():
             print(f"kdstudy: {line}", file=sys.stderr)
@@ -64,9 +65,9 @@ def _refuse_urls(options: argparse.Namespace) -> None:
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """The parser of all commands, with the options of the one that is called: only its module is imported."""
     parser = argparse.ArgumentParser(prog="kdstudy", description=(__doc__ or "").partition("\n\n")[2])
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    for name, command in COMMANDS.items():
-        sub = commands.add_parser(name, help=command.text, description=command.text)
+    known = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    for name, command in commands().items():
+        sub = known.add_parser(name, help=command.text, description=command.text)
         if name in arguments[:1]:
             command.load().add_options(sub)
     return parser

@@ -3,10 +3,11 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from study.configuration.config import StudyConfig
 from study.configuration.identity import differences
@@ -15,6 +16,8 @@ from study.configuration.tuning import with_former_rules
 from trainers.addresses import joined
 from trainers.config import ConfigError, canonical_json, parse, plain
 from trainers.data.fingerprint import NOTE
+from trainers.plugins.content import COPIES, PACKAGE, Plugin, copied
+from trainers.plugins.loading import load
 from trainers.registry import module_of
 
 OutlineT = TypeVar("OutlineT", bound=StudyOutline)
@@ -25,14 +28,14 @@ CLASSES = "classes.json"
 
 
 def create_study(config: StudyConfig, folder: Path) -> None:
-    """Make a study's folder, with the content of every file that the study searches.
+    """Make a study's folder, with the content of every file that the study searches, and copies of its plugins.
 
     Raises:
         ValueError: the folder holds a study already, or something else; so does the place of its checkpoints.
     """
     config = config.with_spaces()
     if (folder / CONFIG).exists():
-        other = differences(plain(read_config(folder)), plain(config))
+        other = [path for path in differences(plain(read_config(folder)), plain(config)) if not _is_plugin_path(path)]
         held = f"another study already, which differs in {', '.join(other)}" if other else "this study already"
         remedy = "choose another --out" if other else f"go on with it: kdstudy resume {folder}"
         raise ValueError(f"--out must be a new folder, but {folder} holds {held}; {remedy}")
@@ -44,10 +47,16 @@ def create_study(config: StudyConfig, folder: Path) -> None:
 
         refuse_taken(config.checkpoints)
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / CONFIG, canonical_json(config))
+    kept = {name: copied(name, plugin, folder.absolute() / COPIES) for name, plugin in config.plugins.items()}
+    _write(folder / CONFIG, canonical_json(replace(config, plugins=kept)))
     dataset = module_of(config.data).Dataset
     classes = zip(dataset.class_names, dataset.palette, strict=True)
     _write(folder / CLASSES, json.dumps([{"name": name, "rgb": rgb} for name, rgb in classes]))
+
+
+def _is_plugin_path(path: str) -> bool:
+    """Whether a path into a configuration is that of a plugin's file, which a study has in its own folder."""
+    return path.startswith("plugins.") and path.endswith(".path")
 
 
 def _write(path: Path, text: str) -> None:
@@ -78,12 +87,24 @@ def starting(folder: Path) -> Iterator[None]:
 
 
 def read_config(folder: Path) -> StudyConfig:
-    """The configuration of the study in `folder`.
+    """The configuration of the study in `folder`. Its plugins are imported, and with them their code is run.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or a plugin of it has changed.
     """
-    return _read(StudyConfig, folder)
+    values = _values(folder)
+    held = values.get("plugins")
+    if held and isinstance(held, Mapping):
+        kept = {str(name): _kept_plugin(folder, plugin) for name, plugin in held.items()}
+        load(kept)
+        values = {**values, "plugins": plain(kept)}
+    return _parsed(StudyConfig, values, folder)
+
+
+def _kept_plugin(folder: Path, plugin: Mapping[str, Any]) -> Plugin:
+    """A plugin where the study's folder has it, which may have been moved."""
+    path = folder.absolute() / COPIES / PACKAGE / Path(str(plugin["path"])).name
+    return Plugin(path=str(path), sha256=str(plugin["sha256"]))
 
 
 def read_outline(folder: Path) -> StudyOutline:
@@ -92,19 +113,32 @@ def read_outline(folder: Path) -> StudyOutline:
     Raises:
         ValueError: there is none.
     """
-    return _read(StudyOutline, folder)
+    return _parsed(StudyOutline, _values(folder), folder)
 
 
-def _read(kind: type[OutlineT], folder: Path) -> OutlineT:
+def _values(folder: Path) -> dict[str, Any]:
+    """What the file says, as plain values."""
     held = folder / CONFIG
     if not held.is_file():
         raise ValueError(
             f"DIR must be a study's folder, but {folder} holds no {CONFIG}; start one: kdstudy run STUDY --out {folder}"
         )
     try:
-        return parse(kind, with_former_rules(json.loads(held.read_text())))
-    except (json.JSONDecodeError, ConfigError) as error:
-        raise ValueError(f"{held} must be what kdstudy wrote there, but: {error}; restore it") from None
+        values: dict[str, Any] = with_former_rules(json.loads(held.read_text()))
+    except json.JSONDecodeError as error:
+        raise _unreadable(folder, error) from None
+    return values
+
+
+def _parsed(kind: type[OutlineT], values: Mapping[str, Any], folder: Path) -> OutlineT:
+    try:
+        return parse(kind, values)
+    except ConfigError as error:
+        raise _unreadable(folder, error) from None
+
+
+def _unreadable(folder: Path, error: ValueError) -> ValueError:
+    return ValueError(f"{folder / CONFIG} must be what kdstudy wrote there, but: {error}; restore it")
 
 
 def trial_folder(folder: Path, arm: str, number: int) -> Path:

@@ -19,6 +19,7 @@ from trainers.context import LocalContext, Metrics, TrialContext
 from trainers.data.fingerprint import refuse_changed
 from trainers.distillation.objective import DivergedError
 from trainers.loop import train
+from trainers.plugins.loading import load_values
 from trainers.resources.peak_memory import noted_peak, peak_mib
 
 CHECKPOINT = "checkpoint"
@@ -143,6 +144,7 @@ def attempt(
         dataset: the note that this machine's dataset is held against first, None for no look at it.
     """
     try:
+        load_values(values)
         config = parse(TrialConfig, values)
         if dataset is not None:
             refuse_changed(config.data, dataset)

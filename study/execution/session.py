@@ -9,14 +9,15 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
 
+from study import ROOT
 from study.configuration.config import ExecutionConfig
 from study.execution.capacity import DRIVER, MAX_CONCURRENT
 from study.execution.stopping import HaltedError
-from study.execution.submission import submitted
+from study.execution.submission import PACKAGES, refuse_foreign_packages, submitted
 
 SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -75,11 +76,13 @@ def connected(execution: ExecutionConfig, address: str) -> Iterator[None]:
     import ray
 
     try:
-        if address == "local":
-            _start(ray, scratch)
-        else:
-            _warn_of_readers()
-            _join(ray, address)
+        refuse_foreign_packages()
+        with _among_own_packages(Path(scratch)):
+            if address == "local":
+                _start(ray, scratch)
+            else:
+                _warn_of_readers()
+                _join(ray, address)
         for name in ("ray", "ray.tune", "ray.train"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         yield
@@ -88,6 +91,21 @@ def connected(execution: ExecutionConfig, address: str) -> Iterator[None]:
         shutil.rmtree(scratch, ignore_errors=True)
         if own_token:
             del os.environ["RAY_AUTH_TOKEN_PATH"]
+
+
+@contextmanager
+def _among_own_packages(scratch: Path) -> Iterator[None]:
+    """Work in a folder that holds our packages and nothing else.
+
+    Ray puts the directory in which a driver calls it first on the path of all workers, where a folder of the user's
+    that has one of our names would win.
+    """
+    place = scratch / "packages"
+    place.mkdir()
+    for name in PACKAGES:
+        (place / name).symlink_to(ROOT / name, target_is_directory=True)
+    with chdir(place):
+        yield
 
 
 @functools.cache
@@ -146,7 +164,7 @@ def _start_node(ray: Any, scratch: str) -> None:
 
 def _join(ray: Any, address: str) -> None:
     settings = {name: os.environ[name] for name in (*SETTINGS, "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S")}
-    packages = [str(Path(__file__).parents[2] / name) for name in ("search_spaces", "study", "trainers")]
+    packages = [str(ROOT / name) for name in ("search_spaces", "study", "trainers")]
     # every node runs this driver's own code, whatever is installed there; a submitted job has been sent with it
     code = {} if submitted() else {"py_modules": packages}
     try:

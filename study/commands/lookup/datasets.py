@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trainers.config import parse
-from trainers.registry import implementation
+from trainers.registry import config_class, implementation
 
 
 def dataset_config(name: str, root: str, settings: Mapping[str, Any] | None = None) -> Any:
@@ -13,5 +13,5 @@ def dataset_config(name: str, root: str, settings: Mapping[str, Any] | None = No
     Raises:
         ValueError: unknown dataset, or settings that are none of its own.
     """
-    kind = implementation("trainers.data", name).Config
+    kind = config_class("trainers.data", implementation("trainers.data", name))
     return parse(kind, {**(settings or {}), **({"root": root} if root else {})})

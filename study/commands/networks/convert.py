@@ -8,7 +8,7 @@ from trainers.config import parse
 from trainers.data.transforms import Normalisation
 from trainers.models.cirkd_layout import from_published
 from trainers.models.weights import read_tensors
-from trainers.registry import implementation
+from trainers.registry import config_class, implementation
 from trainers.teachers import teacher as teachers
 
 CIRKD_NORMALISATION = Normalisation(mean=(122.67891434, 116.66876762, 104.00698793), std=(1.0, 1.0, 1.0), bgr=True)
@@ -66,7 +66,7 @@ def convert(checkpoint: Path, *, model: str, out: Path, dataset: str | None) -> 
         model=config,
         class_names=names,
         normalisation=CIRKD_NORMALISATION,
-        data=parse(data.Config, {}) if data else None,
+        data=parse(config_class("trainers.data", data), {}) if data else None,
         converted_from=teachers.sha256(checkpoint),
     )
     teachers.save(network, card, out)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from study.commands.lookup.datasets import dataset_config
-from study.commands.options import WRONG_INPUT, add_json
+from study.commands.options import WRONG_INPUT, add_json, add_plugins, load_plugins
 from trainers.data.check import check as check_files
 from trainers.data.files import FileDataset
 from trainers.registry import module_of
@@ -23,12 +23,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     text = "hold a dataset's files against what was published"
     check_parser = commands.add_parser("check", help=text, description=text)
     add_json(check_parser)
+    add_plugins(check_parser)
     check_parser.add_argument("name", metavar="NAME", help="a dataset of trainers/data")
     check_parser.add_argument("--root", required=True, metavar="DIR", help="the dataset's folder")
 
 
 def execute(options: argparse.Namespace) -> int:
     """Run it."""
+    load_plugins(options)
     found = check(options.name, options.root)
     if options.json:
         print(json.dumps(found))
