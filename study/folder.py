@@ -16,7 +16,7 @@ from study.configuration.tuning import with_former_rules
 from trainers.addresses import joined
 from trainers.config import ConfigError, canonical_json, parse, plain
 from trainers.data.fingerprint import NOTE
-from trainers.plugins.content import COPIES, PACKAGE, Plugin, copied
+from trainers.plugins.content import COPIES, PACKAGE, copied, named_plugins
 from trainers.plugins.loading import load
 from trainers.registry import module_of
 
@@ -40,7 +40,7 @@ def create_study(config: StudyConfig, folder: Path) -> None:
         remedy = "choose another --out" if other else f"go on with it: kdstudy resume {folder}"
         raise ValueError(f"--out must be a new folder, but {folder} holds {held}; {remedy}")
     # of a driver that died as it began there may be half a configuration
-    if folder.exists() and any(path.name != WRITING for path in folder.iterdir()):
+    if folder.exists() and any(path.name not in (WRITING, COPIES) for path in folder.iterdir()):
         raise ValueError(f"--out must be a new folder, but {folder} holds other files; choose another --out")
     if config.checkpoints:
         from trainers.checkpoints.places import refuse_taken  # who reads a study's outline needs no PyTorch
@@ -93,18 +93,13 @@ def read_config(folder: Path) -> StudyConfig:
         ValueError: there is none, or a plugin of it has changed.
     """
     values = _values(folder)
-    held = values.get("plugins")
-    if held and isinstance(held, Mapping):
-        kept = {str(name): _kept_plugin(folder, plugin) for name, plugin in held.items()}
+    if plugins := named_plugins(values):
+        # where they are now: the folder may have been moved
+        place = folder.absolute() / COPIES / PACKAGE
+        kept = {name: replace(plugin, path=str(place / Path(plugin.path).name)) for name, plugin in plugins.items()}
         load(kept)
         values = {**values, "plugins": plain(kept)}
     return _parsed(StudyConfig, values, folder)
-
-
-def _kept_plugin(folder: Path, plugin: Mapping[str, Any]) -> Plugin:
-    """A plugin where the study's folder has it, which may have been moved."""
-    path = folder.absolute() / COPIES / PACKAGE / Path(str(plugin["path"])).name
-    return Plugin(path=str(path), sha256=str(plugin["sha256"]))
 
 
 def read_outline(folder: Path) -> StudyOutline:

@@ -4,21 +4,22 @@ import re
 from pathlib import Path
 
 from tests.conftest import ROOT
+from trainers.plugins import loading
+from trainers.registry import forget
 
 PAGE = (ROOT / "docs" / "own-methods.md").read_text()
 PLUGIN, TESTS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 (STUDY,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 
 METHOD = """
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from trainers.methods import kd
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    weights: kd.Weights = field(default_factory=kd.Weights)
-    taps = ("logits",)
+class Config(kd.Config):
+    pass
 
 
 class Method(kd.Method):
@@ -44,3 +45,10 @@ def install(folder: Path, package: str, entry_points: str, version: str = "1.5")
     place = folder / f"{package}-{version}.dist-info"
     write(place / "METADATA", f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
     write(place / "entry_points.txt", entry_points)
+
+
+def unload() -> None:
+    """Let no plugin be loaded, as in a new process."""
+    for name in [*loading._loaded]:
+        forget(f"plugin {name}")
+        del loading._loaded[name]

@@ -1,6 +1,6 @@
 """What every search space promises."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -8,6 +8,7 @@ import pytest
 
 from search_spaces.parameters import Categorical, Parameter
 from search_spaces.space import Space
+from study.configuration.plugins import open_plugins
 from trainers.config import leaf, parse, plain, replaced
 from trainers.registry import config_class, implementation
 
@@ -20,10 +21,16 @@ class SpaceContract:
     Attributes:
         space: a name, or the path of a file.
         weighting: that its paths below `task/` are options of, None where it has none.
+        plugins: files and folders whose parts it searches options of.
     """
 
     space: ClassVar[str | Path]
     weighting: ClassVar[str | None] = None
+    plugins: ClassVar[Sequence[str | Path]] = ()
+
+    @pytest.fixture(autouse=True)
+    def _plugins_are_loaded(self) -> None:
+        assert open_plugins(map(Path, self.plugins))[1] == []
 
     @pytest.fixture
     def name(self) -> str:

@@ -117,6 +117,6 @@ def test_the_environment_names_packages_that_add_parts(packages: Path) -> None:
 
 
 def test_the_module_needs_the_config_that_it_defines(packages: Path) -> None:
-    write(packages / "soft_kd" / "hollow.py", METHOD.replace("class Config", "class Other").replace("Config:", "O:"))
+    write(packages / "soft_kd" / "hollow.py", METHOD.replace("class Config(", "class Other("))
     with pytest.raises(ValueError, match="lacks one"):
         find("trainers.methods", "hollow")

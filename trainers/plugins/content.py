@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 PACKAGE = "kdstudy_plugins"
 """The package that all plugins are modules of."""
@@ -48,6 +49,20 @@ def read_plugin(path: Path) -> tuple[str, Plugin]:
             "my_losses.py"
         )
     return name, Plugin(path=str(path.absolute()), sha256=content_sha256(path))
+
+
+def named_plugins(values: Any) -> dict[str, Plugin]:
+    """The plugins of a study's or a trial's plain values, as kdstudy writes them; empty where they are anything else.
+
+    Whoever reads all of the values tells what is wrong with them.
+    """
+    named = values.get("plugins") if isinstance(values, Mapping) else None
+    found = [
+        (name, Plugin(path=plugin["path"], sha256=plugin["sha256"]))
+        for name, plugin in (named if isinstance(named, Mapping) else {}).items()
+        if isinstance(plugin, Mapping) and all(isinstance(plugin.get(key), str) for key in ("path", "sha256"))
+    ]
+    return dict(found) if found and len(found) == len(named or ()) else {}
 
 
 def content_sha256(path: Path) -> str:

@@ -11,13 +11,13 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from trainers.plugins.content import COPIES, PACKAGE, Plugin, copied, module_name, refuse_changed
+from trainers.plugins.content import COPIES, PACKAGE, Plugin, copied, module_name, named_plugins, refuse_changed
 from trainers.registry import KINDS, Part, config_class, forget, import_foreign, register
 
 _loaded: dict[str, tuple[Plugin, frozenset[str]]] = {}
@@ -36,7 +36,7 @@ def load(plugins: Mapping[str, Plugin]) -> None:
 
 
 def load_values(values: Any, near: Path | None = None) -> None:
-    """Load what `plugins` of a trial's plain values names; what else is wrong there is left to who reads them.
+    """Load the plugins of a trial's plain values.
 
     Args:
         values: the trial's.
@@ -45,13 +45,8 @@ def load_values(values: Any, near: Path | None = None) -> None:
     Raises:
         ValueError: as `load`.
     """
-    named = values.get("plugins") if isinstance(values, Mapping) else None
-    found = {
-        str(name): Plugin(path=_place(Path(str(plugin["path"])), near), sha256=str(plugin["sha256"]))
-        for name, plugin in (named if isinstance(named, Mapping) else {}).items()
-        if isinstance(plugin, Mapping) and {"path", "sha256"} <= plugin.keys()
-    }
-    load(found)
+    named = named_plugins(values)
+    load({name: replace(plugin, path=_place(Path(plugin.path), near)) for name, plugin in named.items()})
 
 
 def _place(path: Path, near: Path | None) -> str:
@@ -62,6 +57,8 @@ def _place(path: Path, near: Path | None) -> str:
 
 
 def _load(name: str, plugin: Plugin) -> None:
+    if not name.isidentifier():
+        raise ValueError(f"plugins: a name must be one that Python allows, but got {name!r}; rename it")
     path = Path(plugin.path)
     refuse_changed(name, plugin)
     if path.parent.name != PACKAGE:
@@ -75,7 +72,7 @@ def _load(name: str, plugin: Plugin) -> None:
     forget(owner)
     _loaded.pop(name, None)
     try:
-        kinds = _register(name, owner, import_foreign(module_name(name, plugin), owner))
+        kinds = _register(name, owner, _imported(name, plugin, owner))
     except ValueError:
         forget(owner)
         raise
@@ -95,6 +92,18 @@ def _register(name: str, owner: str, module: ModuleType) -> frozenset[str]:
             "docs/own-methods.md shows one"
         )
     return frozenset(kinds)
+
+
+def _imported(name: str, plugin: Plugin, owner: str) -> ModuleType:
+    """The module of a copy that stands on Python's path."""
+    known = module_name(name, plugin)
+    if known in sys.modules:
+        return sys.modules[known]
+    module = import_foreign(known, owner)
+    inside = getattr(module, "__path__", None)
+    # the path may have led to another place first
+    refuse_changed(name, replace(plugin, path=str(next(iter(inside)) if inside else module.__file__)))
+    return module
 
 
 @cache

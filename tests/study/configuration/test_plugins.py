@@ -16,12 +16,11 @@ from study.execution.recording.environment import environment
 from study.folder import create_study, read_config, read_outline
 from study.ledger.ledger import open_arms
 from tests.analysis.searches import search, write_search
-from tests.own_parts import METHOD, PLUGIN, write, write_shown
+from tests.own_parts import METHOD, PLUGIN, unload, write, write_shown
 from tests.study.conftest import tiny, write_study, write_teacher
 from trainers.config import ConfigError, TeacherFile, content_hash
-from trainers.plugins import loading
 from trainers.plugins.content import copied, read_plugin
-from trainers.registry import forget, known
+from trainers.registry import known
 
 TEACHER = TeacherFile(path="teacher.safetensors", sha256="0" * 64)
 
@@ -30,13 +29,6 @@ TEACHER = TeacherFile(path="teacher.safetensors", sha256="0" * 64)
 def _nothing_stays_loaded() -> Iterator[None]:
     yield
     unload()
-
-
-def unload() -> None:
-    """As a new process has it."""
-    for name in [*loading._loaded]:
-        forget(f"plugin {name}")
-        del loading._loaded[name]
 
 
 @pytest.fixture

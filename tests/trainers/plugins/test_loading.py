@@ -9,21 +9,18 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.own_parts import METHOD, PLUGIN, write
+from tests.own_parts import METHOD, PLUGIN, unload, write
 from tests.trainers.small import values
 from trainers.config import ConfigError, TrialConfig, parse
-from trainers.plugins import loading
 from trainers.plugins.content import copied, read_plugin
 from trainers.plugins.loading import load, load_values, of_packages, of_parts
-from trainers.registry import find, forget, implementation, known, module_of
+from trainers.registry import find, implementation, known, module_of
 
 
 @pytest.fixture(autouse=True)
 def _nothing_stays_loaded() -> Iterator[None]:
     yield
-    for name in [*loading._loaded]:
-        forget(f"plugin {name}")
-        del loading._loaded[name]
+    unload()
 
 
 def open_(path: Path) -> str:
@@ -55,6 +52,7 @@ def test_a_file_may_have_parts_of_several_kinds(tmp_path: Path) -> None:
 
 def test_a_folder_is_a_package_whose_modules_are_parts(tmp_path: Path) -> None:
     lab = tmp_path / "lab"
+    write(lab / "__init__.py", '"""Our lab."""\n')
     write(lab / "_shared.py", "FACTOR = 2.0\n")
     write(lab / "test_soft.py", "raise AssertionError('its tests are not imported')\n")
     write(lab / "soft.py", f"from ._shared import FACTOR\n{METHOD}")
@@ -106,6 +104,24 @@ def test_a_copy_that_has_changed_is_not_run(tmp_path: Path) -> None:
         load_values({"plugins": {name: {"path": kept.path, "sha256": kept.sha256}}})
 
 
+def test_what_python_finds_in_another_place_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, plugin = read_plugin(write(tmp_path / "soft.py", f"{METHOD}# imported by no other test\n"))
+    copied(name, plugin, tmp_path / "study")
+    (copy,) = (tmp_path / "study").glob("*/*")
+    other = write(tmp_path / "first" / "kdstudy_plugins" / copy.name, f"{METHOD}# another\n")
+    monkeypatch.syspath_prepend(str(other.parents[1]))
+    with pytest.raises(ValueError, match=rf"plugins\.soft must stay what it was .* but {other} is"):
+        load({name: plugin})
+    assert "soft" not in known("trainers.methods")
+
+
+@pytest.mark.parametrize("name", ["../soft", "soft.hard", ""])
+def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    _, plugin = read_plugin(write(tmp_path / "soft.py"))
+    with pytest.raises(ValueError, match="must be one that Python allows"):
+        load({name: plugin})
+
+
 def test_a_moved_study_has_its_plugins_above_the_checkpoint(tmp_path: Path) -> None:
     name, plugin = read_plugin(write(tmp_path / "soft.py"))
     copied(name, plugin, tmp_path / "study" / "plugins")
@@ -128,7 +144,7 @@ def test_a_process_that_inherits_the_path_alone_finds_its_classes(tmp_path: Path
     assert done.stdout == "16\n"
 
 
-@pytest.mark.parametrize("plugins", [None, [], "x", {"a": 1}, {"a": {"path": "x"}}])
+@pytest.mark.parametrize("plugins", [None, [], "x", {"a": 1}, {"a": {"path": "x"}}, {"a": {"path": 1, "sha256": "0"}}])
 def test_what_is_no_plugin_is_left_to_who_reads_the_values(plugins: object) -> None:
     load_values({"plugins": plugins})
     if plugins:
