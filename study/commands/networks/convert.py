@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from study.commands.options import add_plugins, load_plugins
 from trainers import models
 from trainers.config import parse
 from trainers.data.transforms import Normalisation
@@ -22,10 +23,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="the network that was saved, as in 'deeplabv3(resnet101)'")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the .safetensors file to write")
     parser.add_argument("--dataset", help="what it was trained on, for its class names")
+    add_plugins(parser)
 
 
 def execute(options: argparse.Namespace) -> int:
     """Run it."""
+    load_plugins(options)
     card = convert(options.checkpoint, model=options.model, out=options.out, dataset=options.dataset)
     print(f"{options.out}: {options.model}, {len(card.class_names)} classes, mIoU not measured")
     return 0
