@@ -25,7 +25,10 @@ from pydantic import (
     ValidationError,
 )
 
+from trainers.registry import clash as clash
+from trainers.registry import installed as installed
 from trainers.registry import nearest as nearest
+from trainers.registry import owner as owner
 
 Value = str | int | float | bool
 

@@ -1,4 +1,4 @@
-"""Search spaces: YAML files, beside this module or anywhere, read into Optuna distributions.
+"""Search spaces: YAML files, beside this module, in installed packages or anywhere, read into Optuna distributions.
 
 A space maps paths into a trial's configuration (`task/threshold`) to what may stand there. A
 parameter may exist only `when` categorical ones have certain values. The order in a file means
@@ -10,6 +10,8 @@ import difflib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
+from importlib.metadata import EntryPoint
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,21 +21,40 @@ from optuna.distributions import BaseDistribution
 from search_spaces.parameters import Categorical as Categorical
 from search_spaces.parameters import Float as Float
 from search_spaces.parameters import Int as Int
-from search_spaces.parameters import Parameter, nearest, read_parameter
+from search_spaces.parameters import Parameter, clash, installed, nearest, owner, read_parameter
 from search_spaces.parameters import SpaceError as SpaceError
 from search_spaces.parameters import Value as Value
 from search_spaces.strict_yaml import read_yaml
 
 FOLDER = Path(__file__).parent
+GROUP = "search_spaces"
+"""The entry points of installed packages that add spaces: a space's name, and the package that has its file."""
 
 
 def _file(name: str) -> Path:
     if Path(name).name != name or Path(name).suffix:
         return _own_file(Path(name))
-    path = FOLDER / f"{name}.yaml"
-    if not path.is_file():
-        hint = nearest(name, (beside.stem for beside in FOLDER.glob("*.yaml")))
+    found = {"kdstudy": path} if (path := FOLDER / f"{name}.yaml").is_file() else {}
+    found |= {owner(entry): _installed_file(entry) for entry in installed(GROUP) if entry.name == name}
+    if len(found) > 1:
+        raise SpaceError([clash(GROUP, name, found)])
+    if not found:
+        hint = nearest(name, (*(beside.stem for beside in FOLDER.glob("*.yaml")), *_installed_names()))
         raise SpaceError([f"{name}: must be a search space or a path to one, but is none; {hint}"])
+    return next(iter(found.values()))
+
+
+def _installed_names() -> list[str]:
+    return [entry.name for entry in installed(GROUP)]
+
+
+def _installed_file(entry: EntryPoint) -> Path:
+    """The file that an entry point stands for: `NAME.yaml` in the package that is its value."""
+    path = Path(str(files(entry.value) / f"{entry.name}.yaml"))
+    if not path.is_file():
+        raise SpaceError(
+            [f"{entry.name}: must be a file of {owner(entry)}, but there is no {path}; install that package anew"]
+        )
     return path
 
 

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from study.commands import COMMANDS
+from study.commands import commands, refuse_double
 from study.commands.options import FAILED, WRONG_INPUT
 from study.commands.parser import command_parser
 from study.execution.stopping import HaltedError, write_fault
@@ -21,6 +21,7 @@ from trainers.addresses import redacted
 
 def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     """The options of a command; its module is imported."""
+    refuse_double(arguments[0] if arguments else "")
     return command_parser(arguments).parse_args(arguments)
 
 
@@ -28,7 +29,7 @@ def executed(options: argparse.Namespace) -> int:
     """Run a command and give its exit code."""
     try:
         _refuse_urls(options)
-        code = COMMANDS[options.command].load().execute(options)
+        code = commands()[options.command].load().execute(options)
         sys.stdout.flush()
         return code
     except ValueError as error:

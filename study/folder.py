@@ -3,10 +3,11 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from study.configuration.config import StudyConfig
 from study.configuration.identity import differences
@@ -17,6 +18,8 @@ from trainers.addresses import joined
 from trainers.config import ConfigError, canonical_json, parse, plain
 from trainers.data.classes import classes_of
 from trainers.data.fingerprint import NOTE
+from trainers.plugins.content import COPIES, PACKAGE, copied, named_plugins
+from trainers.plugins.loading import load
 
 OutlineT = TypeVar("OutlineT", bound=StudyOutline)
 
@@ -26,29 +29,35 @@ CLASSES = "classes.json"
 
 
 def create_study(config: StudyConfig, folder: Path) -> None:
-    """Make a study's folder, with the content of every file that the study searches.
+    """Make a study's folder, with the content of every file that the study searches, and copies of its plugins.
 
     Raises:
         ValueError: the folder holds a study already, or something else; so does the place of its checkpoints.
     """
     config = config.with_spaces()
     if (folder / CONFIG).exists():
-        other = differences(plain(read_config(folder)), plain(config))
+        other = [path for path in differences(plain(read_config(folder)), plain(config)) if not _is_plugin_path(path)]
         held = f"another study already, which differs in {', '.join(other)}" if other else "this study already"
         remedy = "choose another --out" if other else f"go on with it: kdstudy resume {folder}"
         raise ValueError(f"--out must be a new folder, but {folder} holds {held}; {remedy}")
     # of a driver that died as it began there may be half a configuration
-    if folder.exists() and any(path.name != WRITING for path in folder.iterdir()):
+    if folder.exists() and any(path.name not in (WRITING, COPIES) for path in folder.iterdir()):
         raise ValueError(f"--out must be a new folder, but {folder} holds other files; choose another --out")
     if config.checkpoints:
         from trainers.checkpoints.places import refuse_taken  # who reads a study's outline needs no PyTorch
 
         refuse_taken(config.checkpoints)
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / CONFIG, canonical_json(config))
+    kept = {name: copied(name, plugin, folder.absolute() / COPIES) for name, plugin in config.plugins.items()}
+    _write(folder / CONFIG, canonical_json(replace(config, plugins=kept)))
     classes = classes_of(config.data)
     named = zip(classes.names, classes.palette, strict=True)
     _write(folder / CLASSES, json.dumps([{"name": name, "rgb": rgb} for name, rgb in named]))
+
+
+def _is_plugin_path(path: str) -> bool:
+    """Whether a path into a configuration is that of a plugin's file, which a study has in its own folder."""
+    return path.startswith("plugins.") and path.endswith(".path")
 
 
 def _write(path: Path, text: str) -> None:
@@ -79,12 +88,19 @@ def starting(folder: Path) -> Iterator[None]:
 
 
 def read_config(folder: Path) -> StudyConfig:
-    """The configuration of the study in `folder`.
+    """The configuration of the study in `folder`. Its plugins are imported, and with them their code is run.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or a plugin of it has changed.
     """
-    return _read(StudyConfig, folder)
+    values = _values(folder)
+    if plugins := named_plugins(values):
+        # where they are now: the folder may have been moved
+        place = folder.absolute() / COPIES / PACKAGE
+        kept = {name: replace(plugin, path=str(place / Path(plugin.path).name)) for name, plugin in plugins.items()}
+        load(kept)
+        values = {**values, "plugins": plain(kept)}
+    return _parsed(StudyConfig, values, folder)
 
 
 def read_outline(folder: Path) -> StudyOutline:
@@ -93,19 +109,24 @@ def read_outline(folder: Path) -> StudyOutline:
     Raises:
         ValueError: there is none.
     """
-    return _read(StudyOutline, folder)
+    return _parsed(StudyOutline, _values(folder), folder)
 
 
-def _read(kind: type[OutlineT], folder: Path) -> OutlineT:
+def _values(folder: Path) -> dict[str, Any]:
+    """What the file says, as plain values."""
     held = folder / CONFIG
     if not held.is_file():
         raise ValueError(
             f"DIR must be a study's folder, but {folder} holds no {CONFIG}; start one: kdstudy run STUDY --out {folder}"
         )
+    return with_former_rules(read_object(held))
+
+
+def _parsed(kind: type[OutlineT], values: Mapping[str, Any], folder: Path) -> OutlineT:
     try:
-        return parse(kind, with_former_rules(read_object(held)))
+        return parse(kind, values)
     except ConfigError as error:
-        raise ValueError(f"{held} must be what kdstudy wrote there, but: {error}; restore it") from None
+        raise ValueError(f"{folder / CONFIG} must be what kdstudy wrote there, but: {error}; restore it") from None
 
 
 def trial_folder(folder: Path, arm: str, number: int) -> Path:

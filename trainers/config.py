@@ -18,7 +18,8 @@ from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import ValidationError
 
 from trainers.addresses import is_url
-from trainers.registry import OneOf, SomeOf, adapter, implementation, nearest
+from trainers.plugins.content import Plugin
+from trainers.registry import OneOf, SomeOf, adapter, config_class, implementation, nearest
 
 T = TypeVar("T")
 
@@ -141,6 +142,7 @@ class TrialConfig:
         init_seed: initial weights and dropout; differs between replicates.
         evaluate_on: the images that the trial is judged on; its metrics are called `eval/...` whichever they are.
         holdout: share of the training images that are left out of training, by their names; "holdout" judges on them.
+        plugins: the user's own files whose parts it uses, by name; what they hold is part of its hash.
     """
 
     data: Annotated[Any, OneOf("trainers.data", "name")]
@@ -154,6 +156,7 @@ class TrialConfig:
     init_seed: Annotated[int, Ge(0)] = 0
     evaluate_on: EvaluationSplit = field(default="val", metadata=LATER)
     holdout: Annotated[float, Ge(0), Le(0.5)] = field(default=0.0, metadata=LATER)
+    plugins: Mapping[str, Plugin] = field(default_factory=dict, metadata=LATER)
 
 
 class ConfigError(ValueError):
@@ -196,7 +199,9 @@ def _keys(annotation: Any, values: Any, path: Sequence[str]) -> Iterable[str]:
     first, *rest = path
     kind = _kind(annotation, values)
     if isinstance(kind, SomeOf):
-        return _keys(implementation(kind.package, first).Config, values[first], rest) if rest else kind.names
+        if not rest:
+            return kind.names
+        return _keys(config_class(kind.package, implementation(kind.package, first)), values[first], rest)
     if not dataclasses.is_dataclass(kind):  # a mapping from names, of arms say: the type of its values
         return _keys(get_args(kind)[1], values[first], rest)
     fields = get_type_hints(kind, include_extras=True)
@@ -250,7 +255,10 @@ def identity(config: object) -> Any:
 
 
 def _unset(config: object, later: "dataclasses.Field[Any]") -> bool:
-    return bool(later.metadata.get("later")) and getattr(config, later.name) == later.default
+    if not later.metadata.get("later"):
+        return False
+    made = later.default_factory
+    return bool(getattr(config, later.name) == (later.default if made is dataclasses.MISSING else made()))
 
 
 def absolute(config: T) -> T:

@@ -22,6 +22,7 @@ from trainers.data.decoded.plan import DecodedPlan
 from trainers.data.fingerprint import refuse_changed
 from trainers.distillation.objective import DivergedError
 from trainers.loop import AT_EVALUATIONS, train
+from trainers.plugins.loading import load_values
 from trainers.resources.peak_memory import noted_peak, peak_mib
 
 CHECKPOINT = "checkpoint"
@@ -177,6 +178,7 @@ def attempt(
         decoded: where decoded images are kept for other trials; None for nowhere.
     """
     try:
+        load_values(values)
         config = parse(TrialConfig, values)
         if dataset is not None:
             refuse_changed(config.data, dataset)

@@ -85,5 +85,6 @@ def _start(row: dict[str, Any]) -> dict[str, Any]:
         "Python": row["python"],
         "platform": row["platform"],
         "commit": row["git_commit"],
+        "plugins": ", ".join(f"{name} {version}" for name, version in row.get("plugins") or ()) or None,
         "command": row["command"],
     }

@@ -1,7 +1,7 @@
 """The command line's commands: one file each, its options beside what it does.
 
 A command's module is imported when the command is called, so `kdstudy --help` needs no PyTorch, and a command that
-reads tables no Ray.
+reads tables no Ray. Installed packages add commands by entry points of the group `study.commands`.
 """
 
 import argparse
@@ -9,6 +9,10 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, cast
+
+from trainers.registry import clash, import_foreign, installed, owner
+
+GROUP = "study.commands"
 
 
 class CommandModule(Protocol):
@@ -76,3 +80,31 @@ COMMANDS: Mapping[str, Command] = {
     "profile": Command("networks.profile", "parameters, operations, latency and memory of a network"),
     "convert": Command("networks.convert", "write a published checkpoint as a teacher's file"),
 }
+
+
+@dataclass(frozen=True)
+class InstalledCommand(Command):
+    """A command of an installed package; `module` is its whole name."""
+
+    def load(self) -> CommandModule:
+        module = import_foreign(self.module, f"a command that is {self.text}")
+        lacking = [name for name in ("add_options", "execute") if not hasattr(module, name)]
+        if lacking:
+            raise ValueError(
+                f"a command's module must have add_options and execute, but {self.module} lacks "
+                f"{' and '.join(lacking)}; write it there"
+            )
+        return cast(CommandModule, module)
+
+
+def commands() -> Mapping[str, Command]:
+    """All commands by name, those of installed packages after ours."""
+    added = {entry.name: InstalledCommand(entry.value, f"of {owner(entry)}") for entry in installed(GROUP)}
+    return {**COMMANDS, **{name: command for name, command in added.items() if name not in COMMANDS}}
+
+
+def refuse_double(name: str) -> None:
+    """Raise ValueError where a command that is called has more than one owner."""
+    owners = [*(["kdstudy"] if name in COMMANDS else []), *(owner(e) for e in installed(GROUP) if e.name == name)]
+    if len(owners) > 1:
+        raise ValueError(clash(GROUP, name, owners))

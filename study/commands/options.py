@@ -4,7 +4,9 @@ import argparse
 import re
 from pathlib import Path
 
+from study.configuration.plugins import open_plugins
 from study.execution.submission import default_address
+from trainers.config import ConfigError
 
 FAILED, WRONG_INPUT = 1, 2
 
@@ -65,6 +67,30 @@ def duration(text: str) -> float:
     if not seconds:
         raise argparse.ArgumentTypeError(f"must be a time above 0 such as 90s, 30m, 2h or 1h30m, but got {text!r}")
     return seconds
+
+
+def add_plugins(parser: argparse.ArgumentParser) -> None:
+    """--plugin, for several."""
+    parser.add_argument(
+        "--plugin",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PATH",
+        dest="plugins",
+        help="a file or folder of your own whose parts are meant; may be given repeatedly",
+    )
+
+
+def load_plugins(options: argparse.Namespace) -> None:
+    """Import what --plugin names.
+
+    Raises:
+        ConfigError: with every fault.
+    """
+    _, faults = open_plugins(options.plugins)
+    if faults:
+        raise ConfigError([f"--plugin: {fault}" for fault in faults])
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from study.commands import COMMANDS
+from study.commands import commands
 
 
 def whole_parser() -> argparse.ArgumentParser:
@@ -20,9 +20,9 @@ def command_parser(arguments: Sequence[str], *, every: bool = False) -> argparse
     """The parser of all commands, with the options of the one that is called: only its module is imported."""
     parser = argparse.ArgumentParser(prog="kdstudy", description=(__doc__ or "").partition("\n\n")[2])
     parser.add_argument("--version", action="version", version=f"kdstudy {version('kdstudy')}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    for name, command in COMMANDS.items():
-        sub = commands.add_parser(name, help=command.text, description=command.text)
+    known = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    for name, command in commands().items():
+        sub = known.add_parser(name, help=command.text, description=command.text)
         if every or name in arguments[:1]:
             command.load().add_options(sub)
     return parser

@@ -37,6 +37,8 @@ from trainers.config import (
 )
 from trainers.data.classes import classes_of
 from trainers.data.decoded.plan import DecodedPlan
+from trainers.plugins.content import Plugin
+from trainers.plugins.loading import of_packages, of_parts
 from trainers.registry import OneOf, SomeOf, implementation
 
 TEACHER = "teacher"
@@ -230,6 +232,8 @@ class StudyConfig(StudyOutline):
             `study.commands.searches.replicate`, and kept when more are added later.
         spaces: what the files that the arms name said when the study began; filled in by `with_spaces`.
         replicates: which trials of another study its arms repeat; filled in by `study.commands.searches.replicate`.
+        plugins: the user's own files that add parts, by name. A file of a study lists their paths;
+            `study.configuration.plugins` reads these, and `study.folder` keeps copies.
     """
 
     data: Annotated[Any, OneOf("trainers.data", "name")]
@@ -254,6 +258,7 @@ class StudyConfig(StudyOutline):
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     spaces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     replicates: Mapping[Name, Replicated] = field(default_factory=dict)
+    plugins: Mapping[str, Plugin] = field(default_factory=dict, metadata=LATER)
 
     def with_spaces(self) -> "StudyConfig":
         """The study with the content of every space it searches, so that a change of the files does not reach it.
@@ -276,7 +281,17 @@ class StudyConfig(StudyOutline):
             trial, values = {**trial, "data_seed": seed, "init_seed": seed}, {}
         for path, value in {**self.arms[arm].fixed, **values}.items():
             trial = replaced(trial, path, value)
-        return parse(TrialConfig, trial)
+        return self._with_plugins(parse(TrialConfig, trial))
+
+    def _with_plugins(self, trial: TrialConfig) -> TrialConfig:
+        """A trial with those plugins that it, or its teacher's network, has a part of."""
+        if not self.plugins:
+            return trial
+        used = of_parts(trial.data, trial.student, trial.task, trial.methods)
+        if trial.teacher is not None:
+            # which network a file holds is not known here, so every plugin that has one counts
+            used |= of_packages(("trainers.models", "trainers.data")) if self.teacher.file else of_parts(self.teacher)
+        return replace(trial, plugins={name: self.plugins[name] for name in sorted(used & self.plugins.keys())})
 
     def unsearched(self, arm: str) -> dict[str, Any]:
         """The trial of an arm as plain values, before any is fixed or searched, and without its teacher."""
@@ -298,7 +313,7 @@ class StudyConfig(StudyOutline):
             "train": plain(self.teacher.train),
             "task": {"weighting": "uniform"},
         }
-        return parse(TrialConfig, trained)
+        return self._with_plugins(parse(TrialConfig, trained))
 
     def _shared(self) -> dict[str, Any]:
         return {

@@ -80,6 +80,7 @@ def _basis(config: StudyConfig, arm: str) -> dict[str, Any]:
     """All that the numbers of an arm's trials depend on, in the study's own paths."""
     values = identity(config)
     kept = {name: values[name] for name in ("data", "augment", "seed", "evaluate_on", "holdout")}
+    kept["plugins"] = values.get("plugins", {})
     # whether batch normalisation is synchronised, and the bits of every sum
     kept["execution"] = {"gpus_per_worker": on_gpus(config)}
     if arm == TEACHER:

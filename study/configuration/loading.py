@@ -8,6 +8,7 @@ from search_spaces.strict_yaml import read_yaml
 from study.configuration.checks import Findings, examine
 from study.configuration.config import SCHEDULE, SCHEDULE_PATHS, StudyConfig
 from study.configuration.partial import read_partially
+from study.configuration.plugins import with_plugins
 from study.configuration.prices import with_matched
 from study.configuration.searches import with_searches
 from study.configuration.settings import settings_faults, with_readable_settings
@@ -44,13 +45,17 @@ def load_examined(
 ) -> tuple[StudyConfig | None, Findings]:
     """As `load`, beside its faults and warnings; with faults, the study is what of it can be read, None for too little.
 
+    The plugins that it lists are imported, and with them their code is run.
+
     Raises:
         ConfigError: there is no such study, or it is no YAML.
     """
-    values, repeated = _read(_path(study))
+    path = _path(study)
+    values, repeated = _read(path)
     chosen, unknown = _with_arms(with_readable_settings(values, sets), arms)
-    config, broken, unread = read_partially(_with_schedule(_listed_spaces(chosen)))
-    found = Findings([*repeated, *settings_faults(values, sets), *unknown, *unread])
+    opened, unopened = with_plugins(chosen, Path.cwd() if study in presets() else path.parent)
+    config, broken, unread = read_partially(_with_schedule(_listed_spaces(opened)))
+    found = Findings([*repeated, *settings_faults(values, sets), *unknown, *unopened, *unread])
     if config is None:
         return None, found
     config = with_searches(absolute(config))

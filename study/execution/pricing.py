@@ -6,6 +6,8 @@ from typing import Any
 from study.configuration.config import StudyConfig, TeacherConfig
 from study.configuration.prices import ArmPrices, price_arms
 from trainers.config import TrialConfig, parse, plain
+from trainers.plugins.content import Plugin
+from trainers.plugins.loading import load
 
 
 def prices(config: StudyConfig, say: Callable[[str], None]) -> dict[str, ArmPrices]:
@@ -31,16 +33,18 @@ def _measured(config: StudyConfig, trials: Mapping[str, TrialConfig], teacher: o
         num_cpus=execution.cpus_per_worker, num_gpus=execution.gpus_per_worker, max_retries=3, **accelerator
     )(_measure)
     named = {name: plain(trial) for name, trial in trials.items()}
-    found: dict[str, float] = ray.get(measure.remote(named, plain(teacher), execution.gpus_per_worker > 0))
+    on_gpu = execution.gpus_per_worker > 0
+    found: dict[str, float] = ray.get(measure.remote(named, plain(teacher), config.plugins, on_gpu))
     return found
 
 
-def _measure(trials: Mapping[str, Any], teacher: Any, on_gpu: bool) -> dict[str, float]:
+def _measure(trials: Mapping[str, Any], teacher: Any, plugins: Mapping[str, Plugin], on_gpu: bool) -> dict[str, float]:
     """In a process of the cluster."""
     import torch
 
     from trainers.costs.step import step_seconds
 
+    load(plugins)
     network = parse(TeacherConfig, {"model": teacher}).model
     read = {name: parse(TrialConfig, trial) for name, trial in trials.items()}
     return step_seconds(read, network, torch.device("cuda" if on_gpu else "cpu"))

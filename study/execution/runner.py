@@ -218,7 +218,7 @@ def _drive(
         teacher.trained(_teacher_checkpoint(config, folder, arms[TEACHER]))
     written = StudyTables(config, folder, arms)
     view.warn(written.complete(arms))
-    written.add_start(environment())
+    written.add_start(environment(config.plugins))
     _record_groups(config, folder, view)
     notices = None if local else NodeNotices(draining_nodes, requests, view.say)
     recorder = Recorder(config, arms, written, view, on_teacher=teacher.trained, drain=drain, notices=notices)

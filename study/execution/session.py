@@ -12,15 +12,16 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, chdir, contextmanager
 from pathlib import Path
 from typing import Any
 
+from study import ROOT
 from study.configuration.config import ExecutionConfig
 from study.execution.capacity import DRIVER, MAX_CONCURRENT
 from study.execution.scratch import scratch_folder
 from study.execution.stopping import HaltedError
-from study.execution.submission import submitted
+from study.execution.submission import PACKAGES, refuse_foreign_packages, submitted
 from study.execution.watchdog import watching
 
 SETTINGS = {
@@ -92,17 +93,19 @@ def connected(
     import ray
 
     try:
+        refuse_foreign_packages()
         with ExitStack() as stack:
             if address == "local":
                 scratch = stack.enter_context(scratch_folder(say))
                 stack.callback(ray.shutdown)
-                with _signals_kept():
+                with _signals_kept(), _among_own_packages(scratch):
                     _start(ray, str(scratch))
                 stack.enter_context(watching(advice))
             else:
+                links = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kd")))
                 stack.callback(ray.shutdown)
                 _warn_of_readers()
-                with _signals_kept():
+                with _signals_kept(), _among_own_packages(links):
                     _join(ray, address)
             for name in ("ray", "ray.tune", "ray.train"):
                 logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -140,6 +143,21 @@ def _signals_kept() -> Iterator[None]:
             signal.signal(number, handler)
     if came:
         raise KeyboardInterrupt
+
+
+@contextmanager
+def _among_own_packages(scratch: Path) -> Iterator[None]:
+    """Work in a folder that holds our packages and nothing else.
+
+    Ray puts the directory in which a driver calls it first on the path of all workers, where a folder of the user's
+    that has one of our names would win.
+    """
+    place = scratch / "packages"
+    place.mkdir()
+    for name in PACKAGES:
+        (place / name).symlink_to(ROOT / name, target_is_directory=True)
+    with chdir(place):
+        yield
 
 
 @functools.cache
@@ -198,7 +216,7 @@ def _start_node(ray: Any, scratch: str) -> None:
 
 def _join(ray: Any, address: str) -> None:
     settings = {name: os.environ[name] for name in (*SETTINGS, "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S")}
-    packages = [str(Path(__file__).parents[2] / name) for name in ("search_spaces", "study", "trainers")]
+    packages = [str(ROOT / name) for name in ("search_spaces", "study", "trainers")]
     # every node runs this driver's own code, whatever is installed there; a submitted job has been sent with it
     code = {} if submitted() else {"py_modules": packages}
     try:

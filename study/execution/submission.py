@@ -6,6 +6,9 @@ The copy lies on one node and goes with the job, so what a study leaves must not
 import os
 from pathlib import Path
 
+from study import BESIDE, ROOT
+
+PACKAGES = ("study", *BESIDE)
 _MARK = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Ray sets this variable, which is really called so, in the process that a job starts."""
 
@@ -13,6 +16,21 @@ _MARK = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 def submitted() -> bool:
     """Whether this driver was submitted as a job."""
     return _MARK in os.environ
+
+
+def refuse_foreign_packages() -> None:
+    """Raise ValueError where a submitted driver's workers would import others' packages of our names.
+
+    The folder that a job was sent from stands first on the path of every process of it, on every node.
+    """
+    if not submitted() or Path.cwd().samefile(ROOT):
+        return
+    candidates = [Path.cwd() / name for package in PACKAGES for name in (f"{package}.py", f"{package}/__init__.py")]
+    for found in filter(Path.exists, candidates):
+        raise ValueError(
+            f"a folder that is sent with a job must hold nothing that Python takes for {', '.join(PACKAGES)}, but "
+            f"there is {found.relative_to(Path.cwd())}; rename it, or submit from another folder"
+        )
 
 
 def default_address() -> str:

@@ -24,6 +24,7 @@ from trainers.checkpoints.places import checkpoints_at
 from trainers.checkpoints.reading import read_metrics
 from trainers.checkpoints.store import UnreachableError
 from trainers.config import plain
+from trainers.plugins.loading import load_values
 from trainers.resources.peak_memory import noted_peak
 from trainers.worker import CHECKPOINT, InlineContext, attempt, reserved_device
 
@@ -36,6 +37,7 @@ def run_trial(config: dict[str, Any]) -> None:
     """
     from ray import tune
 
+    load_values(config["trial"])
     run = TrialRun.parse(config)
     inline = run.execution.engine == "inline"
     folder = Path(run.folder)

@@ -142,8 +142,9 @@ ENVIRONMENT = _schema(
     _fields(_INT, "cpus"),
     _fields(_REAL, "memory_mib"),
     _fields(_TEXT, "git_commit", nullable=True),
+    _fields(pa.map_(_TEXT, _TEXT), "plugins", nullable=True),
 )
-"""One row per start of the driver."""
+"""One row per start of the driver; `plugins` has what adds parts, by name: a package's version, a file's hash."""
 SCHEMAS = {
     "trials": trials_schema({}),
     "reports": REPORTS,

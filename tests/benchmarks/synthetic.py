@@ -80,7 +80,7 @@ def write(folder: Path, size: Size = Size()) -> Path:
     (folder / "teacher.json").write_text(json.dumps({**TEACHER, "miou_percent": 70.0, "trained_by": "0" * 64}))
     place = folder / "tables"
     _write(place / "trials", iter([drawn.trials()]))
-    _write(place / "environment", iter([pa.Table.from_pylist([environment()], tables.ENVIRONMENT)]))
+    _write(place / "environment", iter([pa.Table.from_pylist([environment({})], tables.ENVIRONMENT)]))
     _write(place / "reports", map(drawn.reports, drawn.blocks()))
     _write(place / "class_iou", map(drawn.class_iou, drawn.blocks()))
     _write(place / "image_confusion", map(drawn.image_confusion, drawn.blocks()))

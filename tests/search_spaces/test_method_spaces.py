@@ -1,37 +1,41 @@
-"""The spaces that search a method's options: each path is one, its default the method's, its ends allowed."""
+"""The spaces that search options of methods and weightings keep what every space promises."""
 
-from typing import Any
+from pathlib import Path
 
 import pytest
 
-from search_spaces.parameters import Categorical, Parameter
-from search_spaces.space import FOLDER, Space
-from trainers.config import leaf, parse, plain, replaced
-from trainers.registry import implementations
-
-PREFIX = "methods/"
-SEARCHED = [
-    pytest.param(path.removeprefix(PREFIX), parameter, id=f"{file.stem}:{path}")
-    for file in sorted(FOLDER.glob("*.yaml"))
-    for path, parameter in Space.load(file.stem).parameters.items()
-    if path.startswith(PREFIX)
-]
+from search_spaces.space import FOLDER
+from study.configuration.plugins import open_plugins
+from study.testing import SpaceContract
+from tests.own_parts import PLUGIN, write
 
 
-@pytest.mark.parametrize(("path", "parameter"), SEARCHED)
-def test_every_searched_option_is_the_methods(path: str, parameter: Parameter) -> None:
-    name, _, option = path.partition("/")
-    config: Any = implementations("trainers.methods")[name].Config
-    standard = plain(config())
-    assert leaf(standard, option) == parameter.default
-    for value in parameter.values():
-        assert leaf(plain(parse(config, replaced(standard, option, value))), option) == value
+class TestSpaceOfMethods(SpaceContract):
+    @pytest.fixture(params=sorted(file.stem for file in FOLDER.glob("*.yaml")))
+    def name(self, request: pytest.FixtureRequest) -> str:
+        found: str = request.param
+        return found
 
 
-@pytest.mark.parametrize(("path", "parameter"), SEARCHED)
-def test_weights_range_over_a_decade_to_each_side(path: str, parameter: Parameter) -> None:
-    if "/weights/" not in path:
-        return
-    assert not isinstance(parameter, Categorical)
-    low, high = parameter.values()
-    assert (low, high) == pytest.approx((parameter.default / 10, parameter.default * 10))
+class TestSpaceOfAPlugin(SpaceContract):
+    """As an outsider has it: a file of paths into a part that lies beside it."""
+
+    weighting = "mylab"
+
+    @pytest.fixture
+    def name(self, tmp_path: Path) -> str:
+        space = "methods/mylab/weights/probabilities: {type: float, low: 0.1, high: 10, default: 1, log: true}\n"
+        space += "task/limit: {type: float, low: 1, high: 5, default: 3}\n"
+        return str(write(tmp_path / "space.yaml", space))
+
+    @pytest.fixture(autouse=True)
+    def _plugins_are_loaded(self, tmp_path: Path) -> None:
+        open_plugins([write(tmp_path / "mylab.py", PLUGIN)])
+
+    def test_it_has_options_of_both(self, name: str) -> None:
+        assert [option for _, option, _ in self.options(name)] == ["weights/probabilities", "limit"]
+
+
+class TestSpaceOfRDD(SpaceContract):
+    space = "rdd"
+    weighting = "rdd"

@@ -15,6 +15,7 @@ from trainers.checkpoints.base import DamagedError
 from trainers.checkpoints.manifest import EARLIER, EVALUATIONS, METRICS, TRIAL, WEIGHTS
 from trainers.checkpoints.places import opened
 from trainers.config import ConfigError, TrialConfig, parse
+from trainers.plugins.loading import load_values
 
 _FORMER = re.compile("^val/")
 
@@ -47,7 +48,7 @@ def read_evaluations(address: str | Path) -> tuple[list[str], dict[str, Tensor]]
 
 
 def read_student(address: str | Path) -> tuple[TrialConfig, dict[str, Any]]:
-    """The configuration and the student's weights of a checkpoint.
+    """The configuration and the student's weights of a checkpoint. The plugins that trained it are imported.
 
     Raises:
         ValueError: where `address` is no checkpoint, is damaged or cannot be read.
@@ -55,7 +56,9 @@ def read_student(address: str | Path) -> tuple[TrialConfig, dict[str, Any]]:
     remedy = "name a checkpoint_... folder of a trial"
     try:
         with opened(address, (TRIAL, WEIGHTS)) as folder:
-            config = parse(TrialConfig, json.loads((folder / TRIAL).read_text()))
+            values = json.loads((folder / TRIAL).read_text())
+            load_values(values, near=folder)
+            config = parse(TrialConfig, values)
             with safe_open(folder / WEIGHTS, framework="pt") as file:
                 names = [name for name in file.keys() if name.startswith("student.")]  # noqa: SIM118
                 weights = {name.removeprefix("student."): file.get_tensor(name) for name in names}

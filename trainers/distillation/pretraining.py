@@ -81,6 +81,8 @@ def pretraining_data(
         "teacher": expected or teachers.sha256(path),
         "data": identity(config.data),
         "augment": identity(config.augment),
+        # the code of a dataset or a teacher of the user's own
+        **({"plugins": identity(config.plugins)} if config.plugins else {}),
         "data_seed": config.data_seed,
         **({"holdout": config.holdout} if config.holdout else {}),
     }

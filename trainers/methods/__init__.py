@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from trainers.distributed.means import Mean
 from trainers.models import Taps
+from trainers.plugins.content import written_name
 
 
 class MethodConfig(Protocol):
@@ -126,7 +127,7 @@ class DistillationMethod(nn.Module, ABC, Generic[ConfigT]):
         """Create the method's submodules and buffers: adapters, memory banks, networks; most methods have none."""
 
     def _check_taps(self, side: str, channels: Mapping[str, int]) -> None:
-        name = type(self).__module__.rpartition(".")[2]
+        name = written_name(type(self).__module__)
         for tap in self.config.taps:
             if tap not in channels:
                 otherwise = self.remedies.get(tap, f"leave {name} out")

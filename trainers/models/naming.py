@@ -7,7 +7,7 @@ import ast
 from typing import Any
 
 from trainers.config import ConfigError, parse
-from trainers.registry import find, implementations, nearest
+from trainers.registry import config_class, find, unknown
 
 
 def named(text: str) -> Any:
@@ -25,10 +25,10 @@ def named(text: str) -> Any:
     if module is None:
         raise ValueError(
             f"the architecture must be one of trainers/models, but got {architecture!r} in {text!r}; "
-            f"{nearest(architecture, implementations('trainers.models'))}"
+            f"{unknown('trainers.models', architecture)}"
         )
     try:
-        return parse(module.Config, fields)
+        return parse(config_class("trainers.models", module), fields)
     except ConfigError as error:
         raise ValueError(f"{text!r} names no network: {error}") from None
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from study.configuration.loading import presets, read_mapping
 from trainers.config import absolute, parse
-from trainers.registry import implementation
+from trainers.registry import config_class, implementation
 
 FILES = (".yaml", ".yml")
 
@@ -23,7 +23,7 @@ def dataset_config(name: str, root: str, settings: Mapping[str, Any] | None = No
         ValueError: unknown dataset, or settings that are none of its own.
     """
     described = {**_described(name), **(settings or {}), **({"root": root} if root else {})}
-    kind = implementation("trainers.data", str(described.get("name", name))).Config
+    kind = config_class("trainers.data", implementation("trainers.data", str(described.get("name", name))))
     return absolute(parse(kind, described))
 
 

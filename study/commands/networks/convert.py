@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from study.commands.lookup.datasets import dataset_config
+from study.commands.options import add_plugins, load_plugins
 from trainers import models
 from trainers.data.classes import classes_of
 from trainers.data.transforms import Normalisation
@@ -22,10 +23,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="the network that was saved, as in 'deeplabv3(resnet101)'")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the .safetensors file to write")
     parser.add_argument("--dataset", help="what it was trained on, or a YAML file with `data`, for class names")
+    add_plugins(parser)
 
 
 def execute(options: argparse.Namespace) -> int:
     """Run it."""
+    load_plugins(options)
     card = convert(options.checkpoint, model=options.model, out=options.out, dataset=options.dataset)
     print(f"{options.out}: {options.model}, {len(card.class_names)} classes, mIoU not measured")
     return 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from study.commands.lookup.datasets import dataset_config
-from study.commands.options import WRONG_INPUT, add_json
+from study.commands.options import WRONG_INPUT, add_json, add_plugins, load_plugins
 from trainers.data.check import check as check_files
 from trainers.data.contact_sheet import refuse_other_files, write
 from trainers.data.files import FileDataset
@@ -25,6 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     text = "read every file of a dataset, count its classes, and hold it against what was published"
     check_parser = commands.add_parser("check", help=text, description=text)
     add_json(check_parser)
+    add_plugins(check_parser)
     check_parser.add_argument(
         "name", metavar="NAME|FILE.yaml", help="a published dataset, or the file that describes one's own under `data`"
     )
@@ -36,6 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Run it."""
+    load_plugins(options)
     found = check(options.name, options.root, sheet=options.sheet)
     if options.json:
         print(json.dumps(found))

@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from study.commands.options import add_json
+from study.commands.options import add_json, add_plugins, load_plugins
 from trainers.costs import network as network_cost
 from trainers.models import named, papers, profile
 
@@ -28,6 +28,7 @@ BATCH = 2
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add its options to its parser."""
     add_json(parser)
+    add_plugins(parser)
     parser.add_argument("model", nargs="?", metavar="MODEL", help="a network, as in 'deeplabv3(resnet101)'")
     parser.add_argument("--papers", action="store_true", help="the papers' tables beside our counts, instead")
     parser.add_argument("--size", metavar="HxW", help="of the images; by default each at the size the papers use")
@@ -36,6 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Run it."""
+    load_plugins(options)
     if options.papers and (options.model or options.size or options.classes):
         raise ValueError("--papers has networks, sizes and classes of its own, but got some; leave them out")
     if options.model is None and not options.papers:

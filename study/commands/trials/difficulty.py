@@ -15,7 +15,7 @@ from torch import Tensor
 
 from analysis.difficulty import mask_shares, panels
 from study.commands.lookup.trained_networks import load_trained
-from study.commands.options import add_json
+from study.commands.options import add_json, add_plugins, load_plugins
 from trainers.config import parse, plain
 from trainers.data import SegmentationDataset, Split
 from trainers.data.transforms import tensors
@@ -34,6 +34,7 @@ Mask = NDArray[np.bool_]
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add its options to its parser."""
     add_json(parser)
+    add_plugins(parser)
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="of the student, as for evaluate")
     parser.add_argument("--teacher", required=True, type=Path, metavar="FILE", help="a teacher's file")
     parser.add_argument("--dataset", required=True)
@@ -47,6 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Run it."""
+    load_plugins(options)
     difficulty = SplitDifficulty(
         options.checkpoint,
         teacher=options.teacher,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from study.commands.lookup.trained_networks import load_trained
-from study.commands.options import add_json
+from study.commands.options import add_json, add_plugins, load_plugins
 from trainers.config import parse
 from trainers.data import Split
 from trainers.data.export import Export, Kind
@@ -20,6 +20,7 @@ from trainers.evaluation.prediction import Views
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add its options to its parser."""
     add_json(parser)
+    add_plugins(parser)
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="its folder or URL, or a teacher's file")
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--root", default="", help="the dataset's folder")
@@ -34,6 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Run it."""
+    load_plugins(options)
     looks = {name: getattr(options, name) for name in ("scales", "flip", "window", "stride")}
     scores = evaluate(
         options.checkpoint,

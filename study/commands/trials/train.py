@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from study.commands.lookup.trials import find_trial
 from study.commands.options import FAILED, add_out, add_study
 from study.configuration.config import TEACHER, ExecutionConfig, StudyConfig
 from study.configuration.loading import read_mapping
+from study.configuration.plugins import with_plugins
 from study.configuration.settings import uncovered, with_settings
 from study.execution import session
 from study.execution.capacity import ClusterCapacity
@@ -25,8 +27,9 @@ from study.execution.report_keys import STOPPED
 from study.folder import read_config
 from trainers.checkpoints.interval import Interval
 from trainers.checkpoints.requests import Request
-from trainers.config import TeacherFile, TrialConfig, absolute, canonical_json, parse, plain
+from trainers.config import ConfigError, TeacherFile, TrialConfig, absolute, canonical_json, parse, plain
 from trainers.context import LocalContext
+from trainers.plugins.content import COPIES, copied
 from trainers.registry import nearest
 from trainers.teachers import teacher as teachers
 from trainers.worker import attempt
@@ -121,6 +124,8 @@ def train(
     name, execution, config = _again(study, sets, trial, arm) if trial else _named(study, sets, arm)
     folder = (out or Path("runs") / name).absolute()
     folder.mkdir(parents=True, exist_ok=True)
+    kept = {name: copied(name, plugin, folder / COPIES) for name, plugin in config.plugins.items()}
+    config = replace(config, plugins=kept)
     held = folder / TRIAL
     if held.exists() and held.read_text() != canonical_json(config):
         raise ValueError(f"--out must be a new folder or hold this trial, but {folder} holds another; choose another")
@@ -136,8 +141,10 @@ def train(
 def _named(study: str, sets: Sequence[str], arm: str | None) -> tuple[str, ExecutionConfig, TrialConfig]:
     """The name of the folder to train in, how to train, and what: an arm of a study, or a trial's own file."""
     if _is_trial(study):
-        trial = absolute(parse(TrialConfig, with_settings(read_mapping(Path(study)), sets)))
-        return Path(study).stem, ExecutionConfig(), trial
+        values, faults = with_plugins(with_settings(read_mapping(Path(study)), sets), Path(study).parent)
+        if faults:
+            raise ConfigError(faults)
+        return Path(study).stem, ExecutionConfig(), absolute(parse(TrialConfig, values))
     config = typed_study(study, sets)
     arm = arm or next(iter(config.arms))
     return f"{config.name}-{arm}", config.execution, arm_trial(config, arm, sets)
@@ -148,6 +155,8 @@ def _again(folder: str, sets: Sequence[str], trial: str, arm: str | None) -> tup
     config = read_config(Path(folder))
     row = find_trial(config, Path(folder), trial, arm)
     values = with_settings(json.loads(row["config"]), sets)
+    # where the study has them now, which may have been moved
+    values["plugins"] = plain({name: config.plugins[name] for name in values.get("plugins", {})})
     return f"{config.name}-{row['arm']}-{row['trial']}", config.execution, absolute(parse(TrialConfig, values))
 
 

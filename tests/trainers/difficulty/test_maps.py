@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.contracts import CLASSES, random_labels
 from trainers.data import IGNORE
 from trainers.difficulty import rdd, upsample
 from trainers.difficulty.class_shares import ClassShares, mask_metrics
 from trainers.difficulty.maps import MODES, DifficultyMaps, difficulty_maps
+from trainers.testing.taps import CLASSES, random_labels
 
 THRESHOLDS = (0.3, 0.5, 0.9)
 

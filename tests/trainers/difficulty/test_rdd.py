@@ -6,48 +6,37 @@ import torch
 from torch import Tensor
 
 from tests.conftest import golden
-from tests.contracts import CLASSES, WeightingContract, random_labels
 from tests.golden_cases import Reference
 from trainers.data import IGNORE
 from trainers.difficulty import rdd, upsample, weighted_cross_entropy
+from trainers.testing import WeightingContract
+from trainers.testing.taps import CLASSES, random_labels
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 
 
 class TestPaper(WeightingContract):
-    module = rdd
+    config = rdd.Config()
 
 
 class TestPublished(WeightingContract):
-    module = rdd
-    options: ClassVar[dict[str, Any]] = {
-        "divergence": "aux_to_primary",
-        "confidence": "target",
-        "denominator": "kept",
-        "class_weights": (0.5, 1.0, 1.5, 2.0, 3.0),
-    }
+    config = rdd.Config(
+        divergence="aux_to_primary", confidence="target", denominator="kept", class_weights=(0.5, 1.0, 1.5, 2.0, 3.0)
+    )
 
 
 class TestPublishedMinKept(WeightingContract):
-    module = rdd
-    options: ClassVar[dict[str, Any]] = {
-        "confidence": "target",
-        "combine": "or",
-        "threshold": 0.1,
-        "min_kept": 3000,
-    }
+    config = rdd.Config(confidence="target", combine="or", threshold=0.1, min_kept=3000)
     additive = False
 
 
 class TestFading(WeightingContract):
-    module = rdd
-    options: ClassVar[dict[str, Any]] = {"transition": "linear", "denominator": "kept"}
+    config = rdd.Config(transition="linear", denominator="kept")
     steps = (0, 2, 10, 19)
 
 
 class TestOhem(WeightingContract):
-    module = rdd
-    options: ClassVar[dict[str, Any]] = {"combine": "ohem", "tfe_denominator": "kept"}
+    config = rdd.Config(combine="ohem", tfe_denominator="kept")
 
 
 def network(seed: int, scale: float = 1.0) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
@@ -6,7 +6,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.conftest import golden
-from tests.contracts import CLASSES, LABELS_SIZE, WeightingContract, random_labels
 from tests.golden_cases import Reference
 from trainers.data import IGNORE
 from trainers.difficulty import (
@@ -18,35 +17,34 @@ from trainers.difficulty import (
     weighted_cross_entropy,
 )
 from trainers.difficulty.cross_entropy import max_probability, pixel_cross_entropy
+from trainers.testing import WeightingContract
+from trainers.testing.taps import CLASSES, LABELS_SIZE, random_labels
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 
 
 class TestUniform(WeightingContract):
-    module = uniform
+    config = uniform.Config()
 
 
 class TestUniformWithClassWeights(WeightingContract):
-    module = uniform
-    options: ClassVar[dict[str, Any]] = {"class_weights": (0.5, 1.0, 1.5, 2.0, 3.0)}
+    config = uniform.Config(class_weights=(0.5, 1.0, 1.5, 2.0, 3.0))
 
 
 class TestFocal(WeightingContract):
-    module = focal
+    config = focal.Config()
 
 
 class TestFocalOfLowGamma(WeightingContract):
-    module = focal
-    options: ClassVar[dict[str, Any]] = {"gamma": 0.5}
+    config = focal.Config(gamma=0.5)
 
 
 class TestOhem(WeightingContract):
-    module = ohem
+    config = ohem.Config()
 
 
 class TestOhemThatKeepsPixels(WeightingContract):
-    module = ohem
-    options: ClassVar[dict[str, Any]] = {"threshold": 0.1, "min_kept": 2000, "denominator": "valid"}
+    config = ohem.Config(threshold=0.1, min_kept=2000, denominator="valid")
     additive = False
 
 

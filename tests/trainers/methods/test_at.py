@@ -1,24 +1,23 @@
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from tests.conftest import golden
-from tests.contracts import MethodContract
 from tests.golden_cases import Reference
 from trainers.methods import at
+from trainers.testing import MethodContract
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 
 
 class TestContract(MethodContract):
-    module = at
+    config = at.Config()
 
 
 class TestContractOfTheNorm(MethodContract):
-    module = at
-    options: ClassVar[dict[str, Any]] = {"form": "norm", "weights": at.Weights(attention=500)}
+    config = at.Config(form="norm", weights=at.Weights(attention=500))
 
 
 def naive_squares(student: Tensor, teacher: Tensor) -> list[float]:

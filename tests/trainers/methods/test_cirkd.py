@@ -1,7 +1,7 @@
 import copy
 import math
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
 from tests.conftest import arrays, golden
-from tests.contracts import CLASSES, LabelledMethodContract, MethodContract, leaves, random_labels, random_taps
 from tests.golden_cases import Reference
 from trainers.data import IGNORE
 from trainers.distributed.means import Mean, global_means
@@ -19,39 +18,39 @@ from trainers.methods import cirkd, contrast
 from trainers.methods.class_regions import resized_labels
 from trainers.methods.memory_banks import Entries, MemoryBank
 from trainers.models import Taps
+from trainers.testing import LabelledMethodContract, MethodContract
+from trainers.testing.taps import CLASSES, leaves, random_labels, random_taps
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 RANKS = 2
 
 
 class TestContract(MethodContract):
-    module = cirkd
+    config = cirkd.Config()
     zero_at_equality = False  # the projection makes another vector of the student's
     additive = False  # pairs of images; and what a rank normalises by and remembers
 
 
 class TestContractOfTheMinibatch(MethodContract):
-    module = cirkd
+    config = cirkd.Config(pool=2, weights=cirkd.Weights(pixel_memory=0, region_memory=0))
     additive = False  # compares images of one rank with each other; with span_ranks, see the test of two processes
-    options: ClassVar[dict[str, Any]] = {"pool": 2, "weights": cirkd.Weights(pixel_memory=0, region_memory=0)}
 
 
 class TestContractOfTheMemories(LabelledMethodContract):
-    module = cirkd
+    config = cirkd.Config(kd_temperature=2.0, weights=cirkd.Weights(minibatch=0))
     zero_at_equality = False
     additive = False
     blind_to_unlabelled = False  # the projection's batch normalisation sees all pixels, as published
-    options: ClassVar[dict[str, Any]] = {"kd_temperature": 2.0, "weights": cirkd.Weights(minibatch=0)}
 
 
 class TestContractOfThePublishedMemories(TestContractOfTheMemories):
-    options: ClassVar[dict[str, Any]] = {
-        "fill": "published",
-        "contrast_unfilled": True,
-        "pixel_memory_size": 30,
-        "region_memory_size": 3,
-        "weights": cirkd.Weights(minibatch=0),
-    }
+    config = cirkd.Config(
+        fill="published",
+        contrast_unfilled=True,
+        pixel_memory_size=30,
+        region_memory_size=3,
+        weights=cirkd.Weights(minibatch=0),
+    )
 
 
 def unit(*shape: int, seed: int = 0) -> Tensor:

@@ -1,4 +1,4 @@
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
@@ -6,31 +6,28 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from tests.conftest import golden
-from tests.contracts import MethodContract
 from tests.golden_cases import Reference
 from trainers.methods import cwd
+from trainers.testing import MethodContract
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 NO_LABELS = torch.zeros(1, 8, 8, dtype=torch.long)
 
 
 class TestContract(MethodContract):
-    module = cwd
+    config = cwd.Config()
 
 
 class TestContractOfThePublishedDivisor(MethodContract):
-    module = cwd
-    options: ClassVar[dict[str, Any]] = {"divisor": "student_channels", "temperature": 1.0}
+    config = cwd.Config(divisor="student_channels", temperature=1.0)
 
 
 class TestContractOfLogitsAlone(MethodContract):
-    module = cwd
-    options: ClassVar[dict[str, Any]] = {"weights": cwd.Weights(features=0)}
+    config = cwd.Config(weights=cwd.Weights(features=0))
 
 
 class TestContractOfFeaturesAlone(MethodContract):
-    module = cwd
-    options: ClassVar[dict[str, Any]] = {"weights": cwd.Weights(logits=0)}
+    config = cwd.Config(weights=cwd.Weights(logits=0))
 
 
 def method(student: int, teacher: int, **options: Any) -> cwd.Method:

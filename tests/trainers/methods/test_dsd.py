@@ -1,5 +1,5 @@
 from itertools import combinations
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
@@ -7,10 +7,11 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from tests.conftest import golden
-from tests.contracts import STUDENT_CHANNELS, MethodContract, leaves, random_taps
 from tests.golden_cases import Reference
 from trainers.methods import dsd
 from trainers.models import Taps
+from trainers.testing import MethodContract
+from trainers.testing.taps import STUDENT_CHANNELS, leaves, random_taps
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 NO_LABELS = torch.zeros(1, 8, 8, dtype=torch.long)
@@ -18,22 +19,19 @@ HEADLESS = {name: count for name, count in STUDENT_CHANNELS.items() if name != "
 
 
 class TestContract(MethodContract):
-    module = dsd
+    config = dsd.Config()
 
 
 class TestContractOfCategoriesAlone(MethodContract):
-    module = dsd
-    options: ClassVar[dict[str, Any]] = {"temperature": 1.0, "weights": dsd.Weights(pixel=0)}
+    config = dsd.Config(temperature=1.0, weights=dsd.Weights(pixel=0))
 
 
 class TestContractOfPixelsAlone(MethodContract):
-    module = dsd
-    options: ClassVar[dict[str, Any]] = {"weights": dsd.Weights(category=0)}
+    config = dsd.Config(weights=dsd.Weights(category=0))
 
 
 class TestContractWithoutAuxiliaryHeads(MethodContract):
-    module = dsd
-    options: ClassVar[dict[str, Any]] = {"missing_aux": "logits"}
+    config = dsd.Config(missing_aux="logits")
 
     def method(self, seed: int = 0, *, teacher_channels: dict[str, int] | None = None) -> Any:
         return method(HEADLESS, HEADLESS, missing_aux="logits")

@@ -5,15 +5,15 @@ import torch
 from torch import nn
 
 from tests.conftest import golden
-from tests.contracts import MethodContract
 from tests.golden_cases import Reference
 from trainers.methods import fitnet
+from trainers.testing import MethodContract
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 
 
 class TestContract(MethodContract):
-    module = fitnet
+    config = fitnet.Config()
 
     def method(self, seed: int = 0, *, teacher_channels: dict[str, int] | None = None) -> Any:
         """Where student and teacher are to be equal, the adapter is the identity."""

@@ -1,4 +1,4 @@
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,35 +6,26 @@ import torch
 from torch import Tensor, nn
 
 from tests.conftest import golden
-from tests.contracts import (
-    CLASSES,
-    STUDENT_CHANNELS,
-    TEACHER_CHANNELS,
-    LabelledMethodContract,
-    MethodContract,
-    leaves,
-    random_labels,
-)
 from tests.golden_cases import Reference
 from trainers.data import IGNORE
 from trainers.methods import idd
 from trainers.methods.position_network import PositionNetwork, Pretraining, positions
+from trainers.testing import LabelledMethodContract, MethodContract
+from trainers.testing.taps import CLASSES, STUDENT_CHANNELS, TEACHER_CHANNELS, leaves, random_labels
 
 AXES: tuple[idd.Axis, ...] = ("text", "formula")
 
 
 class TestContract(MethodContract):
-    module = idd
+    config = idd.Config()
 
 
 class TestContractOfDistances(LabelledMethodContract):
-    module = idd
-    options: ClassVar[dict[str, Any]] = {"weights": idd.Weights(position=0)}
+    config = idd.Config(weights=idd.Weights(position=0))
 
 
 class TestContractOfPositionsByTheFormula(MethodContract):
-    module = idd
-    options: ClassVar[dict[str, Any]] = {"axis": "formula", "weights": idd.Weights(distance=0)}
+    config = idd.Config(axis="formula", weights=idd.Weights(distance=0))
 
 
 def features(channels: int, seed: int) -> Tensor:

@@ -5,16 +5,16 @@ import torch
 from torch import Tensor
 
 from tests.conftest import golden
-from tests.contracts import LabelledMethodContract
 from tests.golden_cases import Reference
 from trainers.data import IGNORE
 from trainers.methods import ifvd
+from trainers.testing import LabelledMethodContract
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 
 
 class TestContract(LabelledMethodContract):
-    module = ifvd
+    config = ifvd.Config()
 
 
 def naive_cosines(features: Tensor, labels: Tensor, num_classes: int) -> list[float]:

@@ -1,29 +1,24 @@
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
 from tests.conftest import golden
-from tests.contracts import MethodContract
 from tests.golden_cases import Reference
 from trainers.difficulty import upsample
 from trainers.methods import kd
+from trainers.testing import MethodContract
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 
 
 class TestContract(MethodContract):
-    module = kd
+    config = kd.Config()
 
 
 class TestContractOfTheOtherReading(MethodContract):
-    module = kd
-    options: ClassVar[dict[str, Any]] = {
-        "direction": "student_to_teacher",
-        "t_squared": False,
-        "temperature": 3.0,
-    }
+    config = kd.Config(direction="student_to_teacher", t_squared=False, temperature=3.0)
 
 
 def naive_kl(first: torch.Tensor, second: torch.Tensor) -> float:

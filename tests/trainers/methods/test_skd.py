@@ -1,4 +1,4 @@
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,32 +6,27 @@ import torch
 from torch import Tensor
 
 from tests.conftest import golden
-from tests.contracts import MethodContract, leaves
 from tests.golden_cases import Reference
 from trainers.methods import skd
 from trainers.methods.discriminator import enlarged
+from trainers.testing import MethodContract
+from trainers.testing.taps import leaves
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 
 
 class TestContractWithoutDiscriminator(MethodContract):
-    module = skd
-    options: ClassVar[dict[str, Any]] = {"weights": skd.Weights(holistic=0)}
+    config = skd.Config(weights=skd.Weights(holistic=0))
 
 
 class TestContract(MethodContract):
-    module = skd
+    config = skd.Config()
     zero_at_equality = False  # a score has none
     additive = False  # the discriminator's batch normalisation sees one rank's images
 
 
 class TestContractOfThePublishedAffinity(MethodContract):
-    module = skd
-    options: ClassVar[dict[str, Any]] = {
-        "pool": 0.5,
-        "detach_norm": True,
-        "weights": skd.Weights(pixel=0, holistic=0),
-    }
+    config = skd.Config(pool=0.5, detach_norm=True, weights=skd.Weights(pixel=0, holistic=0))
 
 
 def naive_affinity(student: Tensor, teacher: Tensor) -> float:

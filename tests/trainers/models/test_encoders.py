@@ -1,6 +1,5 @@
 import json
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,11 +11,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tests.conftest import SHARED
-from tests.contracts import ModelContract
 from trainers import models, registry
 from trainers.models import SegmentationNetwork, Taps, deeplabv3, pspnet
 from trainers.models.cirkd_layout import from_published
 from trainers.models.encoder import Encoder
+from trainers.testing import ModelContract
 
 CLASSES = 5
 DEEPLAB = {"backbone": "mobilenetv2_035", "head_channels": 16, "rates": (2, 4)}
@@ -58,14 +57,12 @@ def on_meta(config: object, num_classes: int = 19) -> SegmentationNetwork:
 
 
 class TestDeepLabV3(ModelContract):
-    module: ClassVar[ModuleType] = deeplabv3
-    options: ClassVar[dict[str, Any]] = DEEPLAB
+    config = deeplabv3.Config(**DEEPLAB)
     strides: ClassVar[dict[str, int]] = {"logits": 8, "features": 8, "aux": 8}
 
 
 class TestPSPNet(ModelContract):
-    module: ClassVar[ModuleType] = pspnet
-    options: ClassVar[dict[str, Any]] = PSPNET
+    config = pspnet.Config(**PSPNET)
     strides: ClassVar[dict[str, int]] = {"logits": 8, "features": 8, "aux": 8}
 
 

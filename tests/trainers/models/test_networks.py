@@ -1,6 +1,5 @@
 """The networks of the papers' tables other than DeepLabV3 and CIRKD's PSPNet: contract, and what is particular."""
 
-from types import ModuleType
 from typing import Any, ClassVar
 
 import pytest
@@ -8,11 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tests.contracts import CLASSES, ModelContract
 from trainers import models
 from trainers.models import SegmentationNetwork, enet, erfnet, espnet, fcn8s, icnet, ocnet, pspnet_skd, refinenet
 from trainers.models.encoder import FullyDilatedEncoder
 from trainers.models.ocnet import CellAttention
+from trainers.testing import ModelContract
+from trainers.testing.taps import CLASSES
 
 
 def rounded_up_by_pooling(size: int) -> int:
@@ -22,8 +22,7 @@ def rounded_up_by_pooling(size: int) -> int:
 
 
 class TestPSPNetSKD(ModelContract):
-    module: ClassVar[ModuleType] = pspnet_skd
-    options: ClassVar[dict[str, Any]] = {"width": 0.125}
+    config = pspnet_skd.Config(width=0.125)
     strides: ClassVar[dict[str, int]] = {"logits": 8, "features": 8, "aux": 8}
 
     @classmethod
@@ -44,8 +43,7 @@ class TestPSPNetSKD(ModelContract):
 
 
 class TestOCNet(ModelContract):
-    module: ClassVar[ModuleType] = ocnet
-    options: ClassVar[dict[str, Any]] = {"backbone": "resnet18", "width": 0.125, "head_channels": 16}
+    config = ocnet.Config(backbone="resnet18", width=0.125, head_channels=16)
     strides: ClassVar[dict[str, int]] = {"logits": 8, "features": 8, "aux": 8}
 
     @classmethod
@@ -68,13 +66,12 @@ class TestOCNet(ModelContract):
 
 
 class TestESPNet(ModelContract):
-    module: ClassVar[ModuleType] = espnet
-    options: ClassVar[dict[str, Any]] = {"p": 1, "q": 1}
+    config = espnet.Config(p=1, q=1)
     strides: ClassVar[dict[str, int]] = {"logits": 1, "features": 8}
 
 
 class TestENet(ModelContract):
-    module: ClassVar[ModuleType] = enet
+    config = enet.Config()
     strides: ClassVar[dict[str, int]] = {"logits": 1, "features": 8}
     bf16_error: ClassVar[float] = 0.2  # rounding moves maxima, and with them the places that are unpooled to
 
@@ -84,7 +81,7 @@ class TestENet(ModelContract):
 
 
 class TestERFNet(ModelContract):
-    module: ClassVar[ModuleType] = erfnet
+    config = erfnet.Config()
     strides: ClassVar[dict[str, int]] = {"logits": 1, "features": 8, "aux": 8}
     training_only: ClassVar[set[str]] = {"aux"}
 
@@ -98,8 +95,7 @@ class TestERFNet(ModelContract):
 
 
 class TestICNet(ModelContract):
-    module: ClassVar[ModuleType] = icnet
-    options: ClassVar[dict[str, Any]] = {"backbone": "test_resnet"}
+    config = icnet.Config(backbone="test_resnet")
     strides: ClassVar[dict[str, int]] = {"logits": 4, "features": 4, "aux": 8, "aux_low": 16}
 
     @classmethod
@@ -127,8 +123,7 @@ class TestICNet(ModelContract):
 class TestFCN8s(ModelContract):
     """On four 1x1 convolutions in place of VGG's thirteen, which take minutes in bf16 where the CPU has none."""
 
-    module: ClassVar[ModuleType] = fcn8s
-    options: ClassVar[dict[str, Any]] = {"wide_channels": 16}
+    config = fcn8s.Config(wide_channels=16)
     strides: ClassVar[dict[str, int]] = {"logits": 1, "features": 32}
     sizes: ClassVar[tuple[tuple[int, int], ...]] = ((32, 48), (64, 96), (97, 131))
 
@@ -161,8 +156,7 @@ class TestFCN8s(ModelContract):
 
 
 class TestRefineNet(ModelContract):
-    module: ClassVar[ModuleType] = refinenet
-    options: ClassVar[dict[str, Any]] = {"backbone": "test_resnet", "head_channels": 8}
+    config = refinenet.Config(backbone="test_resnet", head_channels=8)
     strides: ClassVar[dict[str, int]] = {"logits": 4, "features": 4}
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from study.__main__ import main
+from tests import own_parts
 from tests.trainers.trees import TREES, Tree, cityscapes_tree, write
 
 Shown = pytest.CaptureFixture[str]
@@ -117,3 +118,15 @@ def test_what_is_no_dataset_on_disk_is_refused(name: str, message: str, tmp_path
     assert main(["data", "check", name, "--root", str(tmp_path)]) == 2
     written = capsys.readouterr()
     assert message in written.err and written.out == ""
+
+
+def test_a_dataset_of_ones_own_is_named_with_its_file(tmp_path: Path, capsys: Shown) -> None:
+    file = own_parts.write(tmp_path / "mylab_check.py", own_parts.PLUGIN.replace('"mylab"', '"mylab_check"'))
+    command = ["data", "check", "mylab_check", "--root", str(tmp_path)]
+    assert main(command) == 2
+    assert "trainers/data has no 'mylab_check'" in (said := capsys.readouterr().err) and "--plugin" in said
+    assert main([*command, "--plugin", str(tmp_path / "nowhere.py")]) == 2
+    assert capsys.readouterr().err.startswith("kdstudy: --plugin: a plugin must be a Python file or a folder")
+    main([*command, "--plugin", str(file)])
+    assert "has no 'mylab_check'" not in capsys.readouterr().err
+    own_parts.unload()

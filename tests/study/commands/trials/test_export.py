@@ -48,7 +48,7 @@ def trained_study(config: StudyConfig, folder: Path, file: TeacherFile) -> None:
         metrics = dict(train(parse(TrialConfig, trial.config["trial"]), context))
         driver.result(trial, **{**metrics, **({state: True} if state == "final" else {})})
         driver.recorder.on_trial_complete(0, [], trial)
-    driver.tables.add_start(runner.environment())
+    driver.tables.add_start(runner.environment({}))
     driver.tables.close()
 
 
