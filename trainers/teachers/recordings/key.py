@@ -1,0 +1,95 @@
+"""The key of a recording: all that decides a teacher's outputs at an iteration, to the last bit.
+
+A recording is found by the hash of its key, so that nothing is ever read across: another version of PyTorch, another
+processor or another augmentation is another recording.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from trainers.config import TrialConfig, identity
+from trainers.data import transforms
+from trainers.data.fingerprint import digest, fingerprint
+from trainers.teachers.teacher import sha256
+
+FORMAT = 1
+"""Of the files and of this key; raised with every change to either, or to how a network here computes its taps."""
+
+
+def recording_key(config: TrialConfig, *, device: torch.device, ranks: int | None = None) -> Mapping[str, Any]:
+    """Plain values that decide which images a teacher is given at every iteration, and the bits of what it answers.
+
+    Args:
+        config: a trial with a teacher.
+        device: that the teacher computes on.
+        ranks: that share a batch; None for the trial's `train.workers`.
+
+    Raises:
+        ValueError: the dataset is not there, or a file of it cannot be read.
+    """
+    train = config.train
+    return {
+        "format": FORMAT,
+        "teacher": _teacher(config),
+        "data": identity(config.data),
+        "fingerprint": digest(fingerprint(config.data, ("train",))),
+        "holdout": config.holdout,
+        "augment": identity(config.augment),
+        "augmentation": transforms.VERSION,
+        "data_seed": config.data_seed,
+        "batch": train.batch,
+        "ranks": ranks or train.workers,
+        "threads": train.threads,
+        "precision": train.precision,
+        "channels_last": train.channels_last,
+        **_machine(device),
+    }
+
+
+def key_hash(key: Mapping[str, Any]) -> str:
+    """The name of a recording's folder."""
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _teacher(config: TrialConfig) -> dict[str, Any]:
+    """The teacher's checksum, and every option of how it is run that is not at its default."""
+    assert config.teacher is not None
+    return {**identity(config.teacher), "sha256": config.teacher.sha256 or sha256(Path(config.teacher.path))}
+
+
+def _machine(device: torch.device) -> dict[str, Any]:
+    """What computes: rounding depends on the instructions that a library chooses for a processor."""
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "processor": _processor(),
+        "matmul": torch.get_float32_matmul_precision(),
+        "cudnn_tf32": torch.backends.cudnn.allow_tf32 if device.type == "cuda" else None,
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda if device.type == "cuda" else None,
+        "opencv": cv2.__version__,
+        "numpy": np.__version__,
+        "timm": version("timm"),
+    }
+
+
+@cache
+def _processor() -> str:
+    """Model and instruction set of the processor; empty where the system does not say."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    said = dict(line.split(":", 1) for line in reversed(lines) if ":" in line)
+    facts = {name.strip(): value.strip() for name, value in said.items()}
+    flags = hashlib.sha256(facts.get("flags", facts.get("Features", "")).encode()).hexdigest()[:16]
+    return f"{facts.get('model name', '')} {flags}".strip()
