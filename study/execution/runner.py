@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from study import tables
 from study.configuration.changes import Changes
 from study.configuration.config import TEACHER, StudyConfig
+from study.configuration.recordings.plan import NO_RECORDINGS, plan_recordings
 from study.configuration.searches import named_arms
 from study.execution import session
 from study.execution.capacity import MAX_CONCURRENT, ClusterCapacity
@@ -195,12 +196,21 @@ def _drive(config: StudyConfig, folder: Path, drain: Drain, only_teacher: bool) 
     view.warn(written.complete(arms))
     written.add_start(environment())
     _record_groups(config, folder, view)
+    recordings = NO_RECORDINGS if only_teacher else plan_recordings(config, folder, teacher.file)
+    for line in recordings.lines:
+        view.say(line)
     recorder = Recorder(config, arms, written, view, on_teacher=teacher.trained, drain=drain)
     tuner = tune.Tuner(
         tune.with_resources(run_trial, capacity.trial_resources),
         tune_config=tune.TuneConfig(
             search_alg=LedgerSearcher(
-                config, arms, teacher=lambda: teacher.ready(arms), capacity=capacity, folder=folder, drain=drain
+                config,
+                arms,
+                teacher=lambda: teacher.ready(arms),
+                capacity=capacity,
+                folder=folder,
+                drain=drain,
+                recordings=recordings,
             ),
             scheduler=LedgerScheduler(arms, config.objective_metric, drain),
             num_samples=-1,

@@ -12,6 +12,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from study.configuration.config import TEACHER, StudyConfig, prunable
+from study.configuration.recordings.plan import NO_RECORDINGS, StudyRecordings
 from study.execution.capacity import ClusterCapacity
 from study.execution.stopping import Drain
 from study.folder import trial_checkpoints, trial_folder
@@ -29,6 +30,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         teacher: gives the teacher's file, None while there is none yet.
         capacity: what the cluster can hold.
         folder: where the trials' own folders are made.
+        recordings: of the teacher's outputs; none by default.
         drain: whether the driver is being stopped; then nothing is left to hand out.
     """
 
@@ -41,10 +43,11 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         capacity: ClusterCapacity,
         folder: Path,
         drain: Drain,
+        recordings: StudyRecordings = NO_RECORDINGS,
     ) -> None:
         super().__init__(metric="eval/miou_percent", mode="max")
         self._config, self._arms, self._capacity, self._folder = config, arms, capacity, folder
-        self._teacher, self._drain = teacher, drain
+        self._teacher, self._drain, self._recordings = teacher, drain, recordings
         self._least = min(config.workers_of(arm) for arm in arms)
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
@@ -99,6 +102,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
             execution=self._config.execution,
             folder=str(trial_folder(self._folder, arm, number)),
             checkpoints=trial_checkpoints(self._config, self._folder, arm, number),
+            recording=self._recordings.of(trial),
         )
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:

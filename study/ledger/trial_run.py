@@ -10,6 +10,7 @@ from typing import Any
 
 from study.configuration.config import ExecutionConfig
 from trainers.config import TrialConfig, parse, plain
+from trainers.teachers.recordings.plan import RecordingPlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,7 @@ class TrialRun(Suggestion):
         execution: of the study.
         folder: the trial's own, an absolute path.
         checkpoints: folder or URL where its checkpoints lie; studies older than this field keep them in `folder`.
+        recording: which outputs of its teacher it records and reads; None for none.
     """
 
     trial: TrialConfig
@@ -52,6 +54,7 @@ class TrialRun(Suggestion):
     execution: ExecutionConfig
     folder: str
     checkpoints: str = ""
+    recording: RecordingPlan | None = None
 
     @property
     def name(self) -> str:

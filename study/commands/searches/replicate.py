@@ -126,7 +126,8 @@ def _teacher(config: StudyConfig, folder: Path, taken: Sequence[Setting]) -> Tea
     if all(setting.config.teacher is None for setting in taken):
         return config.teacher
     note = json.loads((folder / TEACHER_NOTE).read_text())
-    return TeacherConfig(file=note["path"], sha256=note["sha256"], folder=config.teacher.folder)
+    kept = config.teacher
+    return TeacherConfig(file=note["path"], sha256=note["sha256"], folder=kept.folder, record=kept.record)
 
 
 def _refuse_another(study: StudyConfig, name: str, setting: Setting) -> None:

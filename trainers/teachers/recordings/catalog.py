@@ -9,6 +9,9 @@ from typing import Any
 
 from trainers.teachers.recordings import files
 
+NAME = "[0-9a-f]" * 32
+"""Of a recording's folder, as `key_hash` makes it; what lies beside recordings is none and must not be removed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RecordingEntry:
@@ -39,7 +42,7 @@ class RecordingEntry:
 
 def catalog(folder: Path | str) -> list[RecordingEntry]:
     """All recordings in a folder, the one used last first; none where there is no such folder."""
-    keys = Path(folder).glob(f"*/{files.KEY}")
+    keys = Path(folder).glob(f"{NAME}/{files.KEY}")
     return sorted((_entry(key) for key in keys), key=lambda entry: entry.last_used, reverse=True)
 
 

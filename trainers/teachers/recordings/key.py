@@ -36,22 +36,30 @@ def recording_key(config: TrialConfig, *, device: torch.device, ranks: int | Non
     Raises:
         ValueError: the dataset is not there, or a file of it cannot be read.
     """
-    train = config.train
     return {
         "format": FORMAT,
         "teacher": _teacher(config),
-        "data": identity(config.data),
         "fingerprint": digest(fingerprint(config.data, ("train",))),
+        "augmentation": transforms.VERSION,
+        **of_trial(config),
+        **({"ranks": ranks} if ranks else {}),
+        **_machine(device),
+    }
+
+
+def of_trial(config: TrialConfig) -> dict[str, Any]:
+    """What of a key the configuration of a trial decides but for its teacher: the same on every machine."""
+    train = config.train
+    return {
+        "data": identity(config.data),
         "holdout": config.holdout,
         "augment": identity(config.augment),
-        "augmentation": transforms.VERSION,
         "data_seed": config.data_seed,
         "batch": train.batch,
-        "ranks": ranks or train.workers,
+        "ranks": train.workers,
         "threads": train.threads,
         "precision": train.precision,
         "channels_last": train.channels_last,
-        **_machine(device),
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from trainers import models
-from trainers.config import TrialConfig
+from trainers.config import TrialConfig, canonical_json
 from trainers.difficulty import DifficultyWeighting
 from trainers.methods import weighed
 from trainers.registry import module_of
@@ -22,8 +22,7 @@ def taps_read(config: TrialConfig, *, num_classes: int) -> dict[str, int]:
     Raises:
         ValueError: the student cannot be built, or the weighting does not fit the dataset.
     """
-    with torch.device("meta"):
-        student = models.build(config.student, num_classes=num_classes).channels
+    student = _taps_of(config.student, num_classes)
     iterations = config.train.iterations
     weighting: DifficultyWeighting[Any] = module_of(config.task).Weighting(
         config.task, num_classes=num_classes, iterations=iterations
@@ -33,6 +32,18 @@ def taps_read(config: TrialConfig, *, num_classes: int) -> dict[str, int]:
         if weighed(method):
             reads |= dict.fromkeys(method.taps, iterations)
     return {tap: stop for tap, stop in sorted(reads.items()) if stop}
+
+
+_students: dict[tuple[str, int], frozenset[str]] = {}
+
+
+def _taps_of(student: object, num_classes: int) -> frozenset[str]:
+    """The taps of a network, which is built once for all trials that have it."""
+    key = canonical_json(student), num_classes
+    if key not in _students:
+        with torch.device("meta"):
+            _students[key] = frozenset(models.build(student, num_classes=num_classes).channels)
+    return _students[key]
 
 
 def _stop(weighting: DifficultyWeighting[Any], tap: str, student: Collection[str], iterations: int) -> int:
