@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from search_spaces.parameters import Parameter
 from search_spaces.space import Categorical, Int
 from study.configuration.config import REPLICATE, StudyConfig
-from trainers.config import ConfigError, TeacherFile, TrialConfig, content_hash
+from trainers.config import TeacherFile, TrialConfig, content_hash
 from trainers.teachers.recordings.key import of_trial
 from trainers.teachers.recordings.reads import taps_read
 
@@ -63,17 +63,17 @@ def _readers_of(config: StudyConfig, arm: str) -> list[Readers]:
     settings = _replicates(config, arm) if config.arms[arm].replicated else _settings(config, arm)
     share = planned_trials(config, arm) / max(1, len(settings))
     found = (_readers(config, arm, values, share) for values in settings)
-    return [readers for readers in found if readers is not None]
+    return [readers for readers in found if readers is not None and readers.taps]
 
 
 def _readers(config: StudyConfig, arm: str, values: Mapping[str, Any], trials: float = 1.0) -> Readers | None:
-    """The trials at these values; None where these do not fit together, or the trials read nothing."""
+    """The trials at these values; None where these do not fit together."""
     try:
         trial = config.trial(arm, values, STAND_IN)
-    except ConfigError:
+        taps = taps_read(trial, num_classes=len(config.class_names))
+    except ValueError:
         return None
-    taps = taps_read(trial, num_classes=len(config.class_names))
-    return Readers(trial, key_of(trial), taps, trials) if taps else None
+    return Readers(trial, key_of(trial), taps, trials)
 
 
 def _replicates(config: StudyConfig, arm: str) -> Sequence[Mapping[str, Any]]:
@@ -83,26 +83,18 @@ def _replicates(config: StudyConfig, arm: str) -> Sequence[Mapping[str, Any]]:
 def _settings(config: StudyConfig, arm: str) -> Sequence[Mapping[str, Any]]:
     """Values that each stand for equally many trials of an arm that searches; none where no two share their batches."""
     space = config.space(arm)
-    usual = _readers(config, arm, space.defaults())
     deciding: dict[str, Sequence[Any]] = {}
     for path, parameter in space.parameters.items():
-        found = [_readers(config, arm, space.setting({path: value})) for value in _values(parameter)]
-        if any(_differ(usual, readers) for readers in found):
-            if not _is_listed(parameter) and any(_key(usual) != _key(readers) for readers in found):
-                return []
+        settings = (space.setting({path: value}) for value in _values(parameter))
+        found = [readers for values in settings if (readers := _readers(config, arm, values)) is not None]
+        if len({readers.key for readers in found}) > 1 and not _is_listed(parameter):
+            return []
+        if any((readers.key, readers.taps) != (found[0].key, found[0].taps) for readers in found):
             deciding[path] = _values(parameter)
     if prod(map(len, deciding.values())) > MOST:
         return []
     chosen = (dict(zip(deciding, values, strict=True)) for values in product(*deciding.values()))
     return [space.defaults(values) for values in chosen]
-
-
-def _key(readers: Readers | None) -> str | None:
-    return readers and readers.key
-
-
-def _differ(one: Readers | None, other: Readers | None) -> bool:
-    return (one and (one.key, one.taps)) != (other and (other.key, other.taps))
 
 
 def _is_listed(parameter: Parameter) -> bool:

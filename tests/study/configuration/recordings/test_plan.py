@@ -13,7 +13,8 @@ from study.configuration.config import StudyConfig
 from study.configuration.recordings import plan
 from study.configuration.recordings.plan import NO_RECORDINGS, StudyRecordings, plan_recordings, recordings_folder
 from study.configuration.recordings.readers import key_of, planned_readers, planned_trials
-from trainers.config import TeacherFile, TrialConfig
+from tests.study.conftest import tiny
+from trainers.config import TeacherFile, TrialConfig, parse
 from trainers.teachers.recordings.catalog import catalog
 from trainers.teachers.recordings.files import KEY, WHOLE, path_of, rank_folder
 from trainers.teachers.recordings.key import of_trial
@@ -106,6 +107,18 @@ def test_searched_batches_have_recordings_of_their_own(config: Reader, tmp_path:
     study = config(arms=arms)
     assert planned_readers(study) == []
     assert plan_recordings(study, tmp_path).plans == {}
+
+
+def test_only_trials_that_read_and_can_be_built_count(config: Reader, tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(yaml.safe_dump({
+        "methods/kd/weights/pixel": {"type": "categorical", "choices": [0.0, 1.0], "default": 0.0},
+        "student/backbone": {"type": "categorical", "choices": ["mobilenetv2_035", "resnet18"], "default": "resnet18"},
+        "student/width": {"type": "categorical", "choices": [1.0, 0.5], "default": 0.5},
+    }))  # fmt: skip
+    study = parse(StudyConfig, tiny(arms={"kd": {"trials": 6, "space": [str(own)], **KD}}))
+    (readers,) = planned_readers(study)
+    assert (readers.trials, readers.taps) == (3.0, {"logits": 12})
 
 
 def test_budgets_by_cost_are_so_many_whole_trials(config: Reader) -> None:
