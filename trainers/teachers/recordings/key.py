@@ -19,6 +19,9 @@ import torch
 from trainers.config import TrialConfig, identity
 from trainers.data import transforms
 from trainers.data.fingerprint import digest, fingerprint
+from trainers.data.order import CountedBatches
+from trainers.data.splits import training_images
+from trainers.data.transforms import TrainingSamples
 from trainers.teachers.teacher import sha256
 
 FORMAT = 1
@@ -34,7 +37,7 @@ def recording_key(config: TrialConfig, *, device: torch.device, ranks: int | Non
         ranks: that share a batch; None for the trial's `train.workers`.
 
     Raises:
-        ValueError: the dataset is not there, or a file of it cannot be read.
+        ValueError: the dataset or the teacher's file is not there, or a file cannot be read.
     """
     train = config.train
     return {
@@ -45,6 +48,7 @@ def recording_key(config: TrialConfig, *, device: torch.device, ranks: int | Non
         "holdout": config.holdout,
         "augment": identity(config.augment),
         "augmentation": transforms.VERSION,
+        "sample": _first_sample(config),
         "data_seed": config.data_seed,
         "batch": train.batch,
         "ranks": ranks or train.workers,
@@ -58,6 +62,16 @@ def recording_key(config: TrialConfig, *, device: torch.device, ranks: int | Non
 def key_hash(key: Mapping[str, Any]) -> str:
     """The name of a recording's folder."""
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _first_sample(config: TrialConfig) -> str:
+    """Checksum of the first training sample: of drawn images there is no file, and decoders differ, too."""
+    data = training_images(config.data, holdout=config.holdout)
+    seed = config.data_seed
+    order = CountedBatches(length=len(data), batch=1, seed=seed, start=0, stop=1, rank=0, ranks=1)
+    (first,) = next(iter(order))
+    image, label = TrainingSamples(data, config.augment, seed=seed)[first]
+    return hashlib.sha256(image.numpy().tobytes() + label.numpy().tobytes()).hexdigest()
 
 
 def _teacher(config: TrialConfig) -> dict[str, Any]:
