@@ -138,6 +138,14 @@ class ModelContract(ConfigContract):
             for name, tap in taps.items():
                 assert tap.shape[2:] == tuple(self.tap_size(side, self.strides[name]) for side in size), name
 
+    @pytest.mark.parametrize("wanted", [{"logits"}, {"logits", "features"}])
+    def test_taps_that_are_not_wanted_change_no_bit_of_the_others(self, wanted: set[str]) -> None:
+        network, images = self.network().eval(), self.images(1)
+        with torch.no_grad():
+            whole, some = network(images), network.taps_of(images, wanted)
+        assert wanted <= some.keys() <= whole.keys()
+        assert all(torch.equal(tap, whole[name]) for name, tap in some.items())
+
     def test_gradient_reaches_every_parameter_by_all_taps(self) -> None:
         network = self.network(**({"dropout": False} if hasattr(self.config, "dropout") else {})).train()
         for part in network.modules():  # timm starts some at 0, which shuts their block until a step
@@ -233,6 +241,12 @@ class MethodContract(ConfigContract):
         for mean in means.values():
             assert mean.total.ndim == mean.count.ndim == 0
             assert mean.value.isfinite() and mean.count > 0
+
+    def test_reads_no_other_taps_of_the_teacher_than_it_declares(
+        self, student: Taps, teacher: Taps, labels: Tensor
+    ) -> None:
+        declared = {name: teacher[name] for name in self.config.taps}
+        assert values(self.terms(student, declared, labels)) == values(self.terms(student, teacher, labels))
 
     def test_is_zero_where_student_equals_teacher(self, student: Taps, labels: Tensor) -> None:
         method = self.method(teacher_channels=STUDENT_CHANNELS)
@@ -355,6 +369,18 @@ class WeightingContract(ConfigContract):
     @pytest.fixture
     def labels(self) -> Tensor:
         return random_labels(3)
+
+    def test_reads_no_other_taps_of_the_teacher_than_it_declares(
+        self, student: Taps, teacher: Taps, labels: Tensor
+    ) -> None:
+        for step in self.steps:
+            for taps in (student, {"logits": student["logits"]}):
+                weighting = self.weighting()
+                declared = weighting.taps_at(step, taps)
+                assert set(declared) <= set(weighting.teacher_taps)
+                given = {name: teacher[name] for name in declared}
+                found = values(weighting.terms(taps, given, labels, iteration=step))
+                assert found == values(self.terms(taps, teacher, labels, step))
 
     def test_every_head_has_a_positive_finite_loss(self, student: Taps, teacher: Taps, labels: Tensor) -> None:
         for step in self.steps:

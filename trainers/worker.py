@@ -20,6 +20,7 @@ from trainers.data.fingerprint import refuse_changed
 from trainers.distillation.objective import DivergedError
 from trainers.loop import train
 from trainers.resources.peak_memory import noted_peak, peak_mib
+from trainers.teachers.recordings.plan import RecordingPlan
 
 CHECKPOINT = "checkpoint"
 """Key of a report that holds the address of the checkpoint that came with it."""
@@ -121,18 +122,30 @@ def train_rank(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The training function of every rank.
 
     Args:
-        arguments: "config" (plain), "folder", "checkpoints" (their folder or URL), "loader_workers", and "dataset",
-            the note that this machine's dataset is held against, or None.
+        arguments: "config" (plain), "folder", "checkpoints" (their folder or URL), "loader_workers", "dataset",
+            the note that this machine's dataset is held against, or None, and "recording", a RecordingPlan in its plain
+            form, or None.
     """
     folder = Path(arguments["folder"])
     context = RayTrainContext(folder, arguments["checkpoints"])
     with noted_peak(folder, context.rank):
         note = arguments.get("dataset")
-        return attempt(arguments["config"], context, arguments["loader_workers"], dataset=note and Path(note))
+        return attempt(
+            arguments["config"],
+            context,
+            arguments["loader_workers"],
+            dataset=note and Path(note),
+            recording=arguments.get("recording"),
+        )
 
 
 def attempt(
-    values: object, context: TrialContext, loader_workers: int, *, dataset: Path | None = None
+    values: object,
+    context: TrialContext,
+    loader_workers: int,
+    *,
+    dataset: Path | None = None,
+    recording: object | None = None,
 ) -> dict[str, Any]:
     """Train and return the last metrics, or what went wrong under "error".
 
@@ -141,12 +154,14 @@ def attempt(
         context: of this rank.
         loader_workers: processes that read and augment images.
         dataset: the note that this machine's dataset is held against first, None for no look at it.
+        recording: a RecordingPlan in its plain form; None where the teacher's outputs are not recorded.
     """
     try:
         config = parse(TrialConfig, values)
         if dataset is not None:
             refuse_changed(config.data, dataset)
-        return dict(train(config, context, loader_workers=loader_workers))
+        plan = None if recording is None else parse(RecordingPlan, recording)
+        return dict(train(config, context, loader_workers=loader_workers, recording=plan))
     except (ValueError, DivergedError, MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not _lacks_memory(error):
             raise

@@ -113,13 +113,16 @@ def remove_abandoned(path: Path) -> bool:
 def _unlocked(path: Path, *, remove: bool) -> bool:
     try:
         descriptor = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
+    except OSError:  # gone, or somebody else's
         return False
     try:
         # a writer that has just made the file, and does not hold it yet, finds it locked or gone and gives up
         free = lock(descriptor) and is_at(descriptor, path)
         if free and remove:
             path.unlink(missing_ok=True)
+    except OSError:  # files cannot be locked there
+        return False
+    else:
         return free
     finally:
         os.close(descriptor)

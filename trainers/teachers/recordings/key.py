@@ -19,6 +19,9 @@ import torch
 from trainers.config import TrialConfig, identity
 from trainers.data import transforms
 from trainers.data.fingerprint import digest, fingerprint
+from trainers.data.order import CountedBatches
+from trainers.data.splits import training_images
+from trainers.data.transforms import TrainingSamples
 from trainers.teachers.teacher import sha256
 
 FORMAT = 1
@@ -34,13 +37,14 @@ def recording_key(config: TrialConfig, *, device: torch.device, ranks: int | Non
         ranks: that share a batch; None for the trial's `train.workers`.
 
     Raises:
-        ValueError: the dataset is not there, or a file of it cannot be read.
+        ValueError: the dataset or the teacher's file is not there, or a file cannot be read.
     """
     return {
         "format": FORMAT,
         "teacher": _teacher(config),
         "fingerprint": digest(fingerprint(config.data, ("train",))),
         "augmentation": transforms.VERSION,
+        "sample": _first_sample(config),
         **of_trial(config),
         **({"ranks": ranks} if ranks else {}),
         **_machine(device),
@@ -66,6 +70,16 @@ def of_trial(config: TrialConfig) -> dict[str, Any]:
 def key_hash(key: Mapping[str, Any]) -> str:
     """The name of a recording's folder."""
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _first_sample(config: TrialConfig) -> str:
+    """Checksum of the first training sample: of drawn images there is no file, and decoders differ, too."""
+    data = training_images(config.data, holdout=config.holdout)
+    seed = config.data_seed
+    order = CountedBatches(length=len(data), batch=1, seed=seed, start=0, stop=1, rank=0, ranks=1)
+    (first,) = next(iter(order))
+    image, label = TrainingSamples(data, config.augment, seed=seed)[first]
+    return hashlib.sha256(image.numpy().tobytes() + label.numpy().tobytes()).hexdigest()
 
 
 def _teacher(config: TrialConfig) -> dict[str, Any]:

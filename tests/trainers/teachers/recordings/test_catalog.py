@@ -1,0 +1,59 @@
+import os
+from pathlib import Path
+
+from tests.trainers.teachers.recordings.test_chunks import HEADER_OF_TAPS, packed
+from trainers.teachers.recordings import files
+from trainers.teachers.recordings.catalog import catalog, remove
+from trainers.teachers.recordings.chunks import ChunkWriter
+
+
+def rank(folder: Path, number: int, *chunks: tuple[int, int]) -> Path:
+    """The folder of a rank with these chunks."""
+    made = files.rank_folder(folder, number)
+    made.mkdir(parents=True)
+    (folder / files.KEY).write_text('{"data_seed": 3}')
+    for start, stop in chunks:
+        writer = ChunkWriter(made, start=start, stop=stop, header=HEADER_OF_TAPS)
+        for iteration in range(start, stop):
+            writer.write(iteration, packed(iteration))
+        writer.finish(stop, 0.1)
+    return made
+
+
+def test_it_says_what_is_there(tmp_path: Path) -> None:
+    first = rank(tmp_path / "a", 0, (0, 4), (2, 6))
+    rank(tmp_path / "a", 1, (1, 5))
+    (first / "000000006-000000008.logits.damaged").touch()
+    (first / "000000008-000000009.logits.writing").touch()
+    writer = ChunkWriter(first, start=9, stop=12, header=HEADER_OF_TAPS)
+    rank(tmp_path / "b", 0)
+    os.utime(tmp_path / "b" / files.KEY, (10, 10))
+    newer, older = catalog(tmp_path)
+    assert (newer.folder, newer.key, newer.chunks) == (tmp_path / "a", {"data_seed": 3}, 3)
+    assert newer.iterations == {"features": 4, "logits": 4}, "those that all ranks have"
+    assert (newer.damaged, newer.unfinished, newer.writing) == (1, 1, 1)
+    assert newer.bytes == sum(path.stat().st_size for path in (tmp_path / "a").rglob("*") if path.is_file())
+    assert (older.chunks, older.iterations, older.last_used) == (0, {}, 10)
+    writer.discard()
+
+
+def test_what_is_removed_is_gone_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        rank(tmp_path / name, 0, (0, 2))
+    (tmp_path / "other").mkdir()
+    for entry in catalog(tmp_path):
+        if entry.folder.name == "a":
+            remove(entry)
+    assert [entry.folder.name for entry in catalog(tmp_path)] == ["b"]
+    assert (tmp_path / "other").is_dir()
+
+
+def test_no_folder_holds_no_recordings(tmp_path: Path) -> None:
+    assert catalog(tmp_path / "none") == []
+
+
+def test_a_key_that_cannot_be_read_is_listed(tmp_path: Path) -> None:
+    rank(tmp_path / "a", 0, (0, 2))
+    (tmp_path / "a" / files.KEY).write_text("{")
+    (entry,) = catalog(tmp_path)
+    assert entry.key == {} and entry.chunks == 1
