@@ -62,4 +62,6 @@ def _run_inline(run: TrialRun) -> dict[str, Any]:
 
     context = InlineContext(Path(run.folder), tune.report, place=run.checkpoints, device=reserved_device())
     note = dataset_note(Path(run.folder))
-    return attempt(plain(run.trial), context, run.execution.loader_workers, dataset=note)
+    return attempt(
+        plain(run.trial), context, run.execution.loader_workers, dataset=note, recording=plain(run.recording)
+    )

@@ -198,7 +198,8 @@ def _trial(study: StudyConfig, file: TeacherFile, *, iterations: int) -> TrialCo
 
 
 def _plan(trial: TrialConfig, folder: Path) -> RecordingPlan:
-    taps = taps_read(replace(trial, train=replace(trial.train, iterations=1)), num_classes=CLASSES)
+    first = replace(trial, train=replace(trial.train, iterations=1))
+    taps = taps_read(first, teacher=("aux", "features", "logits"), num_classes=CLASSES)
     return RecordingPlan(
         folder=str(folder / "recordings"), taps=dict.fromkeys(taps, trial.train.iterations), max_bytes=2**33
     )

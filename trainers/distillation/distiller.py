@@ -71,7 +71,7 @@ class Distiller(nn.Module):
         read = set(self.weighting.taps_at(iteration, self._student_taps))
         for method in self.methods.values():
             assert isinstance(method, DistillationMethod)
-            read.update(method.config.taps)
+            read.update(method.teacher_taps(method.config, method.teacher_channels))
         return frozenset(read)
 
     def adversaries(self) -> dict[str, Adversary]:

@@ -5,7 +5,7 @@ are. Searched values are taken to be drawn evenly, so each of k choices has a k-
 be stopped early counts like a whole one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import product
 from math import prod
 from typing import Any, NamedTuple
@@ -44,10 +44,15 @@ def key_of(trial: TrialConfig) -> str:
     return content_hash(of_trial(trial))
 
 
-def planned_readers(config: StudyConfig) -> list[Readers]:
-    """The planned trials of all arms that have a teacher; none of those whose every trial has batches of its own."""
+def planned_readers(config: StudyConfig, teacher: Collection[str]) -> list[Readers]:
+    """The planned trials of all arms that have a teacher; none of those whose every trial has batches of its own.
+
+    Args:
+        config: the study.
+        teacher: the taps that its teacher has.
+    """
     taught = [arm for arm in config.arms if config.needs_teacher(arm)]
-    return [readers for arm in taught for readers in _readers_of(config, arm)]
+    return [readers for arm in taught for readers in _readers_of(config, arm, teacher)]
 
 
 def planned_trials(config: StudyConfig, arm: str) -> float:
@@ -59,18 +64,20 @@ def planned_trials(config: StudyConfig, arm: str) -> float:
     return min(most, max(1.0, whole))
 
 
-def _readers_of(config: StudyConfig, arm: str) -> list[Readers]:
-    settings = _replicates(config, arm) if config.arms[arm].replicated else _settings(config, arm)
+def _readers_of(config: StudyConfig, arm: str, teacher: Collection[str]) -> list[Readers]:
+    settings = _replicates(config, arm) if config.arms[arm].replicated else _settings(config, arm, teacher)
     share = planned_trials(config, arm) / max(1, len(settings))
-    found = (_readers(config, arm, values, share) for values in settings)
+    found = (_readers(config, arm, values, teacher, share) for values in settings)
     return [readers for readers in found if readers is not None and readers.taps]
 
 
-def _readers(config: StudyConfig, arm: str, values: Mapping[str, Any], trials: float = 1.0) -> Readers | None:
+def _readers(
+    config: StudyConfig, arm: str, values: Mapping[str, Any], teacher: Collection[str], trials: float = 1.0
+) -> Readers | None:
     """The trials at these values; None where these do not fit together."""
     try:
         trial = config.trial(arm, values, STAND_IN)
-        taps = taps_read(trial, num_classes=len(config.class_names))
+        taps = taps_read(trial, teacher=teacher, num_classes=len(config.class_names))
     except ValueError:
         return None
     return Readers(trial, key_of(trial), taps, trials)
@@ -80,13 +87,13 @@ def _replicates(config: StudyConfig, arm: str) -> Sequence[Mapping[str, Any]]:
     return [{REPLICATE: number} for number in range(config.arms[arm].trials)]
 
 
-def _settings(config: StudyConfig, arm: str) -> Sequence[Mapping[str, Any]]:
+def _settings(config: StudyConfig, arm: str, teacher: Collection[str]) -> Sequence[Mapping[str, Any]]:
     """Values that each stand for equally many trials of an arm that searches; none where no two share their batches."""
     space = config.space(arm)
     deciding: dict[str, Sequence[Any]] = {}
     for path, parameter in space.parameters.items():
         settings = (space.setting({path: value}) for value in _values(parameter))
-        found = [readers for values in settings if (readers := _readers(config, arm, values)) is not None]
+        found = [readers for values in settings if (readers := _readers(config, arm, values, teacher)) is not None]
         if len({readers.key for readers in found}) > 1 and not _is_listed(parameter):
             return []
         if any((readers.key, readers.taps) != (found[0].key, found[0].taps) for readers in found):

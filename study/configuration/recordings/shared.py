@@ -83,8 +83,8 @@ def shared_outputs(config: StudyConfig, network: object) -> dict[str, SharedOutp
     with torch.device("meta"):
         there = models.build(network, num_classes=classes).channels
     by_key: dict[str, list[Readers]] = defaultdict(list)
-    for readers in planned_readers(config):
-        by_key[readers.key].append(readers._replace(taps={tap: n for tap, n in readers.taps.items() if tap in there}))
+    for readers in planned_readers(config, there):
+        by_key[readers.key].append(readers)
     shapes = {_shape(of_key[0].trial): of_key[0].trial for of_key in by_key.values()}
     sizes = {shape: bytes_per_iteration(trial, network, classes) for shape, trial in shapes.items()}
     found = {key: SharedOutputs(of_key, sizes[_shape(of_key[0].trial)]) for key, of_key in by_key.items()}

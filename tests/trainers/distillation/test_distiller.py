@@ -37,6 +37,11 @@ def test_it_knows_which_taps_of_the_teacher_are_read_when() -> None:
     for changes, first, last in (
         ({}, set(), set()),
         ({"methods": {"kd": {}, "fitnet": {}}}, {"logits", "features"}, {"logits", "features"}),
+        (
+            {"methods": {"dsd": {"missing_aux": "logits"}}, "student/aux": False},
+            {"logits", "features", "aux"},
+            {"logits", "features", "aux"},
+        ),
         ({"methods": {"fitnet": {}}, **rdd}, {"logits", "features", "aux"}, {"logits", "features"}),
     ):
         config = small.trial({**changes, "teacher/path": "unread"})
@@ -44,7 +49,7 @@ def test_it_knows_which_taps_of_the_teacher_are_read_when() -> None:
         for mode in (True, False):
             made.train(mode)
             assert (made.teacher_taps(0), made.teacher_taps(6)) == (first, last)
-        read = taps_read(config, num_classes=CLASSES)
+        read = taps_read(config, teacher=CHANNELS, num_classes=CLASSES)
         assert {tap for tap, stop in read.items() if stop > 0} == first | last
         assert {tap for tap, stop in read.items() if stop > 6} == last
 

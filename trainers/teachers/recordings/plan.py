@@ -16,7 +16,7 @@ class RecordingPlan:
     Attributes:
         folder: where recordings lie; each key has a folder below it.
         taps: number n of each recorded tap; it is recorded at the iterations 0 to n - 1.
-        max_bytes: of all recordings in `folder` together.
+        max_bytes: of all recordings in `folder` together; 0 to read what is there and to leave the folder as it is.
     """
 
     folder: Annotated[str, MinLen(1)]

@@ -12,11 +12,12 @@ from trainers.methods import weighed
 from trainers.registry import module_of
 
 
-def taps_read(config: TrialConfig, *, num_classes: int) -> dict[str, int]:
+def taps_read(config: TrialConfig, *, teacher: Collection[str], num_classes: int) -> dict[str, int]:
     """For each tap that a trial reads of its teacher, one more than the last iteration at which it does.
 
     Args:
         config: a trial with a teacher.
+        teacher: all taps that the teacher has.
         num_classes: classes of the dataset.
 
     Raises:
@@ -30,8 +31,8 @@ def taps_read(config: TrialConfig, *, num_classes: int) -> dict[str, int]:
     reads = {tap: _stop(weighting, tap, student, iterations) for tap in weighting.teacher_taps}
     for method in config.methods.values():
         if weighed(method):
-            reads |= dict.fromkeys(method.taps, iterations)
-    return {tap: stop for tap, stop in sorted(reads.items()) if stop}
+            reads |= dict.fromkeys(module_of(method).Method.teacher_taps(method, teacher), iterations)
+    return {tap: stop for tap, stop in sorted(reads.items()) if stop and tap in teacher}
 
 
 _students: dict[tuple[str, int], frozenset[str]] = {}

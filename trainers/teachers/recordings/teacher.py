@@ -8,6 +8,7 @@ import json
 import os
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -41,7 +42,7 @@ def recorded_teacher(
 ) -> "RecordedTeacher | None":
     """A teacher of a trial whose outputs are recorded as planned.
 
-    None, with a warning, where the plan's folder cannot be used.
+    None where the plan only reads and there is nothing to read, and, with a warning, where its folder cannot be used.
 
     Args:
         live: the teacher itself.
@@ -62,13 +63,19 @@ def recorded_teacher(
             f"{error.strerror or error}; this trial goes on with a live teacher. Name another folder"
         )
         return None
+    if folder is None:
+        return None
     return RecordedTeacher(live, plan, folder, iterations=config.train.iterations, boundary=boundary, warn=context.warn)
 
 
-def _opened(plan: RecordingPlan, key: Mapping[str, Any], rank: int) -> Path:
-    """The folder of a rank's chunks under a key, made where it does not exist, and noted as used now."""
+def _opened(plan: RecordingPlan, key: Mapping[str, Any], rank: int) -> Path | None:
+    """The folder of a rank's chunks under a key, noted as used now; made where it does not exist and may be made."""
     recording = Path(plan.folder) / key_hash(key)
     folder, note = files.rank_folder(recording, rank), recording / files.KEY
+    if not plan.max_bytes:
+        with suppress(OSError):  # whoever may read it need not be allowed to note that
+            os.utime(note)
+        return folder if folder.is_dir() else None
     folder.mkdir(parents=True, exist_ok=True)
     if not note.exists():
         writing = note.with_name(f"{note.name}.{os.getpid()}-{rank}")

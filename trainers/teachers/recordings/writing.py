@@ -54,7 +54,7 @@ class Recorder:
         self._index = ChunkIndex(folder)
         self._begun: _Begun | None = None
         self._resume_at = 0
-        self._stopped = False
+        self._stopped = plan.max_bytes == 0
         self._waiting: deque[tuple[Future[None], int]] = deque()
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="teacher-recording")
         self.faults: deque[str] = deque()

@@ -23,6 +23,7 @@ Reader = Callable[..., StudyConfig]
 FILE = TeacherFile(path="teacher.safetensors", sha256="7" * 64)
 KD = {"task": {"weighting": "uniform"}, "methods": {"kd": {}}}
 FITNET = {"task": {"weighting": "uniform"}, "methods": {"fitnet": {}}}
+TAPS = ("aux", "features", "logits")
 LOGITS = 4 * 11 * 6 * 8 * 4
 """Bytes of a batch of 4 images of 48x64 at stride 8, of 11 classes in float32."""
 
@@ -98,14 +99,14 @@ def test_searched_batches_have_recordings_of_their_own(config: Reader, tmp_path:
     own = tmp_path / "own.yaml"
     arms = {name: {"trials": 4, "space": str(own), **KD} for name in ("kd", "kd-too")}
     own.write_text(yaml.safe_dump({"train/batch": {"type": "int", "low": 2, "high": 8, "step": 2, "default": 4}}))
-    readers = planned_readers(config(arms=arms))
+    readers = planned_readers(config(arms=arms), TAPS)
     assert len({one.key for one in readers}) == 4 and {one.trials for one in readers} == {1.0}
     assert {one.trial.train.batch for one in readers} == {2, 4, 6, 8}
     # a real number is another one in every trial
     jitter = {"type": "float", "low": 0.0, "high": 0.5, "default": 0.1}
     own.write_text(yaml.safe_dump({"augment/jitter/brightness": jitter}))
     study = config(arms=arms)
-    assert planned_readers(study) == []
+    assert planned_readers(study, TAPS) == []
     assert plan_recordings(study, tmp_path).plans == {}
 
 
@@ -117,7 +118,7 @@ def test_only_trials_that_read_and_can_be_built_count(config: Reader, tmp_path: 
         "student/width": {"type": "categorical", "choices": [1.0, 0.5], "default": 0.5},
     }))  # fmt: skip
     study = parse(StudyConfig, tiny(arms={"kd": {"trials": 6, "space": [str(own)], **KD}}))
-    (readers,) = planned_readers(study)
+    (readers,) = planned_readers(study, TAPS)
     assert (readers.trials, readers.taps) == (3.0, {"logits": 12})
 
 

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -35,6 +36,9 @@ METHODS: dict[str, dict[str, Any]] = {
     },
     "rdd with ohem": {
         "task": {"weighting": "rdd", "tfe_fraction": 0.5, "combine": "ohem"}, "methods": {"fitnet": {}},
+    },
+    "dsd without the student's auxiliary head": {
+        "methods": {"dsd": {"missing_aux": "logits"}}, "student/aux": False,
     },
     "channels_last": {"methods": {"cwd": {}}, "train/channels_last": True},
     "bfloat16": {"methods": {"kd": {}}, "train/precision": "bfloat16"},
@@ -353,3 +357,16 @@ def test_two_ranks_have_a_recording_each(taught: dict[str, Any], tmp_path: Path)
     assert equal(left(tmp_path / "live"), left(tmp_path / "second"))
     (entry,) = catalog(tmp_path / "recordings")
     assert entry.iterations == ALL_TAPS and entry.chunks == 6
+
+
+def test_a_plan_without_bytes_reads_what_is_there_and_leaves_the_folder_as_it_is(
+    taught: dict[str, Any], live: Callable[[str], LocalContext], recordings: Path, tmp_path: Path
+) -> None:
+    there = sorted(recordings.rglob("*"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        reading = run(METHODS["kd"] | taught, tmp_path / "reading", plan(recordings, max_bytes=0))
+        alone = run(METHODS["kd"] | taught, tmp_path / "alone", plan(tmp_path / "none", max_bytes=0))
+    assert steps(reading.reports) == [(3, 0), (3, 0), (1, 0)] and agree(reading, live("kd"))
+    assert agree(alone, live("kd"))
+    assert sorted(recordings.rglob("*")) == there and not (tmp_path / "none").exists()
