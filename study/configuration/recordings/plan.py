@@ -102,6 +102,7 @@ def _space(config: StudyConfig, place: Path, outputs: Sequence[SharedOutputs], t
 
 def _is_of(entry: RecordingEntry, key: Mapping[str, object], teacher: TeacherFile | None) -> bool:
     """Whether a recording is of this key and teacher, on whatever machine."""
-    if teacher is None or entry.key.get("teacher", {}).get("sha256") != teacher.sha256:
+    recorded = entry.key.get("teacher")
+    if teacher is None or not isinstance(recorded, dict) or recorded.get("sha256") != teacher.sha256:
         return False
     return all(entry.key.get(name) == value for name, value in key.items())
