@@ -91,6 +91,11 @@ def size(folder: Path) -> int:
     return total
 
 
+def recordings(folder: Path) -> list[Path]:
+    """The folders of the recordings in a folder; none where there is no such folder."""
+    return [note.parent for note in folder.glob(f"*/{KEY}")]
+
+
 def lock(descriptor: int) -> bool:
     """Lock an open file as long as it is open; False where another process, or another opening, has locked it."""
     try:
