@@ -54,7 +54,7 @@ def remove(entry: RecordingEntry) -> None:
     Raises:
         OSError: it is not this user's to remove.
     """
-    removed = entry.folder.with_name(f"{entry.folder.name}.{uuid4().hex[:8]}.removed")
+    removed = entry.folder.with_name(f"{entry.folder.name[:32]}.{uuid4().hex[:8]}{files.REMOVED}")
     with suppress(FileNotFoundError):
         entry.folder.rename(removed)  # so that nothing is written there meanwhile
     with suppress(FileNotFoundError):

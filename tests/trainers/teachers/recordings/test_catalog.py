@@ -6,6 +6,9 @@ from trainers.teachers.recordings import files
 from trainers.teachers.recordings.catalog import catalog, remove
 from trainers.teachers.recordings.chunks import ChunkWriter
 
+A, B = "a" * 32, "b" * 32
+"""Names of recordings' folders."""
+
 
 def rank(folder: Path, number: int, *chunks: tuple[int, int]) -> Path:
     """The folder of a rank with these chunks."""
@@ -21,45 +24,53 @@ def rank(folder: Path, number: int, *chunks: tuple[int, int]) -> Path:
 
 
 def test_it_says_what_is_there(tmp_path: Path) -> None:
-    first = rank(tmp_path / "a", 0, (0, 4), (2, 6))
-    rank(tmp_path / "a", 1, (1, 5))
+    first = rank(tmp_path / A, 0, (0, 4), (2, 6))
+    rank(tmp_path / A, 1, (1, 5))
     (first / "000000006-000000008.logits.damaged").touch()
     (first / "000000008-000000009.logits.writing").touch()
     writer = ChunkWriter(first, start=9, stop=12, header=HEADER_OF_TAPS)
-    rank(tmp_path / "b", 0)
-    os.utime(tmp_path / "b" / files.KEY, (10, 10))
+    rank(tmp_path / B, 0)
+    os.utime(tmp_path / B / files.KEY, (10, 10))
     newer, older = catalog(tmp_path)
-    assert (newer.folder, newer.key, newer.chunks) == (tmp_path / "a", {"data_seed": 3}, 3)
+    assert (newer.folder, newer.key, newer.chunks) == (tmp_path / A, {"data_seed": 3}, 3)
     assert newer.iterations == {"features": 4, "logits": 4}, "those that all ranks have"
     assert (newer.damaged, newer.unfinished, newer.writing) == (1, 1, 1)
-    assert newer.bytes == sum(path.stat().st_size for path in (tmp_path / "a").rglob("*") if path.is_file())
+    assert newer.bytes == sum(path.stat().st_size for path in (tmp_path / A).rglob("*") if path.is_file())
     assert (older.chunks, older.iterations, older.last_used) == (0, {}, 10)
     writer.discard()
 
 
 def test_what_is_removed_is_gone_and_nothing_else(tmp_path: Path) -> None:
-    for name in ("a", "b"):
+    for name in (A, B):
         rank(tmp_path / name, 0, (0, 2))
     (tmp_path / "other").mkdir()
+    (tmp_path / "other" / files.KEY).touch()
     for entry in catalog(tmp_path):
-        if entry.folder.name == "a":
+        if entry.folder.name == A:
             remove(entry)
-    assert [entry.folder.name for entry in catalog(tmp_path)] == ["b"]
+    assert [entry.folder.name for entry in catalog(tmp_path)] == [B]
     assert (tmp_path / "other").is_dir()
 
 
 def test_iterations_count_that_all_ranks_of_the_key_have(tmp_path: Path) -> None:
-    rank(tmp_path / "a", 0, (0, 4))
-    (tmp_path / "a" / files.KEY).write_text('{"ranks": 2}')
+    rank(tmp_path / A, 0, (0, 4))
+    (tmp_path / A / files.KEY).write_text('{"ranks": 2}')
     (entry,) = catalog(tmp_path)
     assert entry.iterations == {"features": 0, "logits": 0}
 
 
 def test_what_another_has_removed_is_gone_already(tmp_path: Path) -> None:
-    rank(tmp_path / "a", 0, (0, 2))
+    rank(tmp_path / A, 0, (0, 2))
     (entry,) = catalog(tmp_path)
     for _ in range(2):
         remove(entry)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_removal_that_was_cut_short_can_be_ended(tmp_path: Path) -> None:
+    rank(tmp_path / f"{A}.0123abcd.removed", 0, (0, 2))
+    (entry,) = catalog(tmp_path)
+    remove(entry)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -68,7 +79,7 @@ def test_no_folder_holds_no_recordings(tmp_path: Path) -> None:
 
 
 def test_a_key_that_cannot_be_read_is_listed(tmp_path: Path) -> None:
-    rank(tmp_path / "a", 0, (0, 2))
-    (tmp_path / "a" / files.KEY).write_text("{")
+    rank(tmp_path / A, 0, (0, 2))
+    (tmp_path / A / files.KEY).write_text("{")
     (entry,) = catalog(tmp_path)
     assert entry.key == {} and entry.chunks == 1

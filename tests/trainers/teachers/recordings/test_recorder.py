@@ -34,7 +34,7 @@ class Recording:
 
     def __init__(self, folder: Path) -> None:
         self.root = folder
-        self.folder = folder / "key" / "rank0"
+        self.folder = folder / ("0" * 32) / "rank0"
         self.folder.mkdir(parents=True)
         (self.folder.parent / files.KEY).touch()
         (folder / "of others").write_bytes(bytes(10**6))
