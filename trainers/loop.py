@@ -66,9 +66,12 @@ class Parts(StepParts):
     train_data: SegmentationDataset
     val_data: SegmentationDataset
     loader_workers: int
-    recorded: RecordedTeacher | None
-    """The `teacher`, where its outputs are recorded."""
     started: float
+
+    @property
+    def recorded(self) -> RecordedTeacher | None:
+        """The teacher, where its outputs are recorded."""
+        return self.teacher if isinstance(self.teacher, RecordedTeacher) else None
 
 
 def train(
@@ -144,19 +147,12 @@ def _prepare(
     config.train.refuse_single_images(workers=context.world_size, on_gpus=context.device.type == "cuda")
     lazy = _lazy_teacher(config, train_data, context.device)
     of_step, state = prepare_step(config, context, lazy, num_classes=len(train_data.class_names))
-    live = LiveTeacher(lazy, state.distiller.teacher_taps) if lazy else None
-    recorded = None
-    if live and recording:
-        boundary = partial(_next_evaluation, config=config.train)
-        recorded = recorded_teacher(live, recording, config, context, boundary=boundary)
-    if lazy and not recorded:
-        lazy.load()
+    outputs = _outputs(lazy, state.distiller, config, context, recording) if lazy else None
     parts = Parts(
-        **{**vars(of_step), "teacher": recorded or live},
+        **{**vars(of_step), "teacher": outputs},
         train_data=train_data,
         val_data=val_data,
         loader_workers=loader_workers,
-        recorded=recorded,
         started=time.monotonic(),
     )
     return parts, state
@@ -211,6 +207,23 @@ def _lazy_teacher(config: TrialConfig, data: SegmentationDataset, device: torch.
         return teacher.to(device=device, dtype=_dtype(config.train), **_layout(config.train))
 
     return LazyTeacher(teachers.channels(card), network)
+
+
+def _outputs(
+    teacher: LazyTeacher,
+    distiller: Distiller,
+    config: TrialConfig,
+    context: TrialContext,
+    recording: RecordingPlan | None,
+) -> LiveTeacher | RecordedTeacher:
+    """What of the teacher's outputs the trial reads; a teacher that is not recorded is loaded now."""
+    live = LiveTeacher(teacher, distiller.teacher_taps)
+    if recording is not None:
+        boundary = partial(_next_evaluation, config=config.train)
+        if recorded := recorded_teacher(live, recording, config, context, boundary=boundary):
+            return recorded
+    teacher.load()
+    return live
 
 
 def _placed(distiller: Distiller, config: TrainConfig, context: TrialContext) -> nn.Module:

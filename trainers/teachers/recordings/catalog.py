@@ -3,14 +3,13 @@
 import json
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from trainers.teachers.recordings import files
-
-NAME = "[0-9a-f]" * 32
-"""Of a recording's folder, as `key_hash` makes it; what lies beside recordings is none and must not be removed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,27 +41,39 @@ class RecordingEntry:
 
 def catalog(folder: Path | str) -> list[RecordingEntry]:
     """All recordings in a folder, the one used last first; none where there is no such folder."""
-    keys = Path(folder).glob(f"{NAME}/{files.KEY}")
-    return sorted((_entry(key) for key in keys), key=lambda entry: entry.last_used, reverse=True)
+    found = []
+    for recording in files.recordings(Path(folder)):
+        with suppress(FileNotFoundError):  # removed meanwhile
+            found.append(_entry(recording))
+    return sorted(found, key=lambda entry: entry.last_used, reverse=True)
 
 
 def remove(entry: RecordingEntry) -> None:
-    """Remove a recording. A trial that reads or writes it goes on with a live teacher."""
-    shutil.rmtree(entry.folder, ignore_errors=True)
+    """Remove a recording. A trial that reads or writes it goes on with a live teacher.
+
+    Raises:
+        OSError: it is not this user's to remove.
+    """
+    removed = entry.folder.with_name(f"{entry.folder.name[:32]}.{uuid4().hex[:8]}{files.REMOVED}")
+    with suppress(FileNotFoundError):
+        entry.folder.rename(removed)  # so that nothing is written there meanwhile
+    with suppress(FileNotFoundError):
+        shutil.rmtree(removed)
 
 
-def _entry(note: Path) -> RecordingEntry:
-    found = list(files.stored(note.parent))
+def _entry(recording: Path) -> RecordingEntry:
+    key = _key(recording / files.KEY)
+    found = list(files.stored(recording))
     chunks = [chunk for path in found if (chunk := files.Chunk.of(path)) is not None]
     writing = [path for path in found if path.suffix == files.WRITING]
     dead = sum(files.is_abandoned(path) for path in writing)
     return RecordingEntry(
-        folder=note.parent,
-        key=_key(note),
-        bytes=files.size(note.parent),
+        folder=recording,
+        key=key,
+        bytes=files.size(recording),
         chunks=len(chunks),
-        iterations=_covered(chunks),
-        last_used=note.stat().st_mtime,
+        iterations=_covered(chunks, ranks=int(key.get("ranks", 1))),
+        last_used=(recording / files.KEY).stat().st_mtime,
         damaged=sum(path.suffix == files.DAMAGED for path in found),
         unfinished=dead,
         writing=len(writing) - dead,
@@ -77,13 +88,14 @@ def _key(note: Path) -> Mapping[str, Any]:
     return key if isinstance(key, dict) else {}
 
 
-def _covered(chunks: Iterable[files.Chunk]) -> dict[str, int]:
-    """Number of iterations that the chunks of all ranks have of each tap."""
+def _covered(chunks: Iterable[files.Chunk], *, ranks: int) -> dict[str, int]:
+    """Number of iterations at which the chunks of all ranks have each tap."""
     by_rank: dict[tuple[str, str], set[int]] = {}
     for chunk in chunks:
         for tap in chunk.taps:
             by_rank.setdefault((tap, chunk.path.parent.name), set()).update(range(chunk.start, chunk.stop))
-    taps = sorted({tap for tap, _ in by_rank})
-    return {
-        tap: len(set.intersection(*(covered for (name, _), covered in by_rank.items() if name == tap))) for tap in taps
-    }
+    covered: dict[str, int] = {}
+    for tap in sorted({tap for tap, _ in by_rank}):
+        sets = [iterations for (name, _), iterations in by_rank.items() if name == tap]
+        covered[tap] = len(set.intersection(*sets)) if len(sets) >= ranks else 0
+    return covered

@@ -16,6 +16,10 @@ from typing import Self
 
 KEY = "key.json"
 WHOLE, WRITING, DAMAGED = ".chunk", ".writing", ".damaged"
+NAME = "[0-9a-f]" * 32
+"""Of a recording's folder, as `key_hash` makes it; what lies beside recordings is none and must not be removed."""
+REMOVED = ".removed"
+"""Ends the name of a recording that is being removed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +93,11 @@ def size(folder: Path) -> int:
             with suppress(FileNotFoundError):  # removed meanwhile
                 total += os.lstat(name, dir_fd=descriptor).st_size
     return total
+
+
+def recordings(folder: Path) -> list[Path]:
+    """The folders of the recordings in a folder; none where there is no such folder."""
+    return [note.parent for name in (NAME, f"{NAME}.*{REMOVED}") for note in folder.glob(f"{name}/{KEY}")]
 
 
 def lock(descriptor: int) -> bool:

@@ -136,7 +136,7 @@ class Recorder:
         except OSError as error:
             self._fail(error)
             return None
-        if files.size(Path(self._plan.folder)) > self._plan.max_bytes:  # others have begun at the same moment
+        if self._free_bytes() < 0:  # others have begun at the same moment
             writer.discard()
             self._pause(start)
             return None
@@ -144,8 +144,11 @@ class Recorder:
 
     def _fitting(self, header: Header) -> int:
         """Iterations for which the quota has space."""
-        free = self._plan.max_bytes - files.size(Path(self._plan.folder)) - header.size(0)
-        return max(0, free // header.record)
+        return max(0, (self._free_bytes() - header.size(0)) // header.record)
+
+    def _free_bytes(self) -> int:
+        """What the quota leaves; below 0 where it is exceeded."""
+        return self._plan.max_bytes - sum(map(files.size, files.recordings(Path(self._plan.folder))))
 
     def _write(
         self, begun: _Begun, iteration: int, packed: dict[str, Tensor], copied: "torch.cuda.Event | None"

@@ -52,6 +52,28 @@ def test_what_is_removed_is_gone_and_nothing_else(tmp_path: Path) -> None:
     assert (tmp_path / "other").is_dir()
 
 
+def test_iterations_count_that_all_ranks_of_the_key_have(tmp_path: Path) -> None:
+    rank(tmp_path / A, 0, (0, 4))
+    (tmp_path / A / files.KEY).write_text('{"ranks": 2}')
+    (entry,) = catalog(tmp_path)
+    assert entry.iterations == {"features": 0, "logits": 0}
+
+
+def test_what_another_has_removed_is_gone_already(tmp_path: Path) -> None:
+    rank(tmp_path / A, 0, (0, 2))
+    (entry,) = catalog(tmp_path)
+    for _ in range(2):
+        remove(entry)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_removal_that_was_cut_short_can_be_ended(tmp_path: Path) -> None:
+    rank(tmp_path / f"{A}.0123abcd.removed", 0, (0, 2))
+    (entry,) = catalog(tmp_path)
+    remove(entry)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_no_folder_holds_no_recordings(tmp_path: Path) -> None:
     assert catalog(tmp_path / "none") == []
 

@@ -34,8 +34,10 @@ class Recording:
 
     def __init__(self, folder: Path) -> None:
         self.root = folder
-        self.folder = folder / "key" / "rank0"
+        self.folder = folder / ("0" * 32) / "rank0"
         self.folder.mkdir(parents=True)
+        (self.folder.parent / files.KEY).touch()
+        (folder / "of others").write_bytes(bytes(10**6))
         self._recorders: list[Recorder] = []
 
     def recorder(self, taps: dict[str, int] | None = None, max_bytes: int = 10**6) -> Recorder:
@@ -142,7 +144,7 @@ def test_the_quota_is_never_exceeded_and_its_end_is_said_once(recording: Recordi
     assert run(recorder, range(4, 6)) == [{"logits"}] * 2
     run(recorder, range(6, 10))
     recorder.close()
-    assert files.size(recording.root) == most
+    assert files.size(recording.folder) == most
     assert recording.chunks() == ["000000000-000000004.logits.chunk", "000000004-000000006.logits.chunk"]
     (said,) = recorder.faults
     assert "must stay within 0.00 GiB" in said and "training goes on" in said

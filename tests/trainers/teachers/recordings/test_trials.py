@@ -85,23 +85,20 @@ def agree(one: LocalContext, other: LocalContext) -> bool:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_trial_that_records_and_those_that_read_end_with_the_same_bits(
+def test_a_trial_that_records_and_one_that_finds_a_part_end_with_the_same_bits(
     name: str, taught: dict[str, Any], live: Callable[[str], LocalContext], tmp_path: Path
 ) -> None:
     recording = plan(tmp_path / "recordings")
     first = run(METHODS[name] | taught, tmp_path / "first", recording)
-    assert agree(first, live(name))
-    second = run(METHODS[name] | taught, tmp_path / "second", recording)
-    assert agree(second, live(name))
-    assert steps(first.reports) == [(0, 3), (0, 3), (0, 1)] and steps(second.reports) == [(3, 0), (3, 0), (1, 0)]
+    assert agree(first, live(name)) and steps(first.reports) == [(0, 3), (0, 3), (0, 1)]
     (middle,) = [path for path in chunks(tmp_path / "recordings") if path.name.startswith("000000003")]
     middle.unlink()
-    third = run(METHODS[name] | taught, tmp_path / "third", recording)
-    assert agree(third, live(name)) and steps(third.reports) == [(3, 0), (0, 3), (1, 0)]
+    second = run(METHODS[name] | taught, tmp_path / "second", recording)
+    assert agree(second, live(name)) and steps(second.reports) == [(3, 0), (0, 3), (1, 0)]
     assert middle.exists(), "what was evicted is recorded again"
 
 
-@pytest.mark.parametrize("name", ["skd", "dsd", "rdd"])
+@pytest.mark.parametrize("name", ["skd", "cirkd", "rdd"])
 def test_arms_share_what_one_has_recorded_and_never_load_the_teacher(
     name: str,
     taught: dict[str, Any],
@@ -280,7 +277,8 @@ def test_a_recording_that_is_removed_meanwhile_is_computed_again(
     monkeypatch.setattr(reading, "AHEAD", 1)
     monkeypatch.setattr(LocalContext, "report", removing)
     expected = live("kd")
-    train(small.trial(METHODS["kd"] | taught), context, recording=plan(recordings))
+    with pytest.warns(UserWarning, match="No such file or directory.*The training goes on, and records no more"):
+        train(small.trial(METHODS["kd"] | taught), context, recording=plan(recordings))
     assert agree(context, expected) and catalog(recordings) == []
 
 
