@@ -1,7 +1,6 @@
 """`kdstudy recordings`: what is recorded of teachers' outputs, and the removal of it."""
 
 import argparse
-import errno
 import json
 import time
 from collections.abc import Mapping
@@ -35,8 +34,8 @@ def execute(options: argparse.Namespace) -> int:
     """Run it."""
     place = _place(options.folder)
     entries = _chosen(catalog(place), options.only, options.unused)
-    if options.prune:
-        _remove(entries)
+    for entry in entries if options.prune else ():
+        remove(entry)
     if options.json:
         print(json.dumps([_plain(entry) for entry in entries]))
         return 0
@@ -76,18 +75,6 @@ def _chosen(entries: list[RecordingEntry], names: list[str], unused_s: float) ->
     since = time.time() - unused_s
     named = [entry for entry in entries if not names or entry.folder.name.startswith(tuple(names))]
     return [entry for entry in named if not unused_s or entry.last_used < since]
-
-
-def _remove(entries: list[RecordingEntry]) -> None:
-    """Remove recordings.
-
-    Raises:
-        PermissionError: one, or a part of it, is still there.
-    """
-    for entry in entries:
-        remove(entry)
-        if entry.folder.exists():
-            raise PermissionError(errno.EACCES, "cannot be removed", str(entry.folder))
 
 
 def _contents(entry: RecordingEntry) -> str:

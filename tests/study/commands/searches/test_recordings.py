@@ -65,14 +65,6 @@ def test_what_is_meant_is_removed(place: Path, options: list[str], left: set[str
     assert {path.name[-1] for path in place.iterdir()} == left
 
 
-def test_what_cannot_be_removed_is_said(
-    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("study.commands.searches.recordings.remove", lambda _: None)
-    assert main(["recordings", str(place), "--prune"]) == 2
-    assert ": cannot be removed; name another path" in capsys.readouterr().err
-
-
 def test_other_folders_are_no_recordings(tmp_path: Path) -> None:
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / KEY).write_text("{}")
