@@ -11,7 +11,20 @@ import torch
 
 from analysis.queries import best
 from study.tables import SCHEMAS, TableWriter, read
-from tests.benchmarks import cases, driver, losses, measure, pooling, reading, rivals, step, synthetic, tables, verdicts
+from tests.benchmarks import (
+    cases,
+    driver,
+    losses,
+    measure,
+    pooling,
+    reading,
+    recorded,
+    rivals,
+    step,
+    synthetic,
+    tables,
+    verdicts,
+)
 
 BARRED = {
     "ifvd": {"seconds"},
@@ -78,6 +91,17 @@ def test_reading_is_measured_from_files_and_from_decoded_copies(tmp_path: Path) 
     assert json.loads(out.read_text())["loaders"] == found["loaders"]
     assert [row["name"] for row in found["loaders"]] == list(reading.BARS)
     assert all(row["ratio"] > 0 for row in found["loaders"])
+
+
+def test_recorded_steps_are_measured_beside_live_ones_and_the_baselines(tmp_path: Path) -> None:
+    out = tmp_path / "recorded.json"
+    few = ["--cases", "camvid-rdd", "--steps", "2", "--trials-of", "camvid-rdd", "--trials", "2", "--iterations", "2"]
+    found = recorded.main([*few, "--out", str(out)])
+    written = json.loads(out.read_text())
+    assert written["steps"] == found["steps"] and written["trials"] == found["trials"]
+    (row,) = found["steps"]
+    assert 0 < row["recorded_to_live"] < 1.5 and 0 < row["recorded_to_baseline"] < 3
+    assert found["trials"]["trials"] == 2 and found["trials"]["recorded_s"] > 0
 
 
 QUESTIONS = ["best", "learning curves", "classes of a trial", "terms of a trial", "opening writers"]

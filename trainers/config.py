@@ -27,6 +27,8 @@ EvaluationSplit = Literal["val", "test", "holdout"]
 
 LATER = {"later": True}
 """Metadata of a field that came after trials had been hashed without it."""
+NEUTRAL = {"neutral": True}
+"""Metadata of a field that changes no number of any trial."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,15 +245,19 @@ def content_hash(config: object) -> str:
 
 
 def identity(config: object) -> Any:
-    """As `plain`, without the fields that only say where something lies, and without later ones at their defaults."""
+    """As `plain`, without fields that change no number or only say where something lies, and later ones at defaults."""
     if dataclasses.is_dataclass(config):
-        kept = [f for f in dataclasses.fields(config) if not f.metadata.get("location") and not _unset(config, f)]
+        kept = [f for f in dataclasses.fields(config) if not _is_apart(f) and not _unset(config, f)]
         return {f.name: identity(getattr(config, f.name)) for f in kept}
     if isinstance(config, Mapping):
         return {key: identity(value) for key, value in config.items()}
     if isinstance(config, list | tuple):
         return [identity(value) for value in config]
     return config
+
+
+def _is_apart(of: "dataclasses.Field[Any]") -> bool:
+    return bool(of.metadata.get("location") or of.metadata.get("neutral"))
 
 
 def _unset(config: object, later: "dataclasses.Field[Any]") -> bool:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,9 @@ from trainers.methods import Adversary
 from trainers.reports import Interims, Reports
 from trainers.resources.peak_memory import forget_peak, peak_mib
 from trainers.teachers import teacher as teachers
+from trainers.teachers.outputs import LazyTeacher, LiveTeacher, TeacherOutputs
+from trainers.teachers.recordings.plan import RecordingPlan
+from trainers.teachers.recordings.teacher import RecordedTeacher, recorded_teacher
 from trainers.teachers.teacher import Teacher
 
 CHECK_EVERY = 10
@@ -55,7 +59,7 @@ class StepParts:
 
     config: TrialConfig
     context: TrialContext
-    teacher: Teacher | None
+    teacher: TeacherOutputs | None
     model: nn.Module
     """The distiller, inside DDP where there is more than one rank."""
     objective: Objective
@@ -71,6 +75,11 @@ class Parts(StepParts):
     val_data: SegmentationDataset
     loader_workers: int
 
+    @property
+    def recorded(self) -> RecordedTeacher | None:
+        """The teacher, where its outputs are recorded."""
+        return self.teacher if isinstance(self.teacher, RecordedTeacher) else None
+
 
 def train(
     config: TrialConfig,
@@ -79,6 +88,7 @@ def train(
     loader_workers: int = 0,
     checkpoint_every: Interval = AT_EVALUATIONS,
     decoded: DecodedPlan | None = None,
+    recording: RecordingPlan | None = None,
 ) -> Metrics:
     """Run a trial from its last checkpoint, or from the start, to its end.
 
@@ -91,6 +101,7 @@ def train(
         loader_workers: processes that read and augment images; does not change the numbers.
         checkpoint_every: interval of the checkpoints between evaluations; does not change the numbers.
         decoded: where decoded images are kept for other trials; None for nowhere. Does not change the numbers.
+        recording: which outputs of the teacher are recorded, and where; does not change the numbers.
 
     Returns:
         The metrics of the last report.
@@ -103,14 +114,14 @@ def train(
     torch.set_num_threads(config.train.threads)
     cv2.setNumThreads(0)
     forget_peak(context.device)
-    parts, state = _prepare(config, context, loader_workers, Reader(decoded, warn=context.warn))
+    parts, state = _prepare(config, context, loader_workers, Reader(decoded, warn=context.warn), recording)
     started = time.monotonic()
     with context.latest_checkpoint() as folder:
         if folder is not None:
             state.load(folder, rank=context.rank, device=context.device)
         else:
             prepare_methods(state.distiller, config, parts.train_data, context, loader_workers=loader_workers)
-    with Reports(context) as reports:
+    with Reports(context) as reports, parts.recorded or nullcontext():
         _steps(parts, state, reports, Interims(context, checkpoint_every), _Clock(state, started))
     return state.metrics
 
@@ -171,8 +182,17 @@ def _is_evaluation(iteration: int, config: TrainConfig) -> bool:
     return iteration % config.evaluate_every == 0 or iteration == config.iterations
 
 
+def _next_evaluation(iteration: int, config: TrainConfig) -> int:
+    """The number of steps after which the first evaluation follows the 0-based `iteration`."""
+    return min((iteration // config.evaluate_every + 1) * config.evaluate_every, config.iterations)
+
+
 def _prepare(
-    config: TrialConfig, context: TrialContext, loader_workers: int, reader: Reader
+    config: TrialConfig,
+    context: TrialContext,
+    loader_workers: int,
+    reader: Reader,
+    recording: RecordingPlan | None = None,
 ) -> tuple[Parts, TrainState]:
     train_data = training_images(config.data, holdout=config.holdout, opener=reader)
     val_data = judging_images(config.data, config.evaluate_on, holdout=config.holdout, opener=reader)
@@ -182,10 +202,11 @@ def _prepare(
             f"{len(val_data)} for {config.evaluate_on}; complete the dataset"
         )
     config.train.refuse_single_images(workers=context.world_size, on_gpus=context.device.type == "cuda")
-    teacher = load_teacher(config, train_data, context.device)
-    of_step, state = prepare_step(config, context, teacher, num_classes=len(train_data.class_names))
+    lazy = _lazy_teacher(config, train_data, context.device)
+    of_step, state = prepare_step(config, context, lazy, num_classes=len(train_data.class_names))
+    outputs = _outputs(lazy, state.distiller, config, context, recording) if lazy else None
     parts = Parts(
-        **vars(of_step),
+        **{**vars(of_step), "teacher": outputs},
         train_data=train_data,
         val_data=val_data,
         loader_workers=loader_workers,
@@ -194,7 +215,7 @@ def _prepare(
 
 
 def prepare_step(
-    config: TrialConfig, context: TrialContext, teacher: Teacher | None, *, num_classes: int
+    config: TrialConfig, context: TrialContext, teacher: TeacherOutputs | None, *, num_classes: int
 ) -> tuple[StepParts, TrainState]:
     """Networks, optimizers and objective of a trial, ready for `step`; without any image.
 
@@ -232,16 +253,35 @@ def prepare_step(
     return parts, state
 
 
-def load_teacher(config: TrialConfig, data: SegmentationDataset, device: torch.device) -> Teacher | None:
-    """The teacher of a trial, frozen, on the device; None where the trial has none."""
+def _lazy_teacher(config: TrialConfig, data: SegmentationDataset, device: torch.device) -> LazyTeacher | None:
+    """The teacher of a trial, of whose file only the card and the checksum are read yet; None where it has none."""
     if config.teacher is None:
         return None
-    teacher = teachers.load(
-        Path(config.teacher.path),
-        class_names=data.class_names,
-        expected_sha256=config.teacher.sha256,
-    )
-    return teacher.to(device=device, dtype=_dtype(config.train), **_layout(config.train))
+    path, expected = Path(config.teacher.path), config.teacher.sha256
+    card = teachers.fitting_card(path, class_names=data.class_names, expected_sha256=expected)
+
+    def network() -> Teacher:
+        teacher = teachers.load(path, class_names=data.class_names, expected_sha256=expected)
+        return teacher.to(device=device, dtype=_dtype(config.train), **_layout(config.train))
+
+    return LazyTeacher(teachers.channels(card), network)
+
+
+def _outputs(
+    teacher: LazyTeacher,
+    distiller: Distiller,
+    config: TrialConfig,
+    context: TrialContext,
+    recording: RecordingPlan | None,
+) -> LiveTeacher | RecordedTeacher:
+    """What of the teacher's outputs the trial reads; a teacher that is not recorded is loaded now."""
+    live = LiveTeacher(teacher, distiller.teacher_taps)
+    if recording is not None:
+        boundary = partial(_next_evaluation, config=config.train)
+        if recorded := recorded_teacher(live, recording, config, context, boundary=boundary):
+            return recorded
+    teacher.load()
+    return live
 
 
 def _placed(distiller: Distiller, config: TrainConfig, context: TrialContext) -> nn.Module:
@@ -320,7 +360,7 @@ def step(parts: StepParts, state: TrainState, images: Tensor, labels: Tensor) ->
         optim.poly_rate(config.train.optimizer, iteration, config.train.iterations),
     )
     with _autocast(config.train, context.device):
-        teacher_taps = parts.teacher(images, dtype) if parts.teacher else None
+        teacher_taps = parts.teacher.outputs(images, dtype, iteration=iteration) if parts.teacher else None
         terms, student_taps = parts.model(NORMALISATION(images, dtype), labels, teacher_taps, iteration)
     loss = parts.objective(terms, iteration)
     state.optimizer.zero_grad(set_to_none=True)
@@ -401,6 +441,7 @@ def _metrics(parts: Parts, state: TrainState, evaluation: Evaluation) -> Metrics
         **{f"eval/iou_percent/{name}": iou for name, iou in ious.items()},
         **parts.objective.drain(),
         **parts.scale.drain(state.scaler),
+        **(parts.recorded.drain() if parts.recorded else {}),
         **mask_metrics(state.distiller.weighting.class_shares.drain(), parts.train_data.class_names),
         "train/learning_rate": rate,
         "time/step_ms": 1000 * state.step_seconds / (state.iteration - state.reported),

@@ -24,6 +24,7 @@ from trainers.distillation.objective import DivergedError
 from trainers.loop import AT_EVALUATIONS, train
 from trainers.plugins.loading import load_values
 from trainers.resources.peak_memory import noted_peak, peak_mib
+from trainers.teachers.recordings.plan import RecordingPlan
 
 CHECKPOINT = "checkpoint"
 """Key of a report that holds the address of the checkpoint that came with it."""
@@ -139,15 +140,15 @@ def train_rank(arguments: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         arguments: "config" (plain), "folder", "checkpoints" (their folder or URL), "loader_workers",
             "checkpoint_every" (as `Interval.read` takes it), "dataset", the note that this machine's dataset is held
-            against, or None, "requests", the file by which the driver asks for something, or None, and "decoded", a
-            plain DecodedPlan, or None.
+            against, or None, "requests", the file by which the driver asks for something, or None, and "decoded" and
+            "recording", a DecodedPlan and a RecordingPlan in their plain forms, or None.
     """
     folder = Path(arguments["folder"])
     note, requests = (arguments.get(name) and Path(arguments[name]) for name in ("dataset", "requests"))
     context = RayTrainContext(folder, arguments["checkpoints"], requests)
     every = Interval.read(arguments["checkpoint_every"])
     with noted_peak(folder, context.rank):
-        decoded = arguments.get("decoded")
+        decoded, recording = arguments.get("decoded"), arguments.get("recording")
         return attempt(
             arguments["config"],
             context,
@@ -155,6 +156,7 @@ def train_rank(arguments: Mapping[str, Any]) -> dict[str, Any]:
             dataset=note,
             checkpoint_every=every,
             decoded=decoded and parse(DecodedPlan, decoded),
+            recording=recording and parse(RecordingPlan, recording),
         )
 
 
@@ -166,6 +168,7 @@ def attempt(
     dataset: Path | None = None,
     checkpoint_every: Interval = AT_EVALUATIONS,
     decoded: DecodedPlan | None = None,
+    recording: RecordingPlan | None = None,
 ) -> dict[str, Any]:
     """Train and return the last metrics, or what went wrong under "error", or "stopped" where that was asked for.
 
@@ -176,6 +179,7 @@ def attempt(
         dataset: the note that this machine's dataset is held against first, None for no look at it.
         checkpoint_every: interval of the checkpoints between evaluations.
         decoded: where decoded images are kept for other trials; None for nowhere.
+        recording: which outputs of the teacher are recorded, and where; None for none.
     """
     try:
         load_values(values)
@@ -183,7 +187,14 @@ def attempt(
         if dataset is not None:
             refuse_changed(config.data, dataset)
         return dict(
-            train(config, context, loader_workers=loader_workers, checkpoint_every=checkpoint_every, decoded=decoded)
+            train(
+                config,
+                context,
+                loader_workers=loader_workers,
+                checkpoint_every=checkpoint_every,
+                decoded=decoded,
+                recording=recording,
+            )
         )
     except StopRequestedError as stop:
         return {"stopped": True, "iteration": stop.iteration}

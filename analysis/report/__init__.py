@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from analysis.report import ablated, outcome, running, searching, trained
+from analysis.report import ablated, outcome, recorded, running, searching, trained
 from analysis.report.files import write, write_tables
 from analysis.report.page import Chapter, render
 from analysis.report.section import Section, Table
@@ -29,6 +29,7 @@ SECTIONS: tuple[Callable[[Source], Section], ...] = (
     trained.loss_terms,
     ablated.ablated,
     running.cost,
+    recorded.recorded,
     running.failures,
     running.environment,
     outcome.again,

@@ -60,6 +60,7 @@ COMMANDS: Mapping[str, Command] = {
     "replicate": Command("searches.replicate", "train the best settings with new seeds"),
     "rescore": Command("searches.rescore", "judge stored checkpoints of the best on a split"),
     "teacher": Command("searches.teacher", "train, or find, the teacher of a study"),
+    "recordings": Command("searches.recordings", "list, or remove, what is recorded of teachers' outputs"),
     "cluster": Command("searches.cluster", "print a file that starts a study on a cluster: KubeRay, ray up or Slurm"),
     "best": Command("results.best", "best configurations of all arms and of every arm, the baseline and the teacher"),
     "verdict": Command("results.verdict", "which method is really better, and how sure that is"),

@@ -69,7 +69,7 @@ class Changes:
 
 def _checked(config: StudyConfig) -> tuple[object, ...]:
     """What is looked at anew where it has changed; more trials alone can have no fault."""
-    return config.execution, config.searches, _costs(config)
+    return config.execution, config.searches, config.teacher.record, _costs(config)
 
 
 def _lowered(config: StudyConfig, changed: StudyConfig) -> list[str]:
@@ -99,7 +99,8 @@ def _may_change(path: str, one: StudyConfig, other: StudyConfig) -> bool:
         return on_gpus(one) == on_gpus(other)
     if path == CHECKPOINTS:
         return False
-    if path == "teacher.folder":  # where a teacher is to be kept that may have had no place before
+    # where a teacher is to be kept that may have had no place before, and what changes no number
+    if path == "teacher.folder" or path.startswith("teacher.record"):
         return True
     if path == "searches":
         return one.searches < other.searches

@@ -20,11 +20,13 @@ from search_spaces.parameters import Parameter
 from search_spaces.space import Int, Space, read_entries
 from study.configuration.decoded import DecodedConfig, DecodedImages
 from study.configuration.outline import ArmOutline, Name, StudyOutline
+from study.configuration.recordings.config import Record, RecordConfig
 from study.configuration.tuning import EQUAL, PruningConfig, SearchConfig
 from trainers.addresses import joined
 from trainers.checkpoints.interval import Interval
 from trainers.config import (
     LATER,
+    NEUTRAL,
     AugmentConfig,
     EvaluationSplit,
     TeacherFile,
@@ -90,6 +92,7 @@ class TeacherConfig:
         model: network to train as a teacher when no `file` is named.
         train: how; required with `model`.
         folder: where trained teachers are kept, by the content of what trained them, for other studies to reuse.
+        record: whether trials leave the teacher's outputs for others to read: `auto`, `off`, or a mapping.
     """
 
     file: str | None = field(default=None, metadata={"location": True})
@@ -97,6 +100,7 @@ class TeacherConfig:
     model: Annotated[Any, OneOf("trainers.models", "architecture")] | None = None
     train: TrainConfig | None = None
     folder: str = field(default="runs/teachers", metadata={"location": True})
+    record: Record = field(default_factory=RecordConfig, metadata=NEUTRAL)
 
 
 def _checked_interval(value: Any) -> Any:

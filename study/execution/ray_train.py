@@ -52,8 +52,9 @@ def run_train(run: TrialRun) -> dict[str, Any]:
     arguments = train_arguments(run.execution, run.trial, folder, place=run.checkpoints, callbacks=[forward])
     arguments["train_loop_config"] |= {
         "dataset": str(dataset_note(folder)),
-        "decoded": plain(run.decoded),
         "requests": str(request_note(folder)),
+        "decoded": plain(run.decoded),
+        "recording": plain(run.recording),
     }
     try:
         result = _trainer_class(folder)(**arguments).fit()

@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 from study import tables
 from study.configuration.changes import Changes
 from study.configuration.config import TEACHER, StudyConfig
+from study.configuration.recordings.plan import NO_RECORDINGS, plan_recordings
 from study.configuration.searches import named_arms
 from study.execution import session
 from study.execution.capacity import MAX_CONCURRENT, ClusterCapacity
@@ -220,6 +221,9 @@ def _drive(
     view.warn(written.complete(arms))
     written.add_start(environment(config.plugins))
     _record_groups(config, folder, view)
+    recordings = NO_RECORDINGS if only_teacher else plan_recordings(config, folder, teacher.file)
+    for line in recordings.lines:
+        view.say(line)
     notices = None if local else NodeNotices(draining_nodes, requests, view.say)
     recorder = Recorder(config, arms, written, view, on_teacher=teacher.trained, drain=drain, notices=notices)
     tuner = tune.Tuner(
@@ -232,6 +236,7 @@ def _drive(
                 capacity=capacity,
                 folder=folder,
                 drain=drain,
+                recordings=recordings,
                 local=local,
             ),
             scheduler=LedgerScheduler(arms, config.objective_metric, drain),

@@ -13,6 +13,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from study.configuration.config import TEACHER, StudyConfig, prunable
+from study.configuration.recordings.plan import NO_RECORDINGS, StudyRecordings
 from study.execution.capacity import ClusterCapacity
 from study.execution.stopping import Drain
 from study.folder import trial_checkpoints, trial_folder
@@ -30,6 +31,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         teacher: gives the teacher's file, None while there is none yet.
         capacity: what the cluster can hold.
         folder: where the trials' own folders are made.
+        recordings: of the teacher's outputs; none by default.
         drain: whether the driver is being stopped; then nothing is left to hand out.
         local: whether the cluster is the study's own.
     """
@@ -44,10 +46,11 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         folder: Path,
         drain: Drain,
         local: bool,
+        recordings: StudyRecordings = NO_RECORDINGS,
     ) -> None:
         super().__init__(metric="eval/miou_percent", mode="max")
         self._config, self._arms, self._capacity, self._folder = config, arms, capacity, folder
-        self._teacher, self._drain, self._local = teacher, drain, local
+        self._teacher, self._drain, self._local, self._recordings = teacher, drain, local, recordings
         self._least = min(config.workers_of(arm) for arm in arms)
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
@@ -104,6 +107,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
             decoded=self._config.decoded_plan,
             folder=str(trial_folder(self._folder, arm, number)),
             checkpoints=trial_checkpoints(self._config, self._folder, arm, number),
+            recording=self._recordings.of(trial),
         )
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:

@@ -80,6 +80,7 @@ def _run_inline(run: TrialRun) -> dict[str, Any]:
         dataset=dataset_note(folder),
         checkpoint_every=Interval.read(execution.checkpoint_every),
         decoded=run.decoded,
+        recording=run.recording,
     )
 
 

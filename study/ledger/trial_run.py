@@ -11,6 +11,7 @@ from typing import Any
 from study.configuration.config import ExecutionConfig
 from trainers.config import TrialConfig, parse, plain
 from trainers.data.decoded.plan import DecodedPlan
+from trainers.teachers.recordings.plan import RecordingPlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,7 @@ class TrialRun(Suggestion):
         folder: the trial's own, an absolute path.
         checkpoints: folder or URL where its checkpoints lie; studies older than this field keep them in `folder`.
         decoded: where decoded images are kept for other trials; None for nowhere.
+        recording: which outputs of its teacher it records and reads; None for none.
     """
 
     trial: TrialConfig
@@ -55,6 +57,7 @@ class TrialRun(Suggestion):
     folder: str
     checkpoints: str = ""
     decoded: DecodedPlan | None = None
+    recording: RecordingPlan | None = None
 
     @property
     def name(self) -> str:

@@ -30,7 +30,8 @@ def trials_schema(parameters: Mapping[str, pa.DataType]) -> pa.Schema:
     `retry_of` is the failed trial that this one repeats. `cost` is its iterations times the price of one, in operations
     (multiply-accumulates) or in seconds as the study's `price` says, as if it ran alone; `cost_trials` the same in
     whole trials of the plain student. `seconds` and `gpu_seconds` are what it took in truth. `stopped_by` is "pruning"
-    or "budget" in a PRUNED row. The two costs are null in studies without prices.
+    or "budget" in a PRUNED row. The two costs are null in studies without prices. `peak_memory_mib` is without the
+    teacher's network in a trial that read all of its outputs from a recording.
 
     Args:
         parameters: the type of each searched parameter by its path; its column is PARAMETER and the path,

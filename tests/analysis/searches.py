@@ -29,6 +29,7 @@ class Trial:
     Attributes:
         iterations: where it ended; 0 for one that failed before its first evaluation.
         ended: whether it has a row in the trials table.
+        teacher_steps: of each report: steps with a recorded and with a live teacher, and milliseconds of a step.
     """
 
     arm: str
@@ -40,6 +41,7 @@ class Trial:
     error: str | None = None
     gpu_seconds: float = 0.0
     ended: bool = True
+    teacher_steps: tuple[tuple[int, int, float], ...] = ()
 
     @property
     def curve(self) -> list[tuple[int, float]]:
@@ -51,18 +53,24 @@ class Trial:
         scores = [miou for _, miou in self.curve] or [None]
         return {
             "arm": self.arm, "trial": self.number, "state": self.state, "attempts": 1, "iterations": self.iterations,
-            "budget": 40, "seconds": 2.0 * self.iterations, "gpu_seconds": self.gpu_seconds, "config": '{"a":1}',
+            "budget": 40, "seconds": 2.0 * self.iterations, "gpu_seconds": self.gpu_seconds, "config": self.config,
             "config_hash": "", "started": NOON, "ended": NOON, "error": self.error, "last_miou_percent": scores[-1],
             "best_miou_percent": scores[-1], "best_iteration": self.iterations or None,
             **{f"param/{path}": value for path, value in self.parameters.items()},
         }  # fmt: skip
 
     @property
+    def config(self) -> str:
+        return '{"a":1,"teacher":{"path":"t"}}' if self.teacher_steps else '{"a":1,"teacher":null}'
+
+    @property
     def reports(self) -> list[dict[str, Any]]:
+        steps = dict(zip(EVALUATIONS, self.teacher_steps, strict=False))
         return [
             {
                 "arm": self.arm, "trial": self.number, "iteration": at, "attempt": 1, "time": NOON, "seconds": 1.0,
-                "miou_percent": miou, "metrics": {"train/term/task/main": 1 / at, "memory/peak_mib": 9.0},
+                "miou_percent": miou, "step_ms": steps[at][2] if at in steps else None,
+                "metrics": {"train/term/task/main": 1 / at, "memory/peak_mib": 9.0, **_counted(*steps.get(at, ()))},
             }
             for at, miou in self.curve
         ]  # fmt: skip
@@ -74,6 +82,10 @@ class Trial:
             for at, miou in self.curve
             for name, side in zip(CLASSES, (5.0, -5.0), strict=True)
         ]
+
+
+def _counted(*steps: float) -> dict[str, float]:
+    return dict(zip(("time/teacher_recorded_steps", "time/teacher_live_steps"), steps, strict=False))
 
 
 def rdd_parameters(n: int) -> dict[str, Any]:

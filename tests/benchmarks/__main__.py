@@ -1,6 +1,6 @@
-"""`make bench`: losses, the step, reading images, large tables, verdicts, a large driver; then what meets its bar."""
+"""`make bench`: losses, steps, reading, large tables, verdicts, a large driver; then what meets its bar."""
 
-from tests.benchmarks import driver, losses, reading, step, tables, verdicts
+from tests.benchmarks import driver, losses, reading, recorded, step, tables, verdicts
 
 
 def main() -> None:
@@ -15,6 +15,11 @@ def main() -> None:
     bars += [
         (f"counting by class in a step of {row['preset']}, {row['variant']}", row["counting_met"]) for row in steps
     ]
+    replayed = recorded.main([])
+    for row in replayed["steps"]:
+        bars.append((f"a recorded step of {row['case']} over a live one", row["met"]))
+        bars.append((f"a recorded step of {row['case']} over the baseline's", row["baseline_met"]))
+    bars.append(("trials with a recorded teacher", replayed["trials"]["met"]))
     bars += [(f"reading images: {row['name']}", row["met"]) for row in reading.main([])["loaders"]]
     large = tables.main([])
     bars += [(f"{row['name']} of large tables", row["met"]) for row in large["questions"] if row["bars"]]

@@ -1,4 +1,4 @@
-"""What RDD adds to a training step: (RDD + KD) over (uniform + KD), the teacher's forward in both, in percent.
+"""What RDD adds to a training step: (RDD + KD) over (uniform + KD), in percent; in both the teacher runs both heads.
 
 And what part of a step with RDD is the counting, for the log, of how much its masks keep of each class.
 
@@ -15,6 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from operator import truediv
 from pathlib import Path
@@ -28,12 +29,14 @@ from study.configuration.config import StudyConfig
 from study.configuration.loading import load
 from tests.benchmarks.measure import machine
 from trainers import loop, models
+from trainers.checkpoint import TrainState
 from trainers.config import TeacherFile, TrialConfig
 from trainers.context import LocalContext
 from trainers.data import streets
 from trainers.data.transforms import Normalisation
 from trainers.difficulty.class_shares import ClassShares
 from trainers.teachers import teacher
+from trainers.teachers.outputs import LiveTeacher
 
 OUT = Path("runs/bench/step.json")
 BAR_PERCENT, COUNTING_BAR_PERCENT = 2.0, 1.0
@@ -143,7 +146,7 @@ def _times(preset: str, device: torch.device, repeats: int) -> tuple[dict[str, l
     """Seconds of every step of each variant, those of one batch at the same place, and of the counting in it."""
     with tempfile.TemporaryDirectory() as folder:
         trials = _trials(_study(preset), Path(folder))
-        trained = {name: loop._prepare(trial, LocalContext(Path(), device=device), 0) for name, trial in trials.items()}
+        trained = {name: _prepared(trial, device) for name, trial in trials.items()}
     counted = {name: TimedShares(len(streets.Dataset.class_names)) for name in trained}
     for name, (_, state) in trained.items():
         state.distiller.weighting.class_shares = counted[name]
@@ -161,6 +164,13 @@ def _times(preset: str, device: torch.device, repeats: int) -> tuple[dict[str, l
             times[name].append(time.perf_counter() - start)
     shares = {name: shares.seconds()[WARM_UP:] for name, shares in counted.items()}
     return {name: found[WARM_UP:] for name, found in times.items()}, shares
+
+
+def _prepared(trial: TrialConfig, device: torch.device) -> tuple[loop.Parts, TrainState]:
+    """A trial whose teacher computes all taps, also where KD alone would leave the auxiliary head out."""
+    parts, state = loop._prepare(trial, LocalContext(Path(), device=device), 0)
+    assert isinstance(parts.teacher, LiveTeacher)
+    return replace(parts, teacher=parts.teacher.teacher), state
 
 
 def _study(preset: str) -> StudyConfig:

@@ -53,6 +53,12 @@ def test_best(tmp_path: Path) -> None:
     assert modules.isdisjoint(HEAVY)
 
 
+def test_recordings(tmp_path: Path) -> None:
+    said, modules = loaded(["recordings", str(tmp_path)])
+    assert "0 recordings" in said
+    assert modules.isdisjoint(HEAVY)
+
+
 @pytest.mark.parametrize("command", [[], ["status"], ["best"], ["report"]])
 def test_help(command: Sequence[str]) -> None:
     said, modules = loaded([*command, "--help"])

@@ -19,6 +19,9 @@ from trainers.data import IGNORE, Array, SegmentationDataset
 from trainers.data.jitter import jittered
 from trainers.data.order import CountedBatches, generator
 
+VERSION = 1
+"""Of the augmentation: raised with every change to what it makes of an image, a configuration and a generator."""
+
 PADDING = (124, 116, 104)
 """The RGB value around an image that is smaller than the crop: near ImageNet's mean, so near 0 once normalised."""
 

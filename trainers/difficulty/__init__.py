@@ -6,6 +6,7 @@ distillation method.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, Generic, TypeVar
 
@@ -86,7 +87,11 @@ class DifficultyWeighting(ABC, Generic[ConfigT]):
         """Taps of the teacher that `terms` may read; some exactly where the Config's `needs_teacher`."""
         return ()
 
-    def heads(self, student: Taps) -> dict[str, str]:
+    def taps_at(self, iteration: int, student: Collection[str]) -> tuple[str, ...]:
+        """Those of `teacher_taps` that `terms` reads at this 0-based iteration, for a student with these taps."""
+        return self.teacher_taps
+
+    def heads(self, student: Collection[str]) -> dict[str, str]:
         """Tap by term: `main`, and those of AUXILIARY that the student has, at a weight above 0."""
         auxiliary = [tap for tap in AUXILIARY if tap in student and self.config.aux_weight > 0]
         return {"main": "logits"} | {tap: tap for tap in auxiliary}

@@ -8,6 +8,7 @@ all-ignored batch, and any number of classes and of pixels will do.
 """
 
 import operator
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -202,6 +203,14 @@ class Weighting(DifficultyWeighting[Config]):
         evaluated = self.tfe_iterations > 0 or config.transition == "linear"
         return ("logits", "aux") if evaluated or config.aux_weight > 0 else ("logits",)
 
+    def taps_at(self, iteration: int, student: Collection[str]) -> tuple[str, ...]:
+        """Both heads for the TFE map; for TSE's masks the head that each of the student's is compared with."""
+        share = self.tfe_share(iteration)
+        read: set[str] = {"logits", "aux"} if share > 0 else set()
+        if share < 1 and self.config.combine != "ohem":
+            read |= {_compared(name) for name in self.heads(student)}
+        return tuple(sorted(read))
+
     def tfe_share(self, iteration: int) -> float:
         """Share of the TFE loss at this 0-based iteration; the rest is TSE's."""
         if iteration < self.tfe_iterations or self.tfe_iterations == self.iterations:
@@ -237,7 +246,7 @@ class Weighting(DifficultyWeighting[Config]):
         for name, tap in self.heads(student).items():
             losses = pixel_cross_entropy(student[tap], labels)
             if share < 1:
-                means[name] = self._tse(losses, teacher, "logits" if name == "main" else "aux", labels)
+                means[name] = self._tse(losses, teacher, _compared(name), labels)
             if easy is not None:
                 means[name if share == 1 else f"{name}_tfe"] = weighted_mean(
                     losses.cross_entropy,
@@ -274,6 +283,11 @@ class Weighting(DifficultyWeighting[Config]):
             denominator=config.denominator,
             class_weights=config.class_weights,
         )
+
+
+def _compared(head: str) -> str:
+    """The teacher's tap that a head of the student is compared with."""
+    return "logits" if head == "main" else "aux"
 
 
 def _tap(teacher: Taps | None, name: str) -> Tensor:

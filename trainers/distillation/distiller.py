@@ -37,6 +37,8 @@ class Distiller(nn.Module):
     ) -> None:
         super().__init__()
         self.student = student or models.build(config.student, num_classes=num_classes)
+        # as in training: a network may have other taps in eval mode
+        self._student_taps = frozenset(self.student.channels)
         self.weighting: DifficultyWeighting[Any] = module_of(config.task).Weighting(
             config.task, num_classes=num_classes, iterations=config.train.iterations
         )
@@ -63,6 +65,14 @@ class Distiller(nn.Module):
                 f"{', '.join(needing)} compare with a teacher, but got teacher=None; name a teacher's file "
                 "under teacher.path"
             )
+
+    def teacher_taps(self, iteration: int) -> frozenset[str]:
+        """The teacher's taps that weighting and methods read at this 0-based iteration."""
+        read = set(self.weighting.taps_at(iteration, self._student_taps))
+        for method in self.methods.values():
+            assert isinstance(method, DistillationMethod)
+            read.update(method.teacher_taps(method.config, method.teacher_channels))
+        return frozenset(read)
 
     def adversaries(self) -> dict[str, Adversary]:
         """The adversaries of the methods that have one, by the method's name."""

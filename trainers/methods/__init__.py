@@ -7,7 +7,7 @@ knows the task loss; how that is weighted is the business of `trainers.difficult
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -136,13 +136,18 @@ class DistillationMethod(nn.Module, ABC, Generic[ConfigT]):
                     f"give it that head or {otherwise}"
                 )
 
+    @classmethod
+    def teacher_taps(cls, config: ConfigT, teacher: Collection[str]) -> tuple[str, ...]:  # noqa: ARG003
+        """The taps that `terms` reads of a teacher with these: `config.taps`, unless it can do with others too."""
+        return config.taps
+
     @abstractmethod
     def terms(self, student: Taps, teacher: Taps, labels: Tensor) -> dict[str, Mean]:
         """Named, unweighted terms: those in `weighed(config)`.
 
         Args:
             student: the student's taps, at least those in `config.taps`.
-            teacher: the teacher's; they get no gradient.
+            teacher: the teacher's, at least `teacher_taps`; they get no gradient.
             labels: int64 [B, H, W] at full resolution, IGNORE where unlabelled.
         """
 

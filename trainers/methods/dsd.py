@@ -5,7 +5,7 @@ auxiliary logits, features and logits, in that order. The category term is some 
 the square of the positions, so that at its published weight of 10 it hardly counts beside the pixel term.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
@@ -126,6 +126,11 @@ class Method(DistillationMethod[Config]):
     def build(self) -> None:
         self._student_layers, self._teacher_layers = _layers(self.student_channels), _layers(self.teacher_channels)
 
+    @classmethod
+    def teacher_taps(cls, config: Config, teacher: Collection[str]) -> tuple[str, ...]:
+        """With `missing_aux: logits`, "aux" of a teacher that has it as well."""
+        return tuple(dict.fromkeys((*config.taps, *(_layers(teacher) if config.weights.pixel else ()))))
+
     def terms(self, student: Taps, teacher: Taps, labels: Tensor) -> dict[str, Mean]:
         """Terms "pixel" and "category"; see `pixel_similarity` and `category_similarity`."""
         terms, config = {}, self.config
@@ -140,6 +145,6 @@ class Method(DistillationMethod[Config]):
         return terms
 
 
-def _layers(channels: Mapping[str, int]) -> tuple[str, ...]:
+def _layers(taps: Collection[str]) -> tuple[str, ...]:
     """Taps that the pixel term reads of a network with these."""
-    return ("aux" if "aux" in channels else "logits", "features", "logits")
+    return ("aux" if "aux" in taps else "logits", "features", "logits")

@@ -7,6 +7,8 @@ sizes of all taps are the image's over their strides, rounded up; each architect
 these are.
 """
 
+from collections.abc import Collection
+
 from torch import Tensor, nn
 
 from trainers import registry
@@ -29,6 +31,13 @@ class SegmentationNetwork(nn.Module):
     def forward(self, images: Tensor) -> Taps:
         """Images [B, 3, H, W] to taps [B, channels[name], h, w]."""
         raise NotImplementedError
+
+    def taps_of(self, images: Tensor, wanted: Collection[str]) -> Taps:
+        """Those of the taps of `forward` that are wanted, with the same bits, and perhaps others.
+
+        A network overrides this to leave out a head that is not wanted.
+        """
+        return self(images)  # type: ignore[no-any-return]
 
 
 def build(config: object, *, num_classes: int) -> SegmentationNetwork:

@@ -1,5 +1,6 @@
 """What stands on an encoder: the network that joins it to a head, and the auxiliary head."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -83,10 +84,14 @@ class EncoderDecoder(SegmentationNetwork):
 
     def forward(self, images: Tensor) -> Taps:
         """Images [B, 3, H, W] to "logits", "features" and, with the auxiliary head, "aux"."""
+        return self.taps_of(images, self.channels)
+
+    def taps_of(self, images: Tensor, wanted: Collection[str]) -> Taps:
+        """As `forward`, but the auxiliary head runs only where "aux" is wanted."""
         before_last, last = self.encoder(images)
         features = self.head(last)
         taps = {"logits": self.classifier(features), "features": features}
-        if self.aux is not None:
+        if self.aux is not None and "aux" in wanted:
             taps["aux"] = self.aux(before_last)
         return taps
 

@@ -7,7 +7,7 @@ and nothing is ever unpickled.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +22,7 @@ from trainers.config import ConfigError, identity, parse
 from trainers.data import SegmentationDataset
 from trainers.data.transforms import Normalisation
 from trainers.evaluation.evaluation import evaluate
-from trainers.models import Taps
+from trainers.models import SegmentationNetwork, Taps
 from trainers.models.weights import load_weights
 from trainers.registry import OneOf
 
@@ -57,22 +57,26 @@ class TeacherCard:
 class Teacher(nn.Module):
     """A frozen network in eval mode."""
 
-    def __init__(self, network: nn.Module, card: TeacherCard) -> None:
+    def __init__(self, network: SegmentationNetwork, card: TeacherCard) -> None:
         super().__init__()
         self.network = network.eval().requires_grad_(False)
         self.card = card
-        channels: Mapping[str, int] = network.channels  # type: ignore[assignment]
-        self.channels = dict(channels)
+        self.channels = dict(network.channels)
 
     def train(self, mode: bool = True) -> "Teacher":
         """Stays in eval mode."""
         return super().train(False)
 
     @torch.no_grad()
-    def forward(self, images: Tensor, dtype: torch.dtype = torch.float32) -> Taps:
-        """Taps for RGB uint8 images [B, 3, H, W], without a graph."""
-        taps: Taps = self.network(self.card.normalisation(images, dtype))
-        return taps
+    def forward(
+        self, images: Tensor, dtype: torch.dtype = torch.float32, wanted: Collection[str] | None = None
+    ) -> Taps:
+        """Taps for RGB uint8 images [B, 3, H, W], without a graph: all, or at least those that are wanted."""
+        return self.network.taps_of(self.card.normalisation(images, dtype), self.channels if wanted is None else wanted)
+
+    def outputs(self, images: Tensor, dtype: torch.dtype, *, iteration: int) -> Taps:
+        """All taps at every iteration, as prices of steps count them; see `TeacherOutputs`."""
+        return self(images, dtype)  # type: ignore[no-any-return]
 
 
 def save(network: nn.Module, card: TeacherCard, path: Path) -> None:
@@ -118,6 +122,20 @@ def load(path: Path, *, class_names: tuple[str | None, ...], expected_sha256: st
     Raises:
         ValueError: where the file is corrupt, not the expected one, or of other classes.
     """
+    card = fitting_card(path, class_names=class_names, expected_sha256=expected_sha256)
+    network = models.build(card.model, num_classes=len(card.class_names))
+    with safe_open(path, framework="pt") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    load_weights(network, weights, source=str(path))
+    return Teacher(network, card)
+
+
+def fitting_card(path: Path, *, class_names: tuple[str | None, ...], expected_sha256: str | None = None) -> TeacherCard:
+    """What a teacher's file says of itself, if it is one for a dataset with these classes.
+
+    Raises:
+        ValueError: as `load`.
+    """
     card = read_card(path)
     if len(card.class_names) != len(class_names):
         raise ValueError(
@@ -129,11 +147,13 @@ def load(path: Path, *, class_names: tuple[str | None, ...], expected_sha256: st
             f"{path} must be the teacher of this trial (sha256 {expected_sha256[:12]}), but is {found[:12]}; "
             "put the original file back or start a new study"
         )
-    network = models.build(card.model, num_classes=len(card.class_names))
-    with safe_open(path, framework="pt") as file:
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    load_weights(network, weights, source=str(path))
-    return Teacher(network, card)
+    return card
+
+
+def channels(card: TeacherCard) -> dict[str, int]:
+    """Channels of every tap of the teacher that a card describes, without its weights."""
+    with torch.device("meta"):
+        return Teacher(models.build(card.model, num_classes=len(card.class_names)), card).channels
 
 
 def probe(teacher: Teacher, data: SegmentationDataset) -> str | None:

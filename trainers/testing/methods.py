@@ -68,6 +68,12 @@ class MethodContract(ConfigContract):
             assert mean.total.ndim == mean.count.ndim == 0
             assert mean.value.isfinite() and mean.count > 0
 
+    def test_reads_no_other_taps_of_the_teacher_than_it_declares(
+        self, student: Taps, teacher: Taps, labels: Tensor
+    ) -> None:
+        declared = {name: teacher[name] for name in self.method().teacher_taps(self.config, teacher)}
+        assert values(self.terms(student, declared, labels)) == values(self.terms(student, teacher, labels))
+
     def test_is_zero_where_student_equals_teacher(self, student: Taps, labels: Tensor) -> None:
         method = self.method(teacher_channels=STUDENT_CHANNELS)
         means = method.terms(student, {n: t.detach() for n, t in student.items()}, labels)

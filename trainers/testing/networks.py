@@ -60,6 +60,14 @@ class ModelContract(ConfigContract):
             for name, tap in taps.items():
                 assert tap.shape[2:] == tuple(self.tap_size(side, self.strides[name]) for side in size), name
 
+    @pytest.mark.parametrize("wanted", [{"logits"}, {"logits", "features"}])
+    def test_taps_that_are_not_wanted_change_no_bit_of_the_others(self, wanted: set[str]) -> None:
+        network, images = self.network().eval(), self.images(1)
+        with torch.no_grad():
+            whole, some = network(images), network.taps_of(images, wanted)
+        assert wanted <= some.keys() <= whole.keys()
+        assert all(torch.equal(tap, whole[name]) for name, tap in some.items())
+
     def test_gradient_reaches_every_parameter_by_all_taps(self) -> None:
         network = self.network(**({"dropout": False} if hasattr(self.config, "dropout") else {})).train()
         for part in network.modules():  # timm starts some at 0, which shuts their block until a step

@@ -63,6 +63,18 @@ class WeightingContract(ConfigContract):
     def labels(self) -> Tensor:
         return random_labels(3)
 
+    def test_reads_no_other_taps_of_the_teacher_than_it_declares(
+        self, student: Taps, teacher: Taps, labels: Tensor
+    ) -> None:
+        for step in self.steps:
+            for taps in (student, {"logits": student["logits"]}):
+                weighting = self.weighting()
+                declared = weighting.taps_at(step, taps)
+                assert set(declared) <= set(weighting.teacher_taps)
+                given = {name: teacher[name] for name in declared}
+                found = values(weighting.terms(taps, given, labels, iteration=step))
+                assert found == values(self.terms(taps, teacher, labels, step))
+
     def test_every_head_has_a_positive_finite_loss(self, student: Taps, teacher: Taps, labels: Tensor) -> None:
         for step in self.steps:
             means = self.terms(student, teacher, labels, step)

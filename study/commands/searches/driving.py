@@ -35,5 +35,6 @@ def drive(
 
 def refuse_lost_places(out: Path | None, config: StudyConfig) -> None:
     """Raise ValueError where a submitted driver would write the study, or its teacher, to a copy that is lost."""
-    kept = {"teacher.folder": Path(config.teacher.folder)} if config.any_needs_teacher else {}
-    refuse_copies({"--out": out, **kept})
+    teacher = config.teacher if config.any_needs_teacher else None
+    kept = {"teacher.folder": teacher and teacher.folder, "teacher.record.folder": teacher and teacher.record.folder}
+    refuse_copies({"--out": out, **{name: Path(place) for name, place in kept.items() if place}})

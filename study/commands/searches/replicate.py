@@ -125,8 +125,8 @@ def _teacher(config: StudyConfig, folder: Path, taken: Sequence[Setting]) -> Tea
     """The file that the study's trials had, whatever else could be trained."""
     if all(setting.config.teacher is None for setting in taken):
         return config.teacher
-    note = read_saved(folder / TEACHER_NOTE, TeacherNote)
-    return TeacherConfig(file=note["path"], sha256=note.get("sha256"), folder=config.teacher.folder)
+    note, kept = read_saved(folder / TEACHER_NOTE, TeacherNote), config.teacher
+    return TeacherConfig(file=note["path"], sha256=note.get("sha256"), folder=kept.folder, record=kept.record)
 
 
 def _refuse_another(study: StudyConfig, name: str, setting: Setting) -> None:

@@ -18,7 +18,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--accept-data", action="store_true", help="go on although the dataset has changed; trials will not compare"
     )
-    what = "execution.*, searches, budget.*, arms.*.trials, arms.*.budget"
+    what = "execution.*, searches, budget.*, arms.*.trials, arms.*.budget, teacher.record"
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="sets", help=what)
 
 

@@ -3,10 +3,12 @@
 Faults make the exit code 2, warnings alone do not."""
 
 import argparse
+from pathlib import Path
 
 from study.commands.checked import checked_study
 from study.commands.options import add_arms, add_study
 from study.configuration.config import StudyConfig
+from study.configuration.recordings.plan import plan_recordings
 from study.configuration.tuning import NO_CAP
 from trainers.data.groups import image_groups
 from trainers.data.splits import judging_images
@@ -29,6 +31,8 @@ def execute(options: argparse.Namespace) -> int:
             told = f"{_budget(config, name)}, none stopped before iteration {config.grace(name)}"
         print(f"  {name}: {told}{_matched(config, name)}")
     groups = image_groups(judging_images(config.data, config.evaluate_on, holdout=config.holdout), config.groups)
+    for line in plan_recordings(config, Path("runs") / config.name).lines:
+        print(f"  {line}")
     print(f"  judged on {config.evaluate_on}: {len(groups)} images, groups of them: {len(set(groups.values()))}")
     return 0
 

@@ -80,6 +80,10 @@ def _teacher_folder(subject: Subject) -> Iterable[Finding]:
     return teacher.check_teacher_folder(subject.config) if subject.trains_teacher else ()
 
 
+def _record(subject: Subject) -> Iterable[Finding]:
+    return teacher.check_record(subject.config, subject.teacher_channels) if subject.distils else ()
+
+
 def _sample(subject: Subject) -> Iterable[Finding]:
     return data.check_sample(subject.sample, subject.config.data) if subject.sample else ()
 
@@ -106,6 +110,7 @@ STUDY_CHECKS = (
     StudyCheck(_machine, ("execution", "train.workers", "teacher.train.workers")),
     StudyCheck(_teacher, ("data", "teacher.file", "teacher.model", "teacher.train")),
     StudyCheck(_teacher_folder, ("teacher", "data", "student", "augment")),
+    StudyCheck(_record, ("teacher", "data.name")),
     StudyCheck(lambda subject: arms.check_names(subject.given), ()),
     StudyCheck(lambda subject: map(fault, search_faults(subject.given)), ("searches",)),
     StudyCheck(_groups, ("data", "evaluate_on", "holdout", "groups")),

@@ -1,11 +1,13 @@
 """The teacher of a study: is it there, of the same classes, can it be trained, and can it be kept?"""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from study.configuration.checks.findings import Finding, fault
 from study.configuration.config import StudyConfig
+from trainers.addresses import is_url, redacted
+from trainers.registry import nearest
 from trainers.teachers.teacher import read_card
 
 
@@ -47,6 +49,26 @@ def refuse_unwritable_folder(config: StudyConfig) -> None:
     """Raise ValueError where a teacher could not be kept once it is trained."""
     for finding in check_teacher_folder(config):
         raise ValueError(finding.text)
+
+
+def check_record(config: StudyConfig, channels: Mapping[str, int] | None) -> Iterable[Finding]:
+    """What may be recorded of the teacher's outputs exists, and so may the place.
+
+    Args:
+        config: the study.
+        channels: of the teacher's taps, by name; None where they are not known.
+    """
+    record = config.teacher.record
+    for tap in record.taps or ():
+        if channels and tap not in channels:
+            yield fault(
+                f"teacher.record.taps: must be taps of the teacher's network, but got {tap!r}; {nearest(tap, channels)}"
+            )
+    if record.folder is not None and is_url(record.folder):
+        yield fault(
+            f"teacher.record.folder: must be a folder, whose files can be locked and renamed, but got "
+            f"{redacted(record.folder)}; name one on a local disk or NFS"
+        )
 
 
 def unwritable(folder: Path) -> str | None:

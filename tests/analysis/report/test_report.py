@@ -52,7 +52,7 @@ def test_the_page_has_every_section_and_draws_what_there_is(searched: Path) -> N
     assert titles == [
         "Verdict", "Summary", "Best configurations", "Tuning", "Optimisation history", "Parallel coordinates", "Slices",
         "Threshold t and TFE fraction", "Importance", "Early stopping", "Learning curves", "Classes",
-        "Terms of the loss", "Ablations", "Cost", "Failures", "Environment", "Run the best again",
+        "Terms of the loss", "Ablations", "Cost", "Recorded teacher", "Failures", "Environment", "Run the best again",
     ]  # fmt: skip
     # history, 3 parallel, 4 slices, contour, rungs, curves, 2 of classes, 3 of terms, cost, and 2 importances:
     # in one arm no parameter stands out of chance
@@ -114,6 +114,22 @@ def test_failures_are_counted_by_their_error(tmp_path: Path) -> None:
     failed = [Trial(arm="kd", number=n, state="FAIL", iterations=0, error=error) for n, error in enumerate(errors)]
     page = report([write_search(tmp_path, failed)])
     assert [(row["trials"], row["error"]) for row in rows(page, "failures")] == [("2", errors[0]), ("1", errors[2])]
+
+
+def test_what_a_recorded_teacher_spared_is_said(tmp_path: Path, searched: Path) -> None:
+    first = ((0, 10, 100.0), (0, 10, 110.0), (0, 10, 90.0), (0, 10, 100.0))
+    later = ((4, 6, 70.0), (10, 0, 50.0), (10, 0, 60.0), (10, 0, 40.0))
+    kd = [Trial(arm="kd", number=n, teacher_steps=steps) for n, steps in enumerate((first, later))]
+    alone = Trial(arm="rdd", number=0, teacher_steps=later[1:])
+    page = report([write_search(tmp_path, [*kd, alone, Trial(arm="baseline", number=0)])])
+    of_kd, of_rdd = rows(page, "recorded-teacher")
+    assert [of_kd[name] for name in ("arm", "recorded steps", "live steps")] == ["kd", "34", "46"]
+    assert float(of_kd["recorded %"]) == 42.5
+    assert (float(of_kd["live step, ms"]), float(of_kd["recorded step, ms"])) == (100.0, 50.0)
+    assert float(of_kd["seconds saved, estimated"]) == pytest.approx(34 * 50 / 1000)
+    # no report of it ran the teacher at all its steps, so nobody knows what a live one takes
+    assert (of_rdd["recorded steps"], of_rdd["live step, ms"], of_rdd["seconds saved, estimated"]) == ("30", "", "")
+    assert "No step read the teacher&#39;s outputs from a recording." in texts(searched)
 
 
 def test_the_best_is_run_again_by_one_command(searched: Path) -> None:

@@ -163,6 +163,29 @@ def test_a_teacher_without_auxiliary_head_serves_tse_alone() -> None:
     assert means.keys() == {"main"} and means["main"].value > 0
 
 
+BOTH = ("aux", "logits")
+
+
+@pytest.mark.parametrize(
+    ("options", "student", "early", "late"),
+    [
+        ({}, {"logits"}, BOTH, ("logits",)),
+        ({}, {"logits", "aux"}, BOTH, BOTH),
+        ({}, {"logits", "aux_low"}, BOTH, BOTH),
+        ({"aux_weight": 0}, {"logits", "aux"}, BOTH, ("logits",)),
+        ({"combine": "ohem"}, {"logits", "aux"}, BOTH, ()),
+        ({"combine": "ohem", "tfe_fraction": 0}, {"logits", "aux"}, (), ()),
+        ({"transition": "linear", "combine": "ohem"}, {"logits"}, BOTH, BOTH),
+    ],
+)
+def test_what_is_read_of_the_teacher_depends_on_stage_and_student(
+    options: dict[str, Any], student: set[str], early: tuple[str, ...], late: tuple[str, ...]
+) -> None:
+    made = weighting(**options)
+    assert made.taps_at(0, student) == early
+    assert made.taps_at(made.iterations - 2, student) == late
+
+
 @DTYPES
 @pytest.mark.parametrize("case", golden("RDD_TFE", "RDD_TFE_SCALAR"))
 def test_agrees_with_published_tfe(case: dict[str, Any], dtype: torch.dtype) -> None:

@@ -8,6 +8,7 @@ import torch
 from tests.trainers import small
 from trainers.data import streets
 from trainers.distillation.distiller import Distiller, on_the_grid_of
+from trainers.teachers.recordings.reads import taps_read
 
 CLASSES = len(streets.Dataset.class_names)
 CHANNELS = {"logits": CLASSES, "aux": CLASSES, "features": 8}
@@ -29,6 +30,28 @@ def test_methods_need_a_teacher_unless_they_are_left_out() -> None:
     with pytest.raises(ValueError, match=r"^kd compare"):
         Distiller(small.trial({"methods": {"kd": {}}}), num_classes=CLASSES, teacher_channels=None)
     Distiller(small.trial({"methods": {"kd": {"weights": {"pixel": 0}}}}), num_classes=CLASSES, teacher_channels=None)
+
+
+def test_it_knows_which_taps_of_the_teacher_are_read_when() -> None:
+    rdd = {"task": {"weighting": "rdd", "tfe_fraction": 0.5}, "student/aux": False}
+    for changes, first, last in (
+        ({}, set(), set()),
+        ({"methods": {"kd": {}, "fitnet": {}}}, {"logits", "features"}, {"logits", "features"}),
+        (
+            {"methods": {"dsd": {"missing_aux": "logits"}}, "student/aux": False},
+            {"logits", "features", "aux"},
+            {"logits", "features", "aux"},
+        ),
+        ({"methods": {"fitnet": {}}, **rdd}, {"logits", "features", "aux"}, {"logits", "features"}),
+    ):
+        config = small.trial({**changes, "teacher/path": "unread"})
+        made = Distiller(config, num_classes=CLASSES, teacher_channels=CHANNELS)
+        for mode in (True, False):
+            made.train(mode)
+            assert (made.teacher_taps(0), made.teacher_taps(6)) == (first, last)
+        read = taps_read(config, teacher=CHANNELS, num_classes=CLASSES)
+        assert {tap for tap, stop in read.items() if stop > 0} == first | last
+        assert {tap for tap, stop in read.items() if stop > 6} == last
 
 
 def test_maps_of_another_stride_are_compared_on_the_teachers_grid() -> None:

@@ -49,6 +49,18 @@ def test_it_gives_the_networks_taps_for_plain_images(loaded: teacher.Teacher) ->
     assert all(torch.equal(taps[name], expected[name]) for name in taps)
 
 
+def test_a_head_that_is_not_wanted_does_not_run(loaded: teacher.Teacher) -> None:
+    ran: list[object] = []
+    loaded.network.get_submodule("aux").register_forward_hook(lambda *_: ran.append(1))
+    some, whole = loaded(IMAGES, wanted={"logits"}), loaded(IMAGES)
+    assert ran == [1] and "aux" not in some
+    assert all(torch.equal(tap, whole[name]) for name, tap in some.items())
+
+
+def test_the_taps_of_a_teacher_are_known_without_its_weights(loaded: teacher.Teacher) -> None:
+    assert teacher.channels(loaded.card) == loaded.channels
+
+
 def test_it_stays_in_eval_mode_and_gets_no_gradient(loaded: teacher.Teacher) -> None:
     before = {name: tensor.clone() for name, tensor in loaded.state_dict().items()}
     taps = torch.nn.ModuleList([loaded]).train()[0](IMAGES)

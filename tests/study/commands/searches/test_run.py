@@ -53,6 +53,13 @@ def test_warnings_are_said_and_do_not_fail(study_file: Writer, capsys: pytest.Ca
     assert said.err.startswith("kdstudy: warning: arms.one: train.optimizer.lr should lie between")
 
 
+def test_validate_says_what_is_recorded(study_file: Writer, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", str(study_file())]) == 0
+    assert "\n  teacher's outputs: recorded once for all trials that read them, at most " in capsys.readouterr().out
+    assert main(["validate", str(study_file(teacher__record="off"))]) == 0
+    assert "teacher's outputs" not in capsys.readouterr().out
+
+
 def test_warnings_stand_beside_faults(study_file: Writer, capsys: pytest.CaptureFixture[str]) -> None:
     changes = {"train__optimizer__lr": 50, "train__evaluate_every": 99, "arms": {"one": {"trials": 1}}}
     assert main(["validate", str(study_file(**changes))]) == 2

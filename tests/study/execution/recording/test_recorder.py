@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 
 from study import tables
 from study.configuration.config import StudyConfig
+from study.configuration.recordings.plan import NO_RECORDINGS, StudyRecordings
 from study.execution import stopping
 from study.execution.capacity import HEAD, ClusterCapacity
 from study.execution.recording import recorder
@@ -62,7 +63,14 @@ def report(iteration: int = 2, **others: Any) -> dict[str, Any]:
 class Driver:
     """Ledger, tables and recorder of a driver; its trials are Tune's as far as the recorder looks at them."""
 
-    def __init__(self, config: StudyConfig, folder: Path) -> None:
+    def __init__(
+        self,
+        config: StudyConfig,
+        folder: Path,
+        *,
+        teacher: TeacherFile = TEACHER,
+        recordings: StudyRecordings = NO_RECORDINGS,
+    ) -> None:
         self.config, self.folder = config, folder
         self.arms: dict[str, ArmLedger] = open_arms(config, folder, with_teacher=False)
         self.tables = StudyTables(config, folder, self.arms)
@@ -72,7 +80,14 @@ class Driver:
         )
         capacity = ClusterCapacity(config.execution, nodes=lambda: [{"CPU": 64, HEAD: 1}])
         self.searcher = LedgerSearcher(
-            config, self.arms, teacher=lambda: TEACHER, capacity=capacity, folder=folder, drain=self.drain, local=True
+            config,
+            self.arms,
+            teacher=lambda: teacher,
+            capacity=capacity,
+            folder=folder,
+            drain=self.drain,
+            recordings=recordings,
+            local=True,
         )
         self.asked = 0
 
