@@ -15,8 +15,8 @@ from study.configuration.tuning import with_former_rules
 from study.saved import read_object
 from trainers.addresses import joined
 from trainers.config import ConfigError, canonical_json, parse, plain
+from trainers.data.classes import classes_of
 from trainers.data.fingerprint import NOTE
-from trainers.registry import module_of
 
 OutlineT = TypeVar("OutlineT", bound=StudyOutline)
 
@@ -46,9 +46,9 @@ def create_study(config: StudyConfig, folder: Path) -> None:
         refuse_taken(config.checkpoints)
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / CONFIG, canonical_json(config))
-    dataset = module_of(config.data).Dataset
-    classes = zip(dataset.class_names, dataset.palette, strict=True)
-    _write(folder / CLASSES, json.dumps([{"name": name, "rgb": rgb} for name, rgb in classes]))
+    classes = classes_of(config.data)
+    named = zip(classes.names, classes.palette, strict=True)
+    _write(folder / CLASSES, json.dumps([{"name": name, "rgb": rgb} for name, rgb in named]))
 
 
 def _write(path: Path, text: str) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from analysis.queries import best
 from study.tables import SCHEMAS, TableWriter, read
-from tests.benchmarks import cases, driver, losses, measure, pooling, rivals, step, synthetic, tables, verdicts
+from tests.benchmarks import cases, driver, losses, measure, pooling, reading, rivals, step, synthetic, tables, verdicts
 
 BARRED = {
     "ifvd": {"seconds"},
@@ -70,6 +70,14 @@ def test_the_step_is_measured_with_each_stage_of_rdd(tmp_path: Path) -> None:
         low, high = row["interval_percent"]
         assert low <= row["percent"] <= high and row["uniform_ms"] > 0
         assert 0 < row["counting_percent"] < 100
+
+
+def test_reading_is_measured_from_files_and_from_decoded_copies(tmp_path: Path) -> None:
+    out = tmp_path / "reading.json"
+    found = reading.main(["--images", "1", "--rounds", "1", "--out", str(out)])
+    assert json.loads(out.read_text())["loaders"] == found["loaders"]
+    assert [row["name"] for row in found["loaders"]] == list(reading.BARS)
+    assert all(row["ratio"] > 0 for row in found["loaders"])
 
 
 QUESTIONS = ["best", "learning curves", "classes of a trial", "terms of a trial", "opening writers"]

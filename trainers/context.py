@@ -66,6 +66,10 @@ class TrialContext(Protocol):
         """Report the metrics of an evaluation: a flat mapping of plain values. All ranks call it equally often."""
         ...
 
+    def warn(self, message: str) -> None:
+        """Warn of a fault that does not end the trial."""
+        ...
+
     def latest_checkpoint(self) -> AbstractContextManager[Path | None]:
         """Enter the folder of the newest undamaged checkpoint, the same on all ranks; None where there is none.
 

@@ -22,6 +22,8 @@ from trainers.checkpoints.requests import Request
 from trainers.config import TrainConfig, TrialConfig
 from trainers.context import StopRequestedError, TrialContext
 from trainers.data import SegmentationDataset
+from trainers.data.decoded.plan import DecodedPlan
+from trainers.data.decoded.reader import Reader
 from trainers.data.order import generator
 from trainers.data.splits import judging_images, training_images
 from trainers.data.transforms import NORMALISATION, training_batches
@@ -71,7 +73,12 @@ class Parts(StepParts):
 
 
 def train(
-    config: TrialConfig, context: TrialContext, *, loader_workers: int = 0, checkpoint_every: Interval = AT_EVALUATIONS
+    config: TrialConfig,
+    context: TrialContext,
+    *,
+    loader_workers: int = 0,
+    decoded: DecodedPlan | None = None,
+    checkpoint_every: Interval = AT_EVALUATIONS,
 ) -> Metrics:
     """Run a trial from its last checkpoint, or from the start, to its end.
 
@@ -82,6 +89,7 @@ def train(
         config: the trial.
         context: this rank's context; a process group exists where its world size is above 1.
         loader_workers: processes that read and augment images; does not change the numbers.
+        decoded: where decoded images are kept for other trials; None for nowhere. Does not change the numbers.
         checkpoint_every: interval of the checkpoints between evaluations; does not change the numbers.
 
     Returns:
@@ -95,7 +103,7 @@ def train(
     torch.set_num_threads(config.train.threads)
     cv2.setNumThreads(0)
     forget_peak(context.device)
-    parts, state = _prepare(config, context, loader_workers)
+    parts, state = _prepare(config, context, loader_workers, Reader(decoded, warn=context.warn))
     started = time.monotonic()
     with context.latest_checkpoint() as folder:
         if folder is not None:
@@ -163,9 +171,11 @@ def _is_evaluation(iteration: int, config: TrainConfig) -> bool:
     return iteration % config.evaluate_every == 0 or iteration == config.iterations
 
 
-def _prepare(config: TrialConfig, context: TrialContext, loader_workers: int) -> tuple[Parts, TrainState]:
-    train_data = training_images(config.data, holdout=config.holdout)
-    val_data = judging_images(config.data, config.evaluate_on, holdout=config.holdout)
+def _prepare(
+    config: TrialConfig, context: TrialContext, loader_workers: int, reader: Reader
+) -> tuple[Parts, TrainState]:
+    train_data = training_images(config.data, holdout=config.holdout, opener=reader)
+    val_data = judging_images(config.data, config.evaluate_on, holdout=config.holdout, opener=reader)
     if not len(train_data) or not len(val_data):
         raise ValueError(
             f"both splits must hold images, but {config.data.name} has {len(train_data)} for training and "

@@ -18,6 +18,7 @@ from trainers.checkpoints.places import opened
 from trainers.checkpoints.requests import Request, Requests
 from trainers.config import TrialConfig, parse
 from trainers.context import LocalContext, Metrics, StopRequestedError, TrialContext
+from trainers.data.decoded.plan import DecodedPlan
 from trainers.data.fingerprint import refuse_changed
 from trainers.distillation.objective import DivergedError
 from trainers.loop import AT_EVALUATIONS, train
@@ -26,7 +27,7 @@ from trainers.resources.peak_memory import noted_peak, peak_mib
 CHECKPOINT = "checkpoint"
 """Key of a report that holds the address of the checkpoint that came with it."""
 WARNING = "warning"
-"""Key of a report that holds a warning: a fault since the previous report that did not end the trial."""
+"""Key of a report that holds a warning: faults since the previous report that did not end the trial."""
 
 
 class RayContext(LocalContext):
@@ -49,10 +50,10 @@ class RayContext(LocalContext):
 
     def warn(self, message: str) -> None:
         super().warn(message)
-        self._warned = message
+        self._warned = f"{self._warned}; {message}" if self._warned else message
 
     def with_checkpoint(self, metrics: Metrics) -> dict[str, Any]:
-        """Metrics with the address of their checkpoint and the last warning since the previous report, if any."""
+        """Metrics with the address of their checkpoint and the warnings since the previous report, if any."""
         added = {CHECKPOINT: self._checkpoints.of(int(metrics["iteration"])), WARNING: self._warned}
         self._warned = None
         return {**metrics, **{key: value for key, value in added.items() if value is not None}}
@@ -137,14 +138,23 @@ def train_rank(arguments: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         arguments: "config" (plain), "folder", "checkpoints" (their folder or URL), "loader_workers",
             "checkpoint_every" (as `Interval.read` takes it), "dataset", the note that this machine's dataset is held
-            against, or None, and "requests", the file by which the driver asks for something, or None.
+            against, or None, "decoded", a plain DecodedPlan, or None, and "requests", the file by which the driver
+            asks for something, or None.
     """
     folder = Path(arguments["folder"])
     note, requests = (arguments.get(name) and Path(arguments[name]) for name in ("dataset", "requests"))
     context = RayTrainContext(folder, arguments["checkpoints"], requests)
     every = Interval.read(arguments["checkpoint_every"])
     with noted_peak(folder, context.rank):
-        return attempt(arguments["config"], context, arguments["loader_workers"], dataset=note, checkpoint_every=every)
+        decoded = arguments.get("decoded")
+        return attempt(
+            arguments["config"],
+            context,
+            arguments["loader_workers"],
+            dataset=note,
+            decoded=decoded and parse(DecodedPlan, decoded),
+            checkpoint_every=every,
+        )
 
 
 def attempt(
@@ -153,6 +163,7 @@ def attempt(
     loader_workers: int,
     *,
     dataset: Path | None = None,
+    decoded: DecodedPlan | None = None,
     checkpoint_every: Interval = AT_EVALUATIONS,
 ) -> dict[str, Any]:
     """Train and return the last metrics, or what went wrong under "error", or "stopped" where that was asked for.
@@ -162,13 +173,16 @@ def attempt(
         context: of this rank.
         loader_workers: processes that read and augment images.
         dataset: the note that this machine's dataset is held against first, None for no look at it.
+        decoded: where decoded images are kept for other trials; None for nowhere.
         checkpoint_every: interval of the checkpoints between evaluations.
     """
     try:
         config = parse(TrialConfig, values)
         if dataset is not None:
             refuse_changed(config.data, dataset)
-        return dict(train(config, context, loader_workers=loader_workers, checkpoint_every=checkpoint_every))
+        return dict(
+            train(config, context, loader_workers=loader_workers, decoded=decoded, checkpoint_every=checkpoint_every)
+        )
     except StopRequestedError as stop:
         return {"stopped": True, "iteration": stop.iteration}
     except (ValueError, DivergedError, MemoryError, RuntimeError) as error:

@@ -8,6 +8,7 @@ teacher. Files are read in `study.configuration.loading`; what the types here ca
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from search_spaces.parameters import Parameter
 from search_spaces.space import Int, Space, read_entries
+from study.configuration.decoded import DecodedConfig, DecodedImages
 from study.configuration.outline import ArmOutline, Name, StudyOutline
 from study.configuration.tuning import EQUAL, PruningConfig, SearchConfig
 from trainers.addresses import joined
@@ -33,7 +35,9 @@ from trainers.config import (
     plain,
     replaced,
 )
-from trainers.registry import OneOf, SomeOf, implementation, module_of
+from trainers.data.classes import classes_of
+from trainers.data.decoded.plan import DecodedPlan
+from trainers.registry import OneOf, SomeOf, implementation
 
 TEACHER = "teacher"
 """Name of the arm whose one trial trains the teacher; no arm of a file may have it."""
@@ -129,6 +133,7 @@ class ExecutionConfig:
         checkpoints: a folder that all nodes see under one path, or a URL that pyarrow.fs knows, such as
             s3://bucket/prefix, below which the study's trials keep their checkpoints; None for the study's own folder.
             Credentials come from the environment.
+        decoded_images: whether the images are kept decoded for all trials of a node: `auto`, `off`, or a mapping.
     """
 
     engine: Literal["auto", "train", "inline"] = "auto"
@@ -143,6 +148,7 @@ class ExecutionConfig:
     checkpoint_every: IntervalText = "10 min"
     start_timeout_s: Annotated[float, Gt(0)] = 60
     checkpoints: str | None = field(default=None, metadata={"location": True})
+    decoded_images: DecodedImages = field(default_factory=DecodedConfig)
 
     def engine_of(self, arm: str, workers: int, *, local: bool) -> Engine:
         """What runs a trial.
@@ -344,6 +350,13 @@ class StudyConfig(StudyOutline):
         return Path(self.teacher.folder) / f"{content_hash(self.teacher_trial())[:16]}.safetensors"
 
     @property
+    def decoded_plan(self) -> DecodedPlan | None:
+        """Where its trials keep decoded images; None where they are not to."""
+        chosen = self.execution.decoded_images
+        folder = chosen.folder or str(Path(self.teacher.folder) / "decoded")
+        return None if chosen.max_gib == 0 else DecodedPlan(folder=folder, max_gib=chosen.max_gib)
+
+    @property
     def any_needs_teacher(self) -> bool:
         return any(self.needs_teacher(arm) for arm in self.arms)
 
@@ -420,10 +433,10 @@ class StudyConfig(StudyOutline):
         taught = self.any_needs_teacher and self.teacher.file is None and self.teacher.train is not None
         return max(self.workers_of(arm) for arm in (*self.arms, *([TEACHER] if taught else [])))
 
-    @property
+    @cached_property
     def class_names(self) -> tuple[str, ...]:
-        names: tuple[str, ...] = module_of(self.data).Dataset.class_names
-        return names
+        """Of its dataset; cached, because a file may name them."""
+        return classes_of(self.data).names
 
 
 def prunable(trial: TrialConfig) -> bool:

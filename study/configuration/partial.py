@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from study.configuration.config import StudyConfig
 from trainers.config import ConfigError, parse
+from trainers.data.classes import classes_of
 
 TRIES = 6
 """Readings at most: what is taken out may have been required."""
@@ -46,13 +47,26 @@ def read_partially(values: Mapping[str, Any]) -> PartialReading:
     faults: list[str] = []
     for _ in range(TRIES):
         try:
-            return PartialReading(parse(StudyConfig, values), tuple(broken), tuple(faults))
+            return PartialReading(_with_classes(parse(StudyConfig, values)), tuple(broken), tuple(faults))
         except ConfigError as error:
             faults += [fault for fault in error.faults if not _caused(fault, broken)]
             for fault in error.faults:
                 values, path = _without(values, _path(fault), broken)
                 broken += [path, *_meant(fault)]
     return PartialReading(None, tuple(broken), tuple(faults))
+
+
+def _with_classes(config: StudyConfig) -> StudyConfig:
+    """A study whose classes are known.
+
+    Raises:
+        ConfigError: a file that names them cannot be read, or its data contradicts itself.
+    """
+    try:
+        classes_of(config.data)
+    except ValueError as error:
+        raise ConfigError([f"data: {error}"]) from None
+    return config
 
 
 def _path(fault: str) -> list[str]:

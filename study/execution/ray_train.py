@@ -50,7 +50,11 @@ def run_train(run: TrialRun) -> dict[str, Any]:
     release(folder)
     forward = _forward_reports(run.checkpoints)
     arguments = train_arguments(run.execution, run.trial, folder, place=run.checkpoints, callbacks=[forward])
-    arguments["train_loop_config"] |= {"dataset": str(dataset_note(folder)), "requests": str(request_note(folder))}
+    arguments["train_loop_config"] |= {
+        "dataset": str(dataset_note(folder)),
+        "requests": str(request_note(folder)),
+        "decoded": plain(run.decoded),
+    }
     try:
         result = _trainer_class(folder)(**arguments).fit()
     except ray.train.WorkerGroupError as error:  # Ray Train has tried it as often as is allowed

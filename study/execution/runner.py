@@ -6,6 +6,7 @@ trained stands in the trials' checkpoints, and a start that finds both simply go
 
 import os
 import shutil
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,6 +30,9 @@ from study.ledger.lock import locked
 from study.ledger.presence import refuse_missing
 from trainers.checkpoints.places import checkpoints_at
 from trainers.checkpoints.requests import Request, Requests
+from trainers.data.decoded.copies import size_text, taken_bytes
+from trainers.data.decoded.reader import Reader
+from trainers.data.splits import judging_images, training_images
 
 TUNE = "tune"
 """What Tune keeps of itself, which is never read back."""
@@ -168,6 +172,20 @@ def _record_groups(config: StudyConfig, folder: Path, view: View) -> None:
         view.say(f"warning: {wrong}")
 
 
+def _begin_copies(config: StudyConfig, view: View) -> None:
+    """Begin the copies of decoded images on this machine, and say what they will take, or why there are none."""
+    plan = config.decoded_plan
+    if plan is None:
+        return
+    before = taken_bytes(plan.folder)
+    reader = Reader(plan, warn=lambda message: view.warn([message]))
+    with suppress(ValueError):  # of a file that cannot be read, which the first trial names
+        training_images(config.data, holdout=config.holdout, opener=reader)
+        judging_images(config.data, config.evaluate_on, holdout=config.holdout, opener=reader)
+    if (begun := taken_bytes(plan.folder) - before) > 0:
+        view.say(f"decoded images are kept for all trials: {size_text(begun)} in {plan.folder}")
+
+
 def _drive(
     config: StudyConfig, folder: Path, drain: Drain, requests: Requests, *, only_teacher: bool, local: bool
 ) -> bool:
@@ -193,6 +211,7 @@ def _drive(
     opened = open_arms(config, folder, with_teacher=teacher.must_train, price=price)
     if said := hold_dataset(config, folder, opened, dataset_of(config), accept=False):
         view.say(said)
+    _begin_copies(config, view)
     arms.update({name: arm for name, arm in opened.items() if name == TEACHER or not only_teacher})
     if teacher.must_train and arms[TEACHER].finished:
         # the last driver died between the end of the training and the writing of the file

@@ -101,6 +101,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
             budget=trial.train.iterations,
             prunable=arm != TEACHER and prunable(trial),
             execution=replace(execution, engine=engine),
+            decoded=self._config.decoded_plan,
             folder=str(trial_folder(self._folder, arm, number)),
             checkpoints=trial_checkpoints(self._config, self._folder, arm, number),
         )

@@ -76,6 +76,7 @@ def _run_inline(run: TrialRun) -> dict[str, Any]:
         context,
         execution.loader_workers,
         dataset=dataset_note(folder),
+        decoded=run.decoded,
         checkpoint_every=Interval.read(execution.checkpoint_every),
     )
 

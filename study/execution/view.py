@@ -57,12 +57,12 @@ class View:
         """A line that stays."""
         self.console.print(message, markup=False, highlight=False, soft_wrap=True)
 
-    def warn(self, messages: Iterable[str]) -> None:
-        """Lines that stay, each once however often it is given."""
+    def warn(self, messages: Iterable[str], of: str = "") -> None:
+        """Lines that stay, each once however often it is given; the first time with whose it is."""
         for message in messages:
             if message not in self._warned:
                 self._warned.add(message)
-                self.say(f"warning: {message}")
+                self.say(f"warning: {of and of + ': '}{message}")
 
     def started(self, arm: str, number: int) -> None:
         self._running[arm, number] = _Running()

@@ -10,6 +10,7 @@ from typing import Any
 
 from study.configuration.config import ExecutionConfig
 from trainers.config import TrialConfig, parse, plain
+from trainers.data.decoded.plan import DecodedPlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,7 @@ class TrialRun(Suggestion):
         execution: of the study.
         folder: the trial's own, an absolute path.
         checkpoints: folder or URL where its checkpoints lie; studies older than this field keep them in `folder`.
+        decoded: where decoded images are kept for other trials; None for nowhere.
     """
 
     trial: TrialConfig
@@ -52,6 +54,7 @@ class TrialRun(Suggestion):
     execution: ExecutionConfig
     folder: str
     checkpoints: str = ""
+    decoded: DecodedPlan | None = None
 
     @property
     def name(self) -> str:

@@ -15,7 +15,7 @@ def main() -> None:
     bars += [
         (f"counting by class in a step of {row['preset']}, {row['variant']}", row["counting_met"]) for row in steps
     ]
-    bars.append(("reading images", reading.main([])["met"]))
+    bars += [(f"reading images: {row['name']}", row["met"]) for row in reading.main([])["loaders"]]
     large = tables.main([])
     bars += [(f"{row['name']} of large tables", row["met"]) for row in large["questions"] if row["bars"]]
     bars.append(("appends to a growing table", large["appends"]["met"]))

@@ -29,7 +29,8 @@ def test_killed_at_the_start_in_a_report_and_at_the_last_end(whole: Path, undist
         started.kill()
         assert "Traceback" not in started.communicate()[1]
 
-    kill_when(lambda: (folder / "study.json").exists(), "run", whole, "--out", folder)
+    live = "--set=execution.decoded_images=off"  # which the other study has on
+    kill_when(lambda: (folder / "study.json").exists(), "run", whole, live, "--out", folder)
     resume = ("resume", folder)
     kill_when(lines(1), *resume)  # twice in a row, before anything is trained
     kill_when(reported(1), *resume)  # between the ledger and the table, as the teacher trains

@@ -22,9 +22,9 @@ from trainers import models
 from trainers.checkpoint import TrainState
 from trainers.config import TrialConfig
 from trainers.context import LocalContext
+from trainers.data.classes import classes_of
 from trainers.data.transforms import Normalisation
 from trainers.loop import StepParts, prepare_step, step
-from trainers.registry import module_of
 from trainers.teachers.teacher import Teacher, TeacherCard
 
 WARM_UP, STEPS = 2, 7
@@ -124,7 +124,7 @@ def _seconds(parts: StepParts, state: TrainState, batch: tuple[Tensor, Tensor], 
 
 
 def _prepared(trial: TrialConfig, teacher: object | None, device: torch.device) -> tuple[StepParts, TrainState]:
-    classes = module_of(trial.data).Dataset.class_names
+    classes = classes_of(trial.data).names
     frozen = None
     if teacher is not None:
         card = TeacherCard(model=teacher, class_names=classes, normalisation=Normalisation())
@@ -137,7 +137,7 @@ def _batch(trial: TrialConfig) -> tuple[Tensor, Tensor]:
     """One rank's images and labels: noise, so that masks by confidence keep some pixels and leave others out."""
     size = (max(1, trial.train.batch // trial.train.workers), *trial.augment.crop)
     noise = torch.Generator(device="cpu").manual_seed(0)
-    classes = len(module_of(trial.data).Dataset.class_names)
+    classes = len(classes_of(trial.data).names)
     with torch.device("cpu"):
         images = torch.randint(256, (size[0], 3, *size[1:]), dtype=torch.uint8, generator=noise)
         labels = torch.randint(classes, size, generator=noise)

@@ -1,6 +1,6 @@
 """Datasets: one file each, with a `Config` and a `Dataset`; what they share is declared here."""
 
-from typing import ClassVar, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +13,25 @@ Array = NDArray[np.uint8]
 
 
 class SegmentationDataset(Protocol):
-    """Images and labels of one split; index to arrays, always the same arrays."""
+    """Images and labels of one split; index to arrays, always the same arrays.
 
-    class_names: ClassVar[tuple[str, ...]]
-    palette: ClassVar[tuple[tuple[int, int, int], ...]]
-    """One RGB colour per class, for pictures."""
-    ids: ClassVar[tuple[int, ...]]
-    """The value that stands for each class in the dataset's own label files, and so in exported predictions."""
-    labelled: ClassVar[tuple[Split, ...]]
-    """The splits whose labels are published."""
+    By two more attributes, either of which a dataset may have, its decoded images are recognised when they are kept:
+    `files`, the paths of all files that decide what the split holds, or `drawn`, true where images follow from the
+    configuration and the dataset's code alone.
+    """
+
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+
+    @property
+    def palette(self) -> tuple[tuple[int, int, int], ...]:
+        """One RGB colour per class, for pictures."""
+        ...
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The value that stands for each class in the dataset's own label files, and so in exported predictions."""
+        ...
 
     def __len__(self) -> int: ...
 

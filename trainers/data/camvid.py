@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-import cv2
 from annotated_types import Ge
 
 from trainers.data import IGNORE, Array, Split
+from trainers.data.decoding import resized
 from trainers.data.files import FileDataset, Pair, find_folder, read_list
 
 VOID = 11
@@ -49,7 +49,7 @@ class Dataset(FileDataset):
     ids: ClassVar[tuple[int, ...]] = tuple(range(11))
     published: ClassVar[Mapping[Split, int]] = {"train": 367, "val": 101, "test": 233}
     labelled: ClassVar[tuple[Split, ...]] = ("train", "val", "test")
-    remedy: ClassVar[str] = "use the SegNet layout's annotations"
+    remedy: ClassVar[str] = "take the labels as published in the SegNet layout"
 
     def __init__(self, config: Config, split: Split) -> None:
         remedy = "set data.root to the folder that holds train.txt, train/ and trainannot/ (SegNet layout)"
@@ -65,12 +65,7 @@ class Dataset(FileDataset):
         return self.image_name(index).partition("_")[0]
 
     def load(self, index: int) -> tuple[Array, Array]:
-        image, label = super().load(index)
-        if self.size is not None:
-            height, width = self.size
-            image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-            label = cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST)
-        return image, label
+        return resized(*super().load(index), self.size)
 
 
 def _pairs(folder: Path, listing: Path, lines: list[list[str]]) -> list[Pair]:

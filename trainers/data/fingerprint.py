@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from trainers.data import Split
+from trainers.data import SegmentationDataset, Split
 from trainers.registry import module_of
 
 Fingerprint = Mapping[str, str]
@@ -24,6 +24,8 @@ Fingerprint = Mapping[str, str]
 
 NOTE = "dataset.json"
 """Name of a note: in a study's folder, the fingerprint that every machine's dataset must have."""
+AT_ONCE = 64
+"""Files that a thread takes at once: to hand over one that is known takes longer than to look at it."""
 SETTLED_NS = 2_000_000_000
 """A file that was changed so short a time ago may change again without another time."""
 
@@ -34,20 +36,34 @@ def fingerprint(data: Any, splits: Iterable[Split]) -> Fingerprint:
     Raises:
         ValueError: the dataset is not there, or a file of it cannot be read.
     """
-    files = sorted({path for split in splits for path in _files(data, split)})
+    return checksums(path for split in splits for path in _files(data, split))
+
+
+def checksums(of: Iterable[Path]) -> Fingerprint:
+    """Of these files, named by their absolute paths.
+
+    Raises:
+        ValueError: one cannot be read.
+    """
+    files = sorted(set(of), key=os.fspath)
     if not files:
         return {}
     root = Path(os.path.commonpath([file.parent for file in files]))
     known = _Known(root)
+    parts = [files[start : start + AT_ONCE] for start in range(0, len(files), AT_ONCE)]
     with ThreadPoolExecutor(os.cpu_count()) as readers:  # reading and hashing leave Python's lock
-        sums = list(readers.map(known.checksum, files))
+        sums = [found for part in readers.map(known.checksums, parts) for found in part]
     known.keep()
     return {file.relative_to(root).as_posix(): found for file, found in zip(files, sums, strict=True)}
 
 
 def _files(data: Any, split: Split) -> Iterable[Path]:
-    dataset = module_of(data).Dataset(data, split)
-    return (file.absolute() for file in getattr(dataset, "files", ()))
+    return files_of(module_of(data).Dataset(data, split))
+
+
+def files_of(dataset: SegmentationDataset) -> list[Path]:
+    """Absolute paths of all files that decide what a split holds; none of one that is drawn."""
+    return [file.absolute() for file in getattr(dataset, "files", ())]
 
 
 def digest(found: Fingerprint) -> str:
@@ -117,12 +133,17 @@ class _Known:
         self._kept = None if place is None else place / f"checksums-{name}.json"
         self._before: Mapping[str, Any] = {}
         self._now: dict[str, Any] = {}
+        self._asked: set[str] = set()
         if self._kept is not None:
             with suppress(OSError, ValueError):
                 self._before = json.loads(self._kept.read_text())
 
+    def checksums(self, files: Iterable[Path]) -> list[str]:
+        return [self.checksum(file) for file in files]
+
     def checksum(self, file: Path) -> str:
         """From the content, or as it was known where nothing tells of a change."""
+        self._asked.add(str(file))
         try:
             state = file.stat()
             seen = [state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
@@ -140,10 +161,12 @@ class _Known:
 
     def keep(self) -> None:
         """For the next time on this machine."""
-        if self._kept is None or self._now == self._before:
+        # other splits may lie below the same folder
+        known = {name: state for name, state in self._before.items() if name not in self._asked} | self._now
+        if self._kept is None or known == self._before:
             return
         with suppress(OSError), tempfile.NamedTemporaryFile("w", dir=self._kept.parent, delete=False) as file:
-            json.dump(self._now, file)
+            json.dump(known, file)
             Path(file.name).replace(self._kept)
 
 

@@ -5,6 +5,8 @@ over the images' names wins over both, for datasets of one's own in a published 
 """
 
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 from trainers.data import SegmentationDataset
@@ -38,8 +40,17 @@ def image_groups(data: SegmentationDataset, pattern: str | None = None) -> dict[
     names = [data.image_name(index) for index in range(len(data))]
     if pattern is None:
         return {name: image_group(data, index) for index, name in enumerate(names)}
-    compiled = _compiled(pattern)
-    return {name: _captured(compiled, name) for name in names}
+    group = named_group(pattern)
+    return {name: group(name) for name in names}
+
+
+def named_group(pattern: str | None) -> Callable[[str], str]:
+    """The group of an image by its name: what a pattern captures of it; for None the name itself.
+
+    Raises:
+        ValueError: the pattern is no regular expression, or captures nothing; when called, it does not fit a name.
+    """
+    return str if pattern is None else partial(_captured, _compiled(pattern))
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

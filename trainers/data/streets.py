@@ -47,6 +47,8 @@ class Dataset:
     palette: ClassVar[tuple[tuple[int, int, int], ...]] = street_classes.PALETTE
     ids: ClassVar[tuple[int, ...]] = tuple(range(len(street_classes.NAMES)))
     labelled: ClassVar[tuple[Split, ...]] = get_args(Split)
+    drawn: ClassVar[bool] = True
+    """Images follow from the configuration and this code alone."""
 
     def __init__(self, config: Config, split: Split) -> None:
         self.size = config.size

@@ -5,10 +5,12 @@ weights, not to the data: student and teacher may differ in it.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -46,25 +48,68 @@ def augment(image: Array, label: Array, config: AugmentConfig, rng: np.random.Ge
 
     The jitter's numbers are drawn last, so that it changes neither the crop nor the flip of a sample.
     """
-    image, label = _scaled(image, label, rng.uniform(*config.scale))
+    scale = rng.uniform(*config.scale)
+    size = _Size(*(side if scale == 1 else max(1, round(side * scale)) for side in label.shape))
     height, width = config.crop
-    top = int(rng.integers(max(0, label.shape[0] - height) + 1))
-    left = int(rng.integers(max(0, label.shape[1] - width) + 1))
-    image = image[top : top + height, left : left + width]
-    label = label[top : top + height, left : left + width]
+    top = int(rng.integers(max(0, size.height - height) + 1))
+    left = int(rng.integers(max(0, size.width - width) + 1))
+    part = _Window(slice(top, min(top + height, size.height)), slice(left, min(left + width, size.width)))
+    image, label = PARTS[config.version](image, label, size, part)
     mirrored = config.flip and rng.random() < 0.5
     image, label = _padded(jittered(image, config.jitter, rng), label, height, width)
     return (image[:, ::-1], label[:, ::-1]) if mirrored else (image, label)
 
 
-def _scaled(image: Array, label: Array, scale: float) -> tuple[Array, Array]:
-    if scale == 1:
-        return image, label
-    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    return (
-        cv2.resize(image, size, interpolation=cv2.INTER_LINEAR),
-        cv2.resize(label, size, interpolation=cv2.INTER_NEAREST),
+class _Size(NamedTuple):
+    height: int
+    width: int
+
+
+class _Window(NamedTuple):
+    rows: slice
+    columns: slice
+
+
+def part_of_scaled(image: Array, label: Array, size: _Size, part: _Window) -> tuple[Array, Array]:
+    """A part of image and label scaled to a size: all of both is scaled first, bilinear and nearest."""
+    if size != label.shape:
+        image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
+        label = cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST)
+    return image[part], label[part]
+
+
+def scaled_part(image: Array, label: Array, size: _Size, part: _Window) -> tuple[Array, Array]:
+    """The same part, of which alone the pixels are computed.
+
+    Pixel x of the scaled image lies at (x + 1/2) * ratio - 1/2 of the source, and takes its label from the pixel at
+    floor(x * ratio), as in OpenCV's `resize`. A window that is cut out of the source in whole pixels and then resized
+    would be moved by up to a pixel and have another ratio.
+    """
+    if size == label.shape:
+        return image[part], label[part]
+    down, right = np.divide(label.shape, size)
+    top, left = (part.rows.start + 0.5) * down - 0.5, (part.columns.start + 0.5) * right - 0.5
+    rows = _nearest(part.rows, size.height, label.shape[0])
+    columns = _nearest(part.columns, size.width, label.shape[1])
+    window = cv2.warpAffine(
+        image,
+        np.array([[right, 0, left], [0, down, top]]),
+        (len(columns), len(rows)),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
     )
+    return window, label[rows].take(columns, axis=1)
+
+
+def _nearest(span: slice, scaled: int, side: int) -> NDArray[np.intp]:
+    """The source's row or column of each one in a span of the scaled image, in OpenCV's own arithmetic."""
+    # the reciprocal of a quotient: elsewhere rounded, side / scaled would be another neighbour now and then
+    found = np.floor(np.arange(span.start, span.stop) * (1 / (scaled / side))).astype(np.intp)
+    return np.minimum(found, side - 1)
+
+
+PARTS = {1: part_of_scaled, 2: scaled_part}
+"""How the crop of a sample is made, by the augmentation's version."""
 
 
 def _padded(image: Array, label: Array, height: int, width: int) -> tuple[Array, Array]:
@@ -84,34 +129,23 @@ def tensors(image: Array, label: Array) -> tuple[Tensor, Tensor]:
 
 
 class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
-    """Augmented samples by (epoch, index). Decoded images are cached up to `cache_mib` MiB.
+    """Augmented samples by (epoch, index).
 
     Raises:
         ValueError: where the lowest scale is above the highest.
     """
 
-    def __init__(self, data: SegmentationDataset, config: AugmentConfig, *, seed: int, cache_mib: int = 512) -> None:
+    def __init__(self, data: SegmentationDataset, config: AugmentConfig, *, seed: int) -> None:
         if config.scale[0] > config.scale[1]:
             raise ValueError(
                 f"augment.scale must be the lowest and the highest factor, but got {config.scale}; swap them"
             )
         self.data, self.config, self.seed = data, config, seed
-        self._cache: dict[int, tuple[Array, Array]] = {}
-        self._free_bytes = cache_mib * 2**20
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
         epoch, index = key
-        image, label = self._load(index)
-        return tensors(*augment(image, label, self.config, generator(self.seed, "augment", epoch, index)))
-
-    def _load(self, index: int) -> tuple[Array, Array]:
-        if index in self._cache:
-            return self._cache[index]
         image, label = self.data.load(index)
-        if image.nbytes + label.nbytes <= self._free_bytes:
-            self._free_bytes -= image.nbytes + label.nbytes
-            self._cache[index] = image, label
-        return image, label
+        return tensors(*augment(image, label, self.config, generator(self.seed, "augment", epoch, index)))
 
 
 def training_batches(

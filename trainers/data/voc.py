@@ -14,7 +14,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from trainers.data import IGNORE, Array, Split
-from trainers.data.files import FileDataset, Pair, find_folder, png_kind, read_list
+from trainers.data.decoding import png_kind
+from trainers.data.files import FileDataset, Pair, find_folder, read_list
 
 AUGMENTED = ("train_aug", "trainaug")
 """Names that the augmented list goes by."""

@@ -93,8 +93,9 @@ def evaluate(
     for indices, batch, labels in _batches(data, mine, loader_workers):
         labels = labels.to(device)
         predictions = predict(network, normalisation(batch.to(device), dtype), views)
-        confusion += metrics.confusion_matrix(predictions, labels, num_classes=classes)
-        counts[indices] = metrics.image_confusion(predictions, labels, num_classes=classes)
+        matrices = metrics.confusion_matrices(predictions, labels, num_classes=classes)
+        confusion += matrices.sum(0)
+        counts[indices] = metrics.image_counts(matrices)
         if export is not None:
             for index, prediction in zip(indices, predictions, strict=True):
                 export.write(index, prediction.to(torch.uint8).cpu().numpy())

@@ -26,24 +26,44 @@ def confusion_matrix(predictions: Tensor, labels: Tensor, *, num_classes: int) -
     Raises:
         ValueError: a label or prediction that is no class.
     """
-    return _confusion_per_image(predictions.reshape(1, -1), labels.reshape(1, -1), num_classes=num_classes)[0]
+    return confusion_matrices(predictions.reshape(1, -1), labels.reshape(1, -1), num_classes=num_classes)[0]
 
 
-def image_confusion(predictions: Tensor, labels: Tensor, *, num_classes: int) -> Tensor:
-    """True positives, false positives and false negatives of every image and class.
+def confusion_matrices(predictions: Tensor, labels: Tensor, *, num_classes: int) -> Tensor:
+    """The confusion matrix of every image, as `confusion_matrix` has it.
 
     Args:
-        predictions: integer class indices [B, H, W].
-        labels: class indices [B, H, W], IGNORE where unlabelled.
+        predictions: integer class indices [B, ...].
+        labels: class indices of the same shape, IGNORE where unlabelled.
         num_classes: C.
 
     Returns:
-        int64 [B, C, 3].
+        int64 [B, C, C].
 
     Raises:
         ValueError: a label or prediction that is no class.
     """
-    matrices = _confusion_per_image(predictions.flatten(1), labels.flatten(1), num_classes=num_classes)
+    ignored = labels == IGNORE
+    rows, columns = (indices.long().masked_fill(ignored, 0).flatten(1) for indices in (labels, predictions))
+    _check_classes(rows, "label", num_classes)
+    _check_classes(columns, "prediction", num_classes)
+    images = torch.arange(len(labels), device=labels.device).unsqueeze(1)
+    cells = (images * num_classes + rows) * num_classes + columns
+    length = len(labels) * num_classes**2
+    # one more cell for all ignored pixels: to take them out of the others costs as much as to count
+    counted = torch.bincount(cells.masked_fill_(ignored.flatten(1), length).flatten(), minlength=length + 1)
+    return counted[:length].view(-1, num_classes, num_classes)
+
+
+def image_counts(matrices: Tensor) -> Tensor:
+    """True positives, false positives and false negatives of every image and class, from `confusion_matrices`.
+
+    Args:
+        matrices: int64 [B, C, C].
+
+    Returns:
+        int64 [B, C, 3].
+    """
     hits = matrices.diagonal(dim1=1, dim2=2)
     return torch.stack([hits, matrices.sum(dim=1) - hits, matrices.sum(dim=2) - hits], dim=2)
 
@@ -77,21 +97,10 @@ def pixel_accuracy(confusion: Tensor) -> Tensor:
     return counts.diagonal().sum() / counts.sum()
 
 
-def _confusion_per_image(predictions: Tensor, labels: Tensor, *, num_classes: int) -> Tensor:
-    """int64 [B, C, C] from [B, N] indices."""
-    valid = labels != IGNORE
-    _check_classes(labels[valid], "label", num_classes)
-    _check_classes(predictions[valid], "prediction", num_classes)
-    images = torch.arange(len(labels), device=labels.device).unsqueeze(1)
-    cells = (images * num_classes + labels.long()) * num_classes + predictions.long()
-    length = len(labels) * num_classes**2
-    return torch.bincount(cells[valid], minlength=length).view(-1, num_classes, num_classes)
-
-
 def _check_classes(indices: Tensor, what: str, num_classes: int) -> None:
-    wrong = indices[(indices < 0) | (indices >= num_classes)]
-    if len(wrong):
+    low, high = (int(bound) for bound in indices.aminmax()) if indices.numel() else (0, 0)
+    if low < 0 or high >= num_classes:
         raise ValueError(
             f"a {what} must be a class in [0, {num_classes}) or, in labels, {IGNORE}, but got "
-            f"{int(wrong[0])}; map the dataset's labels to these, or set its number of classes"
+            f"{low if low < 0 else high}; map the dataset's labels to these, or set its number of classes"
         )

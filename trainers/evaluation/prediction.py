@@ -57,9 +57,14 @@ def predict(network: nn.Module, images: Tensor, views: Views) -> Tensor:
     """
     passes = [(scale, mirrored) for scale in views.scales for mirrored in ((False, True) if views.flip else (False,))]
     if len(passes) == 1:
-        return _view_logits(network, images, views, *passes[0]).argmax(1)
+        return _largest(_view_logits(network, images, views, *passes[0]))
     probabilities = (_view_logits(network, images, views, *one).softmax(1) for one in passes)
-    return reduce(Tensor.add_, probabilities).argmax(1)
+    return _largest(reduce(Tensor.add_, probabilities))
+
+
+def _largest(scores: Tensor) -> Tensor:
+    """The class of the largest score, the first one of equals; [B, C, H, W] to int64 [B, H, W]."""
+    return scores.max(1).indices  # the same as argmax, which takes three to five times as long on the CPU
 
 
 def _view_logits(network: nn.Module, images: Tensor, views: Views, scale: float, mirrored: bool) -> Tensor:

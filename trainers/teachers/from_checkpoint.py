@@ -8,6 +8,7 @@ import torch
 from trainers import models
 from trainers.checkpoints.reading import read_metrics, read_student
 from trainers.config import TrialConfig, content_hash
+from trainers.data.classes import classes_of
 from trainers.data.transforms import NORMALISATION
 from trainers.evaluation.evaluation import evaluate
 from trainers.models import SegmentationNetwork
@@ -23,7 +24,7 @@ def student(checkpoint: str | Path) -> tuple[TrialConfig, SegmentationNetwork, t
         ValueError: where `checkpoint` is none, or is damaged.
     """
     config, weights = read_student(checkpoint)
-    names = module_of(config.data).Dataset.class_names
+    names = classes_of(config.data).names
     network = models.build(config.student, num_classes=len(names))
     load_weights(network, weights, source=str(checkpoint))
     card = teachers.TeacherCard(

@@ -3,12 +3,12 @@
 import argparse
 from pathlib import Path
 
+from study.commands.lookup.datasets import dataset_config
 from trainers import models
-from trainers.config import parse
+from trainers.data.classes import classes_of
 from trainers.data.transforms import Normalisation
 from trainers.models.cirkd_layout import from_published
 from trainers.models.weights import read_tensors
-from trainers.registry import implementation
 from trainers.teachers import teacher as teachers
 
 CIRKD_NORMALISATION = Normalisation(mean=(122.67891434, 116.66876762, 104.00698793), std=(1.0, 1.0, 1.0), bgr=True)
@@ -21,7 +21,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", required=True, choices=("cirkd",), dest="layout", help="its key layout")
     parser.add_argument("--model", required=True, help="the network that was saved, as in 'deeplabv3(resnet101)'")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the .safetensors file to write")
-    parser.add_argument("--dataset", help="what it was trained on, for its class names")
+    parser.add_argument("--dataset", help="what it was trained on, or a YAML file with `data`, for class names")
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -38,7 +38,8 @@ def convert(checkpoint: Path, *, model: str, out: Path, dataset: str | None) -> 
         checkpoint: the published .pth file; nothing but tensors is unpickled.
         model: name of the network that was saved, as in `deeplabv3(resnet101)`.
         out: the .safetensors file to write.
-        dataset: name of the dataset that it was trained on, whose class names the file gets; None where not known.
+        dataset: name of the dataset that it was trained on, or a YAML file with `data`; its class names are written
+            into the file. None where not known.
 
     Returns:
         What the file says of itself.
@@ -55,8 +56,8 @@ def convert(checkpoint: Path, *, model: str, out: Path, dataset: str | None) -> 
     classes = len(weights["classifier.weight"])
     network = models.build(config, num_classes=classes)
     network.load_state_dict(weights)
-    data = implementation("trainers.data", dataset) if dataset else None
-    names = tuple(data.Dataset.class_names) if data else (None,) * classes
+    data = dataset_config(dataset, "") if dataset else None
+    names = classes_of(data).names if data else (None,) * classes
     if len(names) != classes:
         raise ValueError(
             f"--dataset must have the checkpoint's classes, but {dataset} has {len(names)} and {checkpoint} predicts "
@@ -66,7 +67,7 @@ def convert(checkpoint: Path, *, model: str, out: Path, dataset: str | None) -> 
         model=config,
         class_names=names,
         normalisation=CIRKD_NORMALISATION,
-        data=parse(data.Config, {}) if data else None,
+        data=data,
         converted_from=teachers.sha256(checkpoint),
     )
     teachers.save(network, card, out)

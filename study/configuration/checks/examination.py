@@ -99,6 +99,9 @@ STUDY_CHECKS = (
     StudyCheck(lambda subject: data.check_apart(subject.splits), ("data", "evaluate_on", "holdout")),
     StudyCheck(lambda subject: storage.check_storage(subject.config.storage), ("storage",)),
     StudyCheck(lambda subject: storage.check_checkpoints(subject.config.execution.checkpoints), ("execution",)),
+    StudyCheck(
+        lambda subject: storage.check_decoded_images(subject.config.execution.decoded_images.folder), ("execution",)
+    ),
     StudyCheck(lambda subject: machine.check_execution(subject.config.execution), ("execution",)),
     StudyCheck(_machine, ("execution", "train.workers", "teacher.train.workers")),
     StudyCheck(_teacher, ("data", "teacher.file", "teacher.model", "teacher.train")),

@@ -8,6 +8,7 @@ from study.configuration.checks.findings import Finding, fault
 from study.configuration.config import StudyConfig
 from trainers import models
 from trainers.config import TrialConfig, canonical_json
+from trainers.data.classes import classes_of
 from trainers.distillation.distiller import Distiller
 from trainers.models import SegmentationNetwork
 from trainers.registry import module_of
@@ -39,7 +40,7 @@ class Networks:
             trial: the trial.
             teacher_channels: channels of each tap of its teacher; None where it has none.
         """
-        classes = len(module_of(trial.data).Dataset.class_names)
+        classes = len(classes_of(trial.data).names)
         student = self._student(trial, classes)
         if isinstance(student, str):
             return [fault(student)]

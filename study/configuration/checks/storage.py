@@ -1,4 +1,4 @@
-"""Where a study keeps its trials and their checkpoints: can that be reached from Python at all?
+"""Where a study keeps its trials, their checkpoints and decoded images: can that be reached from Python at all?
 
 Nothing is connected to: a study may be checked where its database cannot be seen.
 """
@@ -22,6 +22,15 @@ def check_checkpoints(place: str | None) -> Iterable[Finding]:
             refuse_url(place)
         except ValueError as error:
             yield fault(f"execution.checkpoints: {error}")
+
+
+def check_decoded_images(folder: str | None) -> Iterable[Finding]:
+    """The place of decoded images is a folder, because they are mapped into memory."""
+    if folder is not None and is_url(folder):
+        yield fault(
+            f"execution.decoded_images.folder: must be a folder, but got {redacted(folder)}; name one on a disk of the "
+            "nodes' own"
+        )
 
 
 def check_storage(storage: str) -> Iterable[Finding]:

@@ -98,8 +98,8 @@ class Recorder(Callback):  # type: ignore[misc]
             self._drain.guard(lambda: self._report(self._followed(trial).run, result), None)
 
     def _report(self, run: TrialRun, result: dict[str, Any]) -> None:
-        if WARNING in result:
-            self._view.say(f"warning: {run.name}: {result[WARNING]}")
+        if WARNING in result:  # of a full disk, say, all trials may warn
+            self._view.warn([result[WARNING]], of=run.name)
         if unmoved := all_skipped(run.trial.train, result):
             self._view.say(f"warning: {run.name}: {unmoved}")
         self._tables.add_report(run, result)

@@ -13,7 +13,7 @@ import pytest
 from tests.trainers.trees import SIZE, TREES, Tree, camvid_tree, cityscapes_tree, write
 from trainers.context import LocalContext
 from trainers.data import IGNORE
-from trainers.data.files import SplitMissingError
+from trainers.data.files import OWN_DATA, SplitMissingError
 from trainers.worker import attempt
 
 
@@ -28,6 +28,16 @@ def test_every_split_is_found(tree: Tree) -> None:
         assert len(data) == images
         names = [data.image_name(index) for index in range(images)]
         assert len(set(names)) == images and not any(name.endswith((".png", ".jpg")) for name in names)
+
+
+def test_hidden_files_are_no_images(tree: Tree) -> None:
+    counted = {split: len(tree.data(split)) for split in tree.counts}
+    for path in [path for path in tree.root.rglob("*.png") if path.is_file()] + [tree.image]:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+        (path.parent / ".thumbnails").mkdir(exist_ok=True)
+        (path.parent / ".thumbnails" / path.name).write_bytes(b"")
+        (path.parent / "Thumbs.db").touch()
+    assert {split: len(tree.data(split)) for split in tree.counts} == counted
 
 
 def test_images_are_as_stored_and_labels_are_classes(tree: Tree) -> None:
@@ -115,7 +125,7 @@ def test_a_fault_names_its_file_and_the_remedy(tree: Tree, fault: str) -> None:
         read_all(tree)
     path = tree.image if where == "image" else tree.label
     assert str(path) in str(caught.value)
-    assert remedy.format(remedy=tree.module.Dataset.remedy) in str(caught.value)
+    assert remedy.format(remedy=f"{tree.module.Dataset.remedy}; {OWN_DATA}") in str(caught.value)
     assert len(tree.data("val")) == 1
 
 

@@ -6,7 +6,14 @@ import torch
 
 from tests.conftest import arrays, golden
 from trainers.data import IGNORE
-from trainers.evaluation.metrics import confusion_matrix, image_confusion, iou_per_class, mean_iou, pixel_accuracy
+from trainers.evaluation.metrics import (
+    confusion_matrices,
+    confusion_matrix,
+    image_counts,
+    iou_per_class,
+    mean_iou,
+    pixel_accuracy,
+)
 
 
 def counted(predictions: torch.Tensor, labels: torch.Tensor, num_classes: int) -> torch.Tensor:
@@ -37,7 +44,9 @@ def test_counts_pixels_one_by_one(maps: tuple[torch.Tensor, torch.Tensor]) -> No
 
 def test_counts_every_image_by_itself(maps: tuple[torch.Tensor, torch.Tensor]) -> None:
     predictions, labels = maps
-    counts = image_confusion(predictions, labels, num_classes=5)
+    matrices = confusion_matrices(predictions, labels, num_classes=5)
+    assert torch.equal(matrices.sum(0), counted(predictions, labels, 5))
+    counts = image_counts(matrices)
     assert counts.shape == (3, 5, 3) and counts.dtype == torch.int64
     for image, (prediction, label) in enumerate(zip(predictions, labels, strict=True)):
         for index in range(5):
@@ -74,6 +83,8 @@ def test_names_a_label_or_prediction_that_is_no_class(wrong: int) -> None:
         confusion_matrix(fine, off, num_classes=3)
     with pytest.raises(ValueError, match=rf"prediction must be a class in .*got {wrong};"):
         confusion_matrix(off, fine, num_classes=3)
+    ignored = torch.tensor([0, 1, IGNORE])  # whatever is predicted there
+    assert confusion_matrix(off, ignored, num_classes=3).sum() == 2
 
 
 @pytest.mark.parametrize("case", golden("METRIC"))

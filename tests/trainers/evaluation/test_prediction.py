@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainers.evaluation.prediction import Views, predict
+from trainers.evaluation.prediction import Views, _largest, predict
 
 CLASSES = 4
 
@@ -97,3 +97,12 @@ def test_a_pixel_is_judged_by_the_windows_that_show_it() -> None:
 def test_a_stride_is_that_of_a_window_and_leaves_no_gaps(window: tuple[int, int] | None) -> None:
     with pytest.raises(ValueError, match=r"stride must be that of a window .*, but got stride=\(13, 10\) and window="):
         Views(window=window, stride=(13, 10))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_of_equal_scores_the_first_class_counts(layout: torch.memory_format) -> None:
+    """As argmax has it, also for scores that are no numbers."""
+    scores = torch.randint(3, (2, 7, 9, 11), generator=torch.Generator().manual_seed(0)).float()
+    scores[torch.rand(scores.shape, generator=torch.Generator().manual_seed(1)) < 0.05] = torch.nan
+    scores = scores.contiguous(memory_format=layout)
+    assert torch.equal(_largest(scores), scores.argmax(1))

@@ -57,6 +57,14 @@ def test_a_published_checkpoint_becomes_a_teacher(
     assert teacher.probe(taught, streets.Dataset(streets.Config(size=(32, 48)), "val")) is None
 
 
+def test_the_dataset_may_be_described_in_a_file(checkpoint: Path, tmp_path: Path) -> None:
+    described = tmp_path / "data.yaml"
+    described.write_text(f"data: {{name: folder, root: mine, images: a, labels: b, classes: {list(NAMES)}}}")
+    assert convert(checkpoint, tmp_path / "out.safetensors", "--dataset", str(described)) == 0
+    card = teacher.load(tmp_path / "out.safetensors", class_names=NAMES).card
+    assert card.class_names == NAMES and card.data.classes == NAMES
+
+
 def test_without_a_dataset_the_classes_have_no_names(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -43,7 +43,8 @@ def test_the_table_says_counts_kind_of_labels_and_frequencies(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("train: 2 of 2 images, labels are labelTrainIds, ") and "faults: 0" in lines[0]
     assert lines[2] == "test: 1 of 1 images, 100.00 % of the pixels ignored, faults: 0"
-    assert len(lines) == 3 + 19 and lines[3].split()[0] == "road" and lines[3].count("%") == 2
+    assert len(lines) == 3 + 19 + 3 and lines[3].split()[0] == "road" and lines[3].count("%") == 2
+    assert lines[-3] == "sizes in train, height x width: 18 x 24 (2)"
 
 
 def test_every_fault_is_told_and_the_exit_code_is_2(

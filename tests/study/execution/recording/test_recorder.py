@@ -181,6 +181,13 @@ def test_a_warning_of_a_trial_is_shown(driver: Driver, capsys: pytest.CaptureFix
     assert "warning: baseline 0: checkpoint_000000006/state.pt is damaged; the trial starts" in capsys.readouterr().err
 
 
+def test_what_all_trials_warn_of_is_shown_once(driver: Driver, capsys: pytest.CaptureFixture[str]) -> None:
+    trial = driver.start()
+    driver.result(trial, warning="the disk is full")
+    driver.result(trial, iteration=4, warning="the disk is full")
+    assert capsys.readouterr().err.count("warning: baseline 0: the disk is full") == 1
+
+
 def test_a_damaged_checkpoint_at_the_end_costs_its_counts_and_nothing_else(
     driver: Driver, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
