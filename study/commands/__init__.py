@@ -46,6 +46,7 @@ class Command:
 
 
 COMMANDS: Mapping[str, Command] = {
+    "init": Command("writing.init", "write a commented study to begin from"),
     "presets": Command("writing.presets", "list the studies that come with kdstudy, or print one's file"),
     "options": Command("writing.options", "print every key of a study's file: type, range, default, meaning"),
     "schema": Command("writing.schema", "write the JSON Schema of a study's file, for editors"),

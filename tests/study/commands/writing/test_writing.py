@@ -9,6 +9,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from study.__main__ import main
+from study.commands.writing.init import DATA
 from study.configuration.loading import presets
 from study.configuration.schema import FILLED_IN, study_schema
 from trainers.registry import implementations
@@ -103,6 +104,27 @@ def test_the_schema_is_written_where_it_is_asked_for(tmp_path: Path, capsys: pyt
     (said,) = lines(capsys, "schema", "--out", str(tmp_path / "study.schema.json"))
     assert f"$schema={tmp_path / 'study.schema.json'}" in said
     assert json.loads((tmp_path / "study.schema.json").read_text()) == json.loads("\n".join(lines(capsys, "schema")))
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_init_writes_a_study_that_fits_the_schema_and_is_not_written_over(
+    data: str, schema: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "My study.yaml"
+    (said,) = lines(capsys, "init", str(file), "--data", data)
+    assert f"kdstudy validate {file}" in said
+    values = yaml.safe_load(file.read_text())
+    assert (values["name"], values["data"]["name"]) == ("my-study", data)
+    assert faults(schema, values) == []
+    assert main(["init", str(file)]) == 2
+    assert f"{file}: File exists" in capsys.readouterr().err
+
+
+def test_the_study_that_init_writes_is_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines(capsys, "init", str(tmp_path / "study.yaml"))
+    assert lines(capsys, "validate", str(tmp_path / "study.yaml"))[0] == "study: well"
+    assert main(["init", str(tmp_path / "study.txt")]) == 2
+    assert "FILE must end in .yaml" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
