@@ -2,15 +2,15 @@
 
 That is the classes of Ray Train's controller and worker group, which are replaced by ones that leave less running; the
 identifier of a placement group, by which another process can give it back; the file where Tune notes why a trial
-failed; and the nodes that are about to be taken away. (`session` also keeps Ray from handling the driver's signals.)
-
-What Ray documents stays where it is used, also where its name begins with an underscore (`ray.init` takes
-`_temp_dir`) or where it is a constant (`node:__internal_head__`, in capacity.py).
+failed; the nodes that are about to be taken away; and the function by which Ray handles a driver's signals. What Ray
+documents stays where it is used, also where its name begins with an underscore (`ray.init` takes `_temp_dir`) or where
+it is a constant (`node:__internal_head__`, in capacity.py).
 """
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -194,3 +194,15 @@ def release(folder: Path) -> None:
         for line in noted.read_text().split():
             remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(line))))
         noted.unlink()
+
+
+@contextmanager
+def no_handlers_of_ray() -> Iterator[None]:
+    """Keep Ray, as it starts, from putting its own handler of SIGTERM in the place of the driver's."""
+    from ray._private import utils
+
+    rays_own, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda _: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = rays_own

@@ -19,6 +19,7 @@ from typing import Any
 from study import ROOT
 from study.configuration.config import ExecutionConfig
 from study.execution.capacity import DRIVER, MAX_CONCURRENT
+from study.execution.ray_train import no_handlers_of_ray
 from study.execution.scratch import scratch_folder
 from study.execution.stopping import HaltedError
 from study.execution.submission import PACKAGES, refuse_foreign_packages, submitted
@@ -128,17 +129,14 @@ def _signals_kept() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    from ray._private import utils
-
     came: list[int] = []
     before = {
         number: signal.signal(number, lambda one, _: came.append(one)) for number in (signal.SIGTERM, signal.SIGINT)
     }
-    rays_own, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda _: None
     try:
-        yield
+        with no_handlers_of_ray():
+            yield
     finally:
-        utils.set_sigterm_handler = rays_own
         for number, handler in before.items():
             signal.signal(number, handler)
     if came:

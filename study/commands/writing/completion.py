@@ -14,5 +14,5 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Run it."""
-    print(shtab.complete(whole_parser(), shell=options.shell))
+    print(shtab.complete(whole_parser(), options.shell))
     return 0
