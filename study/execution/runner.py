@@ -266,6 +266,9 @@ def _drive(
         if drain.fault is None:
             view.warn(finish(written, config, folder, arms))
     if drain.fault is not None:
+        with suppress(OSError):  # a full disk takes no line of the ledger
+            for arm in arms.values():
+                arm.leave()
         raise HaltedError(f"{drain.fault}; nothing is lost: {drain.remedy}, then go on with: kdstudy resume {folder}")
     for arm in arms.values():
         arm.leave()

@@ -117,9 +117,15 @@ class Drain:
         """Have Tune end its loop after this step."""
         signal.raise_signal(signal.SIGUSR1)
 
-    def halt(self, fault: str) -> None:
-        """End Tune's loop because of a fault; what is guarded does nothing from now on."""
-        self.fault = self.fault or fault
+    def halt(self, fault: str, remedy: str = "free some space") -> None:
+        """End Tune's loop because of a fault; what is guarded does nothing from now on.
+
+        Args:
+            fault: in a line.
+            remedy: what to do about it before the study is resumed.
+        """
+        if self.fault is None:
+            self.fault, self.remedy = fault, remedy
         self.end()
 
     def guard(self, act: Callable[[], Result], otherwise: Result) -> Result:
@@ -135,8 +141,7 @@ class Drain:
             self.halt(write_fault(error))
             return otherwise
         except DeletedArmError as error:
-            self.remedy = "mend the ledger"
-            self.halt(str(error))
+            self.halt(str(error), remedy="mend the ledger")
             return otherwise
 
     @contextmanager

@@ -302,8 +302,8 @@ def test_divergence_names_the_term_and_the_iteration(tmp_path: Path, distilled: 
     [
         ({"train/optimizer": {"lr": 1e30}}, "DivergedError: every term must stay finite, but task/main"),
         ({"methods/kd": {}}, "ValueError: kd compare with a teacher, but got teacher=None"),
-        ({"teacher/path": "nowhere"}, "ValueError: a teacher must be a teacher's file, but there is no nowhere"),
-        ({"data": {"name": "camvid", "root": "nowhere"}}, "ValueError: data.root must be CamVid's folder"),
+        ({"teacher/path": "nowhere"}, "TeacherFileError: a teacher must be a teacher's file, but there is no nowhere"),
+        ({"data": {"name": "camvid", "root": "nowhere"}}, "DataGoneError: data.root must be CamVid's folder"),
         ({"train/batch": 0}, "ConfigError: train.batch: "),
     ],
 )

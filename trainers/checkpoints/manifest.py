@@ -20,6 +20,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from trainers.resources.faults import MachineFaultError
+
 WEIGHTS, STATE, EVALUATIONS = "weights.safetensors", "state.pt", "evaluations.npz"
 TRIAL, METRICS = "trial.json", "metrics.json"
 MANIFEST = "manifest.json"
@@ -52,7 +54,11 @@ UNREADABLE = (
 """What these readers raise for a file that is cut short or damaged."""
 
 
-class FullDiskError(ValueError):
+class UnwritableError(MachineFaultError):
+    """A checkpoint could not be written to its folder."""
+
+
+class FullDiskError(UnwritableError):
     """A checkpoint did not fit on its disk."""
 
 
@@ -60,8 +66,7 @@ def write(folder: Path, files: Mapping[str, bytes]) -> None:
     """Make `folder` anew with these files, and a manifest of them as the last one.
 
     Raises:
-        FullDiskError: nothing of `folder` is left.
-        OSError: anything else that keeps a file from being written; likewise.
+        UnwritableError: nothing of `folder` is left; a FullDiskError where there was no space.
     """
     path = folder
     try:
@@ -76,7 +81,10 @@ def write(folder: Path, files: Mapping[str, bytes]) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _full(path, sum(map(len, files.values())), error) from None
-        raise
+        raise UnwritableError(
+            f"a checkpoint must be written to {folder.parent}, but {path.name} could not be: {error.strerror}; "
+            "have the folder made writable"
+        ) from None
 
 
 def manifest(files: Mapping[str, bytes]) -> bytes:

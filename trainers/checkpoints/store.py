@@ -19,6 +19,7 @@ from pyarrow import ArrowInvalid, fs
 from trainers.addresses import joined, redacted
 from trainers.checkpoints.base import ALL, KEEP, Checkpoints, DamagedError, interim_name_of, name_of
 from trainers.checkpoints.manifest import MANIFEST, fault, manifest
+from trainers.resources.faults import MachineFaultError
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ SECRET = re.compile(r"secret|password|token|access_?key|signature|^sig$", re.IGN
 """Names of a URL's parameters that no configuration may have."""
 
 
-class UnreachableError(ValueError):
+class UnreachableError(MachineFaultError):
     """A store did not do what it was asked to, again and again; the message names the URL."""
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trainers.data import Array
+from trainers.resources.faults import MachineFaultError
 
 PNG = b"\x89PNG\r\n\x1a\n"
 COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
@@ -85,6 +86,10 @@ def png_kind(data: Array) -> str | None:
     return f"{data[24]}-bit {COLOUR_TYPES[int(data[25])]}" if data[:8].tobytes() == PNG else None
 
 
+class UnreadableError(MachineFaultError):
+    """A file of a dataset cannot be read, or is no whole image."""
+
+
 def read_bytes(path: Path) -> Array:
     """A file's bytes.
 
@@ -94,7 +99,7 @@ def read_bytes(path: Path) -> Array:
     try:
         return np.fromfile(path, dtype=np.uint8)
     except OSError as error:
-        raise ValueError(f"{path} must be a readable file, but is not: {error.strerror}; restore it") from None
+        raise UnreadableError(f"{path} must be a readable file, but is not: {error.strerror}; restore it") from None
 
 
 def decoded(path: Path, data: Array, mode: int) -> Array:
@@ -108,7 +113,7 @@ def decoded(path: Path, data: Array, mode: int) -> Array:
     except cv2.error:
         pixels = None
     if pixels is None:
-        raise ValueError(not_whole(path, data))
+        raise UnreadableError(not_whole(path, data))
     return pixels
 
 

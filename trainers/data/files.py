@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from trainers.data import IGNORE, Array, SegmentationDataset, Split
 from trainers.data.decoding import decoded, png_kind, read_bytes, read_image
+from trainers.resources.faults import MachineFaultError
 
 UNKNOWN = 254
 """Stands for values that no label file may hold; no dataset has so many classes."""
@@ -25,11 +26,15 @@ NO_IMAGES = ("thumbs.db", "desktop.ini", "__macosx")
 """What file managers leave in folders, beside files whose names begin with a dot."""
 
 
-class SplitMissingError(ValueError):
+class DataGoneError(MachineFaultError):
+    """A dataset, or a file of it, cannot be read where it should lie."""
+
+
+class SplitMissingError(DataGoneError):
     """A split is not there at all, as the test split of a dataset of which only the rest was downloaded."""
 
 
-class FilesMissingError(ValueError):
+class FilesMissingError(DataGoneError):
     """Some files of a split are missing; `images` of its images are there."""
 
     def __init__(self, missing: list[Path], images: int, listing: Path | None, *, remedy: str = "") -> None:
@@ -196,11 +201,11 @@ def find_folder(root: str, *, whose: str, holds: str, below: Iterable[str] = (),
     """
     folder = Path(root)
     if not root or not folder.is_dir():
-        raise ValueError(f"data.root must be {whose} folder, but got {root!r}, which is none; {remedy}")
+        raise DataGoneError(f"data.root must be {whose} folder, but got {root!r}, which is none; {remedy}")
     for candidate in (folder, *(folder / name for name in below)):
         if (candidate / holds).exists():
             return candidate
-    raise ValueError(
+    raise DataGoneError(
         f"{whose} folder must hold {holds}, but {folder} does not, {listing_of(folder)}; {remedy}; {OWN_DATA}"
     )
 
@@ -228,9 +233,9 @@ def read_list(path: Path, remedy: str) -> list[list[str]]:
     try:
         lines = [line.split() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} must be a readable list, but: {error}; {remedy}") from None
+        raise DataGoneError(f"{path} must be a readable list, but: {error}; {remedy}") from None
     if not lines:
-        raise ValueError(f"{path} must list at least one image, but it is empty; {remedy}")
+        raise DataGoneError(f"{path} must list at least one image, but it is empty; {remedy}")
     return lines
 
 

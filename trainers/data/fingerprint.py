@@ -18,6 +18,7 @@ from typing import Any
 
 from trainers.data import SegmentationDataset, Split
 from trainers.registry import module_of
+from trainers.resources.faults import MachineFaultError
 
 Fingerprint = Mapping[str, str]
 """BLAKE2b checksums by file, named by its path below the folder that holds them all."""
@@ -97,6 +98,10 @@ def read_note(path: Path) -> Fingerprint:
         return {}
 
 
+class ChangedDatasetError(MachineFaultError):
+    """A machine's dataset is not the one that the study began with."""
+
+
 def refuse_changed(data: Any, note: Path) -> None:
     """Hold the dataset as this machine has it against a note, once for each note.
 
@@ -112,7 +117,7 @@ def refuse_changed(data: Any, note: Path) -> None:
         return
     noted = json.loads(content)
     if differs := difference(noted["files"], fingerprint(data, noted["splits"])):
-        raise ValueError(
+        raise ChangedDatasetError(
             f"every machine must have the dataset that the study began with, but on {os.uname().nodename} {differs}; "
             "copy it there again"
         )

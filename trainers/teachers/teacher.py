@@ -25,6 +25,7 @@ from trainers.evaluation.evaluation import evaluate
 from trainers.models import SegmentationNetwork, Taps
 from trainers.models.weights import load_weights
 from trainers.registry import OneOf
+from trainers.resources.faults import MachineFaultError
 
 PROBE_IMAGES = 8
 """Validation images of the quick evaluation that follows the loading of a teacher."""
@@ -52,6 +53,10 @@ class TeacherCard:
     probe_miou_percent: float | None = None
     trained_by: str | None = None
     converted_from: str | None = None
+
+
+class TeacherFileError(MachineFaultError):
+    """A teacher's file is not there, or not what it should be."""
 
 
 class Teacher(nn.Module):
@@ -102,18 +107,18 @@ def read_card(path: Path) -> TeacherCard:
     """
     remedy = "write one with `kdstudy teacher CONFIG`"
     if not path.is_file():
-        raise ValueError(f"a teacher must be a teacher's file, but there is no {path}; {remedy}")
+        raise TeacherFileError(f"a teacher must be a teacher's file, but there is no {path}; {remedy}")
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get("kdstudy_teacher")
     except SafetensorError as error:
-        raise ValueError(f"{path} must be a readable teacher's file, but is corrupt: {error}; {remedy}") from None
+        raise TeacherFileError(f"{path} must be a readable teacher's file, but is corrupt: {error}; {remedy}") from None
     if text is None:
-        raise ValueError(f"{path} must say what network it holds, but has no teacher's card; {remedy}")
+        raise TeacherFileError(f"{path} must say what network it holds, but has no teacher's card; {remedy}")
     try:
         return parse(TeacherCard, json.loads(text))
     except (ConfigError, json.JSONDecodeError) as error:
-        raise ValueError(f"the card of {path} must be readable, but: {error}; {remedy}") from None
+        raise TeacherFileError(f"the card of {path} must be readable, but: {error}; {remedy}") from None
 
 
 def load(path: Path, *, class_names: tuple[str | None, ...], expected_sha256: str | None = None) -> Teacher:
@@ -138,12 +143,12 @@ def fitting_card(path: Path, *, class_names: tuple[str | None, ...], expected_sh
     """
     card = read_card(path)
     if len(card.class_names) != len(class_names):
-        raise ValueError(
+        raise TeacherFileError(
             f"teacher and dataset must have the same classes, but {path} was trained for "
             f"{len(card.class_names)} and the dataset has {len(class_names)}; train a teacher on this dataset"
         )
     if expected_sha256 and (found := sha256(path)) != expected_sha256:
-        raise ValueError(
+        raise TeacherFileError(
             f"{path} must be the teacher of this trial (sha256 {expected_sha256[:12]}), but is {found[:12]}; "
             "put the original file back or start a new study"
         )

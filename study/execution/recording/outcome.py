@@ -11,7 +11,6 @@ from optuna.trial import TrialState
 
 from study.execution.recording.failures import Failure, reason
 from study.execution.report_keys import ERROR, FINAL
-from trainers.checkpoints.manifest import FullDiskError
 from trainers.config import TrainConfig
 
 
@@ -24,8 +23,8 @@ def outcome(last: Mapping[str, Any], *, metric: str, failure: Failure | None = N
         failure: of the trial's processes, None where the trial came to an end by itself or was stopped.
 
     Returns:
-        FAIL with the reason: its processes failed, it reported an error that a retry would not help (divergence, a full
-        disk), or its score is missing or not finite. COMPLETE for the report that ends a used budget. PRUNED for all
+        FAIL with the reason: its processes failed, it reported an error that a retry would not help (divergence), or
+        its score is missing or not finite. COMPLETE for the report that ends a used budget. PRUNED for all
         else: only the scheduler ends a trial that has reported neither.
     """
     if failure is not None:
@@ -36,11 +35,6 @@ def outcome(last: Mapping[str, Any], *, metric: str, failure: Failure | None = N
     if value is None or not math.isfinite(value):
         return TrialState.FAIL, f"{metric} must be finite, but got {value}"
     return (TrialState.COMPLETE if FINAL in last else TrialState.PRUNED), None
-
-
-def is_full_disk(error: str | None) -> bool:
-    """Whether a trial failed because its checkpoint did not fit on the disk, for which every other would fail too."""
-    return error is not None and error.startswith(FullDiskError.__name__)
 
 
 def all_skipped(train: TrainConfig, report: Mapping[str, Any]) -> str | None:

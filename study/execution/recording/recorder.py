@@ -18,7 +18,7 @@ from ray.tune.experiment import Trial
 from study.configuration.config import TEACHER, StudyConfig
 from study.execution.ray_train import error_text, release
 from study.execution.recording.failures import Failure
-from study.execution.recording.outcome import all_skipped, is_full_disk, outcome
+from study.execution.recording.outcome import all_skipped, outcome
 from study.execution.recording.rows import trial_row
 from study.execution.recording.study_tables import StudyTables
 from study.execution.report_keys import ERROR, FINAL, PEAK
@@ -26,6 +26,7 @@ from study.execution.stopping import DRAIN_S, Drain, NodeNotices
 from study.execution.view import View
 from study.ledger.ledger import ArmLedger
 from study.ledger.trial_run import TrialRun
+from trainers.resources.faults import is_machine_fault
 from trainers.resources.peak_memory import read_noted_peak
 from trainers.worker import CHECKPOINT, WARNING
 
@@ -148,8 +149,12 @@ class Recorder(Callback):  # type: ignore[misc]
     def _end(self, trial: Trial, last: dict[str, Any], failure: Failure | None = None) -> None:
         followed = self._followed(trial)
         run, metric = followed.run, self._config.objective_metric
-        release(followed.folder)
         state, error = outcome(last, metric=metric, failure=failure)
+        if error is not None and is_machine_fault(error):  # not this trial's, which goes on once that is mended
+            self._leave(trial, int(last.get("iteration", 0)))
+            self._drain.halt(error, remedy="mend that")
+            return
+        release(followed.folder)
         row = trial_row(run, state.name, last, error, followed.started)
         row["attempts"] += followed.restarts
         value = last.get(metric)
@@ -162,8 +167,6 @@ class Recorder(Callback):  # type: ignore[misc]
             self._on_teacher(last[CHECKPOINT])
         self._view.ended(run.arm, run.number, _ending(state, row["stopped_by"]), value, error)
         del self._running[trial.trial_id]
-        if is_full_disk(error):
-            self._drain.halt(str(error))
 
 
 def _ending(state: TrialState, stopped_by: str | None) -> str:

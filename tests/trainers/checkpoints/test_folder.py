@@ -9,7 +9,7 @@ import pytest
 from tests.trainers import small
 from trainers.checkpoints import manifest
 from trainers.checkpoints.folder import WRITING, FolderCheckpoints
-from trainers.checkpoints.manifest import MANIFEST, READERS, fault, write
+from trainers.checkpoints.manifest import MANIFEST, READERS, FullDiskError, UnwritableError, fault, write
 from trainers.context import LocalContext
 from trainers.loop import train
 
@@ -131,7 +131,10 @@ def full_at(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(manifest.Path, "mkdir", with_full_device)
 
 
-def test_what_else_goes_wrong_is_not_called_a_full_disk(folder: Path) -> None:
+def test_what_else_goes_wrong_is_a_fault_of_the_machine_and_not_called_a_full_disk(folder: Path) -> None:
     (folder / "file").touch()
-    with pytest.raises(NotADirectoryError):
+    with pytest.raises(
+        UnwritableError, match=r"must be written to .*file, but .* could not be: Not a directory"
+    ) as told:
         write(folder / "file" / WRITING, FILES)
+    assert not isinstance(told.value, FullDiskError)

@@ -9,18 +9,16 @@ import pytest
 
 from study.configuration.config import ExecutionConfig
 from study.execution.recording.failures import Failure
-from study.execution.recording.outcome import all_skipped, is_full_disk, outcome
+from study.execution.recording.outcome import all_skipped, outcome
 from study.ledger.ledger import LOST_DRIVERS, given_up_error
 from study.ledger.trial_run import Suggestion, TrialRun
 from tests.study.ledger.test_ledger import run_of
-from trainers.checkpoints.manifest import FullDiskError
 from trainers.config import TrainConfig
 from trainers.distillation.objective import DivergedError
 
 METRIC = "eval/miou_percent"
 SCORED: dict[str, Any] = {METRIC: 20.0, "best/miou_percent": math.nan}
 DIVERGED = f"{DivergedError.__name__}: kd/pixel is nan at iteration 7"
-FULL = f"{FullDiskError.__name__}: a checkpoint of 1.0 MB must fit on the disk"
 STARVED = Failure(text="the node running low on memory", starts=2, peak_mib=1234.4)
 KILLED = Failure(text="killed by signal: Killed", starts=1, peak_mib=None)
 TWICE = "Failure # 1 (then)\nKeyError: 'a'\nFailure # 2 (now)\nTraceback\nValueError: b"
@@ -35,9 +33,8 @@ UNKNOWN = Failure(text="", starts=1, peak_mib=None)
         (SCORED, None, "PRUNED", ""),
         ({**SCORED, "error": DIVERGED}, None, "FAIL", DIVERGED),
         ({"error": DIVERGED}, None, "FAIL", DIVERGED),
-        ({**SCORED, "error": FULL}, None, "FAIL", FULL),
         # an error wins over the end of the budget
-        ({**SCORED, "final": True, "error": FULL}, None, "FAIL", FULL),
+        ({**SCORED, "final": True, "error": DIVERGED}, None, "FAIL", DIVERGED),
         ({}, None, "FAIL", "eval/miou_percent must be finite, but got None"),
         ({METRIC: None, "final": True}, None, "FAIL", "eval/miou_percent must be finite, but got None"),
         ({METRIC: math.nan}, None, "FAIL", "eval/miou_percent must be finite, but got nan"),
@@ -53,7 +50,6 @@ def test_every_way_to_end(last: dict[str, Any], failure: Failure | None, state: 
     found, why = outcome(last, metric=METRIC, failure=failure)
     assert found.name == state
     assert (why is None) == (error == "") and (why or "").startswith(error)
-    assert is_full_disk(why) == (error == FULL)
 
 
 def test_the_score_is_the_one_that_the_study_maximises() -> None:

@@ -301,16 +301,39 @@ def test_a_full_disk_halts_the_study_and_writes_nothing_more(driver: Driver, mon
     assert driver.arms[first.config["arm"]].last_step(first.config["number"]) == 0
 
 
-def test_a_checkpoint_that_does_not_fit_is_a_row_and_halts_the_study(
-    driver: Driver, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "error",
+    [
+        "FullDiskError: a checkpoint of 1.0 MB must fit on the disk",
+        "UnwritableError: a checkpoint must be written to x",
+        "UnreachableError: checkpoints must be written at s3://bucket/x",
+        "FilesMissingError: every image must have its file",
+        "TeacherFileError: a teacher must be a teacher's file, but there is no x",
+        "ChangedDatasetError: every machine must have the dataset that the study began with",
+        # of several ranks, as Ray tells it
+        "trainers.checkpoints.manifest.FullDiskError: a checkpoint of 1.0 MB must fit on the disk",
+    ],
+)
+def test_a_fault_of_the_machine_halts_the_study_and_leaves_the_trial_open(
+    error: str, driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Drain, "end", staticmethod(lambda: None))
     trial = driver.start()
-    error = "FullDiskError: a checkpoint of 1.0 MB must fit on the disk"
     driver.result(trial, error=error)
     driver.recorder.on_trial_complete(0, [], trial)
+    assert driver.drain.fault == error and driver.rows("trials") == []
+    arm = driver.arms[trial.config["arm"]]
+    arm.leave()
+    again = open_arms(driver.config, driver.folder, with_teacher=False)[trial.config["arm"]].ask()
+    assert again is not None and (again.number, again.attempt) == (trial.config["number"], 2)
+
+
+def test_a_fault_of_the_trial_fails_it_alone(driver: Driver) -> None:
+    trial = driver.start()
+    driver.result(trial, error="DivergedError: kd/pixel is nan at iteration 7")
+    driver.recorder.on_trial_complete(0, [], trial)
     (row,) = driver.rows("trials")
-    assert (row["state"], row["error"], driver.drain.fault) == ("FAIL", error, error)
+    assert (row["state"], driver.drain.fault) == ("FAIL", None)
 
 
 def test_the_loop_ends_when_nothing_runs_or_time_is_over(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
