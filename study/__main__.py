@@ -19,11 +19,9 @@ HANDLED = (signal.SIGTERM, signal.SIGINT)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code."""
     with _handling():
-        from study.command_line import executed, parsed
+        from study.command_line import run
 
-        options = parsed(sys.argv[1:] if arguments is None else arguments)
-        _handle(_interrupt)
-        return executed(options)
+        return run(sys.argv[1:] if arguments is None else arguments, lambda: _handle(_interrupt))
 
 
 @contextmanager

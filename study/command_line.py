@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from study.commands import commands, refuse_double
@@ -25,9 +25,16 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     return command_parser(arguments).parse_args(arguments)
 
 
-def executed(options: argparse.Namespace) -> int:
-    """Run a command and give its exit code."""
+def run(arguments: Sequence[str], begin: Callable[[], None]) -> int:
+    """Run a command and give its exit code.
+
+    Args:
+        arguments: of the command line.
+        begin: called between reading them and running the command.
+    """
     try:
+        options = parsed(arguments)
+        begin()
         _refuse_urls(options)
         code = commands()[options.command].load().execute(options)
         sys.stdout.flush()

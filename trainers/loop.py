@@ -26,7 +26,7 @@ from trainers.data import SegmentationDataset
 from trainers.data.decoded.plan import DecodedPlan
 from trainers.data.decoded.reader import Reader
 from trainers.data.order import generator
-from trainers.data.splits import judging_images, training_images
+from trainers.data.splits import Opener, judging_images, open_split, training_images
 from trainers.data.transforms import NORMALISATION, training_batches
 from trainers.difficulty.class_shares import mask_metrics
 from trainers.distillation.adversaries import AdversaryTraining
@@ -191,11 +191,11 @@ def _prepare(
     config: TrialConfig,
     context: TrialContext,
     loader_workers: int,
-    reader: Reader,
+    opener: Opener = open_split,
     recording: RecordingPlan | None = None,
 ) -> tuple[Parts, TrainState]:
-    train_data = training_images(config.data, holdout=config.holdout, opener=reader)
-    val_data = judging_images(config.data, config.evaluate_on, holdout=config.holdout, opener=reader)
+    train_data = training_images(config.data, holdout=config.holdout, opener=opener)
+    val_data = judging_images(config.data, config.evaluate_on, holdout=config.holdout, opener=opener)
     if not len(train_data) or not len(val_data):
         raise ValueError(
             f"both splits must hold images, but {config.data.name} has {len(train_data)} for training and "

@@ -121,7 +121,7 @@ def test_a_curve_that_still_rises_at_its_end(tmp_path: Path, curve: list[float],
 
 def test_an_older_study_says_by_which_rules_it_was_tuned(tmp_path: Path) -> None:
     trials = [*searched("baseline", gains=[0, 2, 4], cost=None), *searched("rdd", gains=[0, 1], cost=None)]
-    found = study(tmp_path, trials, tuning_rules=None)
+    found = study(tmp_path, trials)
     older = Study(found.folder, {key: value for key, value in found.config.items() if key != "tuning_rules"})
     assert caveats_of(older) == ("arms had from 2 to 3 trials, and more trials find better ones",)
     assert "began before costs were priced" in notes_of(older)[-1]

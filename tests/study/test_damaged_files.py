@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from study import command_line, tables
+from study import commands, tables
 from study.__main__ import main
 from study.commands import Command
 from study.configuration.config import StudyConfig
@@ -148,7 +148,7 @@ class Broken(Command):
 def test_every_fault_of_a_file_is_a_line(
     fault: OSError, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(command_line.COMMANDS, "best", Broken(fault))  # type: ignore[arg-type]
+    monkeypatch.setitem(commands.COMMANDS, "best", Broken(fault))  # type: ignore[arg-type]
     assert main(["best"]) == code
     found = capsys.readouterr().err
     assert said in found and len(found.splitlines()) == 1
@@ -158,7 +158,7 @@ def test_a_fault_of_our_own_is_a_line_that_names_the_kept_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setitem(command_line.COMMANDS, "best", Broken(KeyError("lost")))  # type: ignore[arg-type]
+    monkeypatch.setitem(commands.COMMANDS, "best", Broken(KeyError("lost")))  # type: ignore[arg-type]
     assert main(["best"]) == 1
     (kept,) = tmp_path.glob("kdstudy-*.txt")
     assert "Traceback" in kept.read_text() and "in execute" in kept.read_text()

@@ -292,10 +292,10 @@ def test_without_the_checkpoints_network_the_trial_would_be_another(
     shutil.copytree(tmp_path / "straight" / "checkpoint_000000003", tmp_path / "again" / "checkpoint_000000003")
     load = TrainState.load
 
-    def load_less(state: TrainState, folder: Path) -> None:
+    def load_less(state: TrainState, folder: Path, **place: Any) -> None:
         network: Any = state.distiller.methods["idd"].network
         fresh = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-        load(state, folder)
+        load(state, folder, **place)
         network.load_state_dict(fresh)
 
     monkeypatch.setattr(TrainState, "load", load_less)

@@ -87,8 +87,8 @@ def test_no_part_of_it_can_be_spared(
     stopped(changes, tmp_path, at=3)
     load = TrainState.load
 
-    def load_less(state: TrainState, folder: Path) -> None:
-        deletion(state, lambda: load(state, folder))
+    def load_less(state: TrainState, folder: Path, **place: Any) -> None:
+        deletion(state, lambda: load(state, folder, **place))
         shutil.rmtree(folder)
 
     monkeypatch.setattr(TrainState, "load", load_less)
