@@ -17,6 +17,7 @@ from study.commands.options import FAILED, WRONG_INPUT
 from study.commands.parser import command_parser
 from study.execution.stopping import HaltedError, write_fault
 from trainers.addresses import redacted
+from trainers.plugins.faults import place_in_plugin
 
 
 def parsed(arguments: Sequence[str]) -> argparse.Namespace:
@@ -40,7 +41,8 @@ def run(arguments: Sequence[str], begin: Callable[[], None]) -> int:
         sys.stdout.flush()
         return code
     except ValueError as error:
-        return _refused(str(error), WRONG_INPUT)
+        place = place_in_plugin(error)
+        return _refused(f"plugin, {place}: {error}; mend it there" if place else str(error), WRONG_INPUT)
     except HaltedError as error:
         return _refused(str(error), FAILED)
     except BrokenPipeError:  # whoever reads has enough, as `head` has after ten lines
@@ -86,6 +88,8 @@ def _own_fault(error: Exception) -> str:
             kept.write(text)
     except OSError:
         return f"{what}\n{text}"  # better seen than lost
+    if place := place_in_plugin(error):
+        return f"a plugin must not fail, but {place}: {what}; mend it there; what led to it is in {kept.name}"
     return f"a fault of kdstudy's own: {what}; what led to it is in {kept.name}: please report it with that file"
 
 

@@ -151,6 +151,7 @@ class TrainState:
         self.step_seconds, self.peak_mib = state.get("step_seconds", 0.0), state.get("peak_mib", 0.0)
         if running := state.get("running"):
             for name, sums in self.running.items():
-                sums.load_state_dict(running[rank][name], device)
+                if name in running[rank]:  # of a teacher that was not recorded then there are no counts
+                    sums.load_state_dict(running[rank][name], device)
         *self.earlier, self.metrics = read_reports(folder)
         _, self.evaluations = read_evaluations(folder)

@@ -211,6 +211,8 @@ def _prepare(
         val_data=val_data,
         loader_workers=loader_workers,
     )
+    if parts.recorded:
+        state.running = {**state.running, "teacher": parts.recorded}
     return parts, state
 
 

@@ -182,7 +182,7 @@ def import_foreign(module: str, what: str) -> ModuleType:
     """
     try:
         return importlib.import_module(module)
-    except Exception as error:  # code of others raises anything
+    except (Exception, SystemExit) as error:  # code of others raises anything
         line = traceback.extract_tb(error.__traceback__)[-1]
         where = "" if "importlib" in line.filename else f" ({line.filename}, line {line.lineno})"
         raise ValueError(

@@ -46,6 +46,9 @@ class RayContext(LocalContext):
     def __init__(self, folder: Path, *, requests: Path | None = None, **options: Any) -> None:
         super().__init__(folder, **options)
         self._requests = Requests(requests) if requests else None
+        # a checkpoint that others were asked for before is none of this trial's, but a stop is
+        if requests and self.requested() is Request.STOP:
+            self._requests = Requests(requests)
 
     def requested(self) -> Request:
         return self._requests.look() if self._requests else Request.NONE

@@ -175,10 +175,10 @@ class Drain:
         if not self._looping:
             self._interrupted = True
             _interrupt(number, frame)
-        if self.on:  # asked twice
-            self.end()
-        else:
+        if self._until is None:
             self.begin()
+        else:  # asked twice
+            self.end()
 
 
 def _interrupt(_number: int, _frame: object) -> None:

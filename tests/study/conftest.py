@@ -49,7 +49,10 @@ def tiny(**changes: Any) -> dict[str, Any]:
 
 
 def write_study(folder: Path, values: dict[str, Any], name: str = "tiny.yaml") -> Path:
+    """Write a study's file; the teachers and images that it keeps for other studies lie below the same folder."""
     path = folder / name
+    if kept := values.get("teacher", {}).get("folder"):
+        values = replaced(values, "teacher/folder", str(folder / kept))
     path.write_text(yaml.safe_dump(values, sort_keys=False))
     return path
 

@@ -67,6 +67,11 @@ def files_of(dataset: SegmentationDataset) -> list[Path]:
     return [file.absolute() for file in getattr(dataset, "files", ())]
 
 
+def is_known(dataset: SegmentationDataset) -> bool:
+    """Whether something tells of a change of a split's images: it names its files, or says that it is drawn."""
+    return bool(files_of(dataset)) or bool(getattr(dataset, "drawn", False))
+
+
 def digest(found: Fingerprint) -> str:
     """One checksum of a whole fingerprint."""
     return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()

@@ -97,8 +97,17 @@ class Distiller(nn.Module):
         for name, method in self.methods.items():
             assert teacher is not None and isinstance(method, DistillationMethod)
             found = method.terms(compared, teacher, labels)
+            _refuse_unweighted(name, found, vars(method.config.weights))
             terms.update({f"{name}/{term}": mean for term, mean in found.items()})
         return terms, {name: tap.detach() for name, tap in compared.items()}
+
+
+def _refuse_unweighted(method: str, found: Mapping[str, Mean], weights: Mapping[str, float]) -> None:
+    if unknown := found.keys() - weights.keys():
+        raise ValueError(
+            f"terms of a method must be named as the weights of its Config, {', '.join(weights)}, but {method} "
+            f"returned {', '.join(sorted(unknown))}; give each a weight"
+        )
 
 
 def on_the_grid_of(teacher: Taps, student: Taps) -> Taps:

@@ -87,8 +87,11 @@ def _register(name: str, owner: str, module: ModuleType) -> frozenset[str]:
             register(package, part, Part(inside.__name__, owner))
             kinds.add(package)
     if not kinds:
+        own = {each for each, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__}
+        lone = sorted(own & {"Config", *KINDS.values()})
+        has = f"{' and '.join(lone)} alone" if lone else "none of them"
         raise ValueError(
-            f"a plugin must have a Config beside a {', '.join(sorted(KINDS.values()))}, but {owner} has none of them; "
+            f"a plugin must have a Config beside a {', '.join(sorted(KINDS.values()))}, but {owner} has {has}; "
             "docs/own-methods.md shows one"
         )
     return frozenset(kinds)
@@ -99,7 +102,13 @@ def _imported(name: str, plugin: Plugin, owner: str) -> ModuleType:
     known = module_name(name, plugin)
     if known in sys.modules:
         return sys.modules[known]
-    module = import_foreign(known, owner)
+    try:
+        module = import_foreign(known, owner)
+    except ValueError as error:
+        # of a copy, whose name its author has not given
+        copy = Path(plugin.path)
+        said = str(error).replace(str(copy), copy.name).replace(f"{known.rpartition('.')[2]}.py", f"{name}.py")
+        raise ValueError(said) from error
     inside = getattr(module, "__path__", None)
     # the path may have led to another place first
     refuse_changed(name, replace(plugin, path=str(next(iter(inside)) if inside else module.__file__)))

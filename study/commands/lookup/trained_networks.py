@@ -15,6 +15,9 @@ from trainers.models.weights import load_weights
 from trainers.registry import module_of
 from trainers.teachers import teacher as teachers
 
+STUDENT = "student.safetensors"
+"""In a folder that `kdstudy export` has written, the student as a teacher's file."""
+
 
 class TrainedNetwork(NamedTuple):
     """A network on the CPU, and what it was trained for; `trial` is None of a teacher's file."""
@@ -29,7 +32,8 @@ def load_trained(checkpoint: str | Path, *, dataset: str, root: str, split: Spli
     """The network of a trial's checkpoint folder or of a teacher's file.
 
     Args:
-        checkpoint: a `checkpoint_...` folder or its URL, or a teacher's .safetensors file.
+        checkpoint: a `checkpoint_...` folder or its URL, a teacher's .safetensors file, or the folder that
+            `kdstudy export` has written.
         dataset: name of a dataset; where the network was trained on the same one, at the size that it had then.
         root: the dataset's folder.
         split: of the dataset.
@@ -37,7 +41,10 @@ def load_trained(checkpoint: str | Path, *, dataset: str, root: str, split: Spli
     Raises:
         ValueError: no such network or dataset, or they do not fit together.
     """
-    if (file := Path(checkpoint)).is_file():
+    file = Path(checkpoint)
+    if (exported := file / STUDENT).is_file():  # what `kdstudy export` has written
+        file = exported
+    if file.is_file():
         data = _dataset(dataset, root, split, teachers.read_card(file).data)
         teacher = teachers.load(file, class_names=data.class_names)
         return TrainedNetwork(teacher.network, teacher.card.normalisation, data, None)

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from study import tables
 from study.configuration.config import TEACHER, StudyConfig
+from trainers.registry import nearest
 
 
 def find_trial(config: StudyConfig, folder: Path, trial: str | None, arm: str | None) -> dict[str, Any]:
@@ -40,6 +41,8 @@ def find_trial(config: StudyConfig, folder: Path, trial: str | None, arm: str | 
 
 
 def _best(config: StudyConfig, ended: pa.Table, arm: str | None) -> dict[str, Any]:
+    if arm not in (None, TEACHER, *config.arms):
+        raise ValueError(f"--arm must be an arm of the study, but got {arm!r}; {nearest(str(arm), config.arms)}")
     in_arm = (pc.field("arm") == arm) if arm else (pc.field("arm") != TEACHER)
     finished = ended.filter((pc.field("state") == "COMPLETE") & in_arm)
     if not finished:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from study import tables
+from study.commands.lookup.trained_networks import STUDENT
 from study.commands.lookup.trials import find_trial
 from study.commands.options import add_folder, add_out
 from study.commands.trials import model_card
@@ -32,7 +33,7 @@ from trainers.difficulty import upsample
 from trainers.teachers import teacher as teachers
 from trainers.teachers.from_checkpoint import student
 
-STUDENT, CONFIG, CARD, ONNX = "student.safetensors", "config.json", "README.md", "student.onnx"
+CONFIG, CARD, ONNX = "config.json", "README.md", "student.onnx"
 """What an export consists of; the last where asked for."""
 
 

@@ -182,6 +182,8 @@ def check_crop(augment: AugmentConfig, sizes: Sequence[tuple[int, int]]) -> Iter
     if augment.scale[0] > augment.scale[1]:
         yield fault(f"augment.scale: the lowest factor must come first, but got {list(augment.scale)}")
         return
+    if not sizes:  # no file could be read, which the sample's own findings say
+        return
     share = max(_filled(augment, size) for size in sizes)
     if share < FILLED:
         largest = max(sizes)

@@ -74,5 +74,7 @@ def _why(build: Callable[[], object]) -> str | None:
         return str(error)
     except UNBUILDABLE as error:
         kind, text = type(error).__name__, " ".join(str(error).split())
+        if isinstance(error, TypeError) and "abstract" in text:
+            return f"a part must define all that its base class leaves to it, but: {text}; write it"
         return f"networks must be such that PyTorch can build them, but got {kind}: {text or 'no message'}; change them"
     return None

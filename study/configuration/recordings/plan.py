@@ -16,6 +16,8 @@ from study.configuration.recordings.readers import key_of
 from study.configuration.recordings.shared import SharedOutputs, Taps, shared_outputs
 from study.configuration.recordings.wording import Decision, Space, plan_lines
 from trainers.config import TeacherFile, TrialConfig
+from trainers.data.fingerprint import is_known
+from trainers.registry import module_of
 from trainers.teachers.recordings.catalog import RecordingEntry, catalog
 from trainers.teachers.recordings.key import of_trial
 from trainers.teachers.recordings.plan import RecordingPlan
@@ -64,6 +66,8 @@ def plan_recordings(config: StudyConfig, folder: Path, teacher: TeacherFile | No
     """
     if not (config.any_needs_teacher and config.teacher.record.on):
         return NO_RECORDINGS
+    if unknown := _unknown_images(config):
+        return StudyRecordings(lines=(unknown,))
     found = shared_outputs(config, teacher_network(config))
     space = _space(config, recordings_folder(config, folder), list(found.values()), teacher)
     decisions: dict[str, Decision] = {}
@@ -75,6 +79,19 @@ def plan_recordings(config: StudyConfig, folder: Path, teacher: TeacherFile | No
         decisions[key] = Decision(outputs, wanted, recorded)
     plans = {key: _plan(config, space, decision) for key, decision in decisions.items()}
     return StudyRecordings(plans, tuple(plan_lines(list(decisions.values()), space, config.teacher.record.taps)))
+
+
+def _unknown_images(config: StudyConfig) -> str | None:
+    """What to say of a dataset of which nothing tells whether its images have changed."""
+    try:
+        if is_known(module_of(config.data).Dataset(config.data, "train")):
+            return None
+    except ValueError:  # it is not there, which others say
+        return None
+    return (
+        f"teacher's outputs: not recorded, because nothing tells whether images of {config.data.name} have changed: "
+        "its Dataset has neither `files` nor `drawn`"
+    )
 
 
 def _plan(config: StudyConfig, space: Space, decision: Decision) -> RecordingPlan:

@@ -15,8 +15,9 @@ import numpy as np
 
 from trainers.config import canonical_json, identity
 from trainers.data import SegmentationDataset, Split
-from trainers.data.fingerprint import checksums, digest, files_of
-from trainers.registry import module_of
+from trainers.data.fingerprint import checksums, digest, files_of, is_known
+from trainers.plugins.content import PACKAGE
+from trainers.registry import installed, module_of, owner
 
 Key = Mapping[str, Any]
 
@@ -32,16 +33,25 @@ def key(data: Any, split: Split, dataset: SegmentationDataset) -> Key | None:
     Raises:
         ValueError: a file cannot be read.
     """
-    files = files_of(dataset)
-    if not files and not getattr(dataset, "drawn", False):
+    if not is_known(dataset):
         return None
     return {
         "data": identity(data),
         "split": split,
-        "content": digest(checksums(files)),
+        "content": digest(checksums(files_of(dataset))),
         "code": _code(Path(str(module_of(data).__file__))),
+        **_foreign(data),
         **environment(),
     }
+
+
+def _foreign(data: Any) -> dict[str, str]:
+    """The code of others, of which one file need not be all: a plugin by content, an installed package by version."""
+    module, entries = module_of(data).__name__, installed("trainers.data")
+    theirs = [owner(entry) for entry in entries if entry.name == data.name]
+    # the name of a plugin's module holds the hash of its content
+    found = module.split(".")[1:2] if module.startswith(f"{PACKAGE}.") else theirs
+    return {"foreign": found[0]} if found else {}
 
 
 def environment() -> dict[str, str]:

@@ -73,11 +73,16 @@ def _entry(recording: Path) -> RecordingEntry:
         bytes=files.size(recording),
         chunks=len(chunks),
         iterations=_covered(chunks, ranks=int(key.get("ranks", 1))),
-        last_used=(recording / files.KEY).stat().st_mtime,
+        last_used=_last_used(recording),
         damaged=sum(path.suffix == files.DAMAGED for path in found),
         unfinished=dead,
         writing=len(writing) - dead,
     )
+
+
+def _last_used(recording: Path) -> float:
+    note = recording / files.KEY
+    return (note if note.exists() else recording).stat().st_mtime
 
 
 def _key(note: Path) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+from urllib.parse import quote, unquote
 
 KEY = "key.json"
 WHOLE, WRITING, DAMAGED = ".chunk", ".writing", ".damaged"
@@ -54,7 +55,7 @@ class Chunk:
             iterations, taps, ending = path.name.split(".")
             start, stop = map(int, iterations.split("-"))
             if f".{ending}" == suffix and start < stop and taps:
-                return cls(path=path, start=start, stop=stop, taps=tuple(taps.split("+")))
+                return cls(path=path, start=start, stop=stop, taps=tuple(map(unquote, taps.split("+"))))
         return None
 
     def covers(self, tap: str, iteration: int) -> bool:
@@ -64,7 +65,13 @@ class Chunk:
 
 def path_of(folder: Path, start: int, stop: int, taps: Collection[str], suffix: str) -> Path:
     """Where a rank's chunk of these iterations and taps lies, or is written."""
-    return folder / f"{start:09d}-{stop:09d}.{'+'.join(sorted(taps))}{suffix}"
+    names = "+".join(map(_quoted, sorted(taps)))
+    return folder / f"{start:09d}-{stop:09d}.{names}{suffix}"
+
+
+def _quoted(tap: str) -> str:
+    """A tap's name without what divides a file's name: a network of one's own may name its taps by its modules."""
+    return quote(tap, safe="").replace(".", "%2E")
 
 
 def rank_folder(recording: Path, rank: int) -> Path:
@@ -74,7 +81,7 @@ def rank_folder(recording: Path, rank: int) -> Path:
 
 def paths(folder: Path) -> list[Path]:
     """The files in a rank's folder; none where there is no folder."""
-    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+    with suppress(OSError), os.scandir(folder) as entries:
         return [folder / entry.name for entry in entries]
     return []
 
@@ -88,16 +95,18 @@ def stored(recording: Path) -> Iterator[Path]:
 def size(folder: Path) -> int:
     """Bytes of all files below a folder; those being written count as what they are to become."""
     total = 0
-    for _, _, names, descriptor in os.fwalk(folder):
-        for name in names:
-            with suppress(FileNotFoundError):  # removed meanwhile
-                total += os.lstat(name, dir_fd=descriptor).st_size
+    with suppress(FileNotFoundError):  # the folder, removed meanwhile
+        for _, _, names, descriptor in os.fwalk(folder):
+            for name in names:
+                with suppress(FileNotFoundError):
+                    total += os.lstat(name, dir_fd=descriptor).st_size
     return total
 
 
 def recordings(folder: Path) -> list[Path]:
     """The folders of the recordings in a folder; none where there is no such folder."""
-    return [note.parent for name in (NAME, f"{NAME}.*{REMOVED}") for note in folder.glob(f"{name}/{KEY}")]
+    # of one that is being removed the note may be gone before the rest
+    return [*(note.parent for note in folder.glob(f"{NAME}/{KEY}")), *folder.glob(f"{NAME}.*{REMOVED}")]
 
 
 def lock(descriptor: int) -> bool:

@@ -22,7 +22,9 @@ from trainers.data.fingerprint import digest, fingerprint
 from trainers.data.order import CountedBatches
 from trainers.data.splits import training_images
 from trainers.data.transforms import TrainingSamples
-from trainers.teachers.teacher import sha256
+from trainers.plugins.loading import of_parts
+from trainers.registry import installed, owner
+from trainers.teachers.teacher import read_card, sha256
 
 FORMAT = 1
 """Of the files and of this key; raised with every change to either, or to how a network here computes its taps."""
@@ -48,7 +50,20 @@ def recording_key(config: TrialConfig, *, device: torch.device, ranks: int | Non
         **of_trial(config),
         **({"ranks": ranks} if ranks else {}),
         **_machine(device),
+        **({"added": added} if (added := _added(config)) else {}),
     }
+
+
+def _added(config: TrialConfig) -> dict[str, str]:
+    """The code of others that reads the images or computes the taps: plugins by content, packages by version."""
+    assert config.teacher is not None
+    model = read_card(Path(config.teacher.path)).model
+    used = of_parts(config.data, model) & config.plugins.keys()
+    groups = (("trainers.data", config.data.name), ("trainers.models", model.architecture))
+    packages = {
+        f"{group}.{name}": owner(entry) for group, name in groups for entry in installed(group) if entry.name == name
+    }
+    return {**{name: config.plugins[name].sha256 for name in sorted(used)}, **packages}
 
 
 def of_trial(config: TrialConfig) -> dict[str, Any]:

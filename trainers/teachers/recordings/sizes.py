@@ -21,18 +21,14 @@ def bytes_per_iteration(config: TrialConfig, teacher_model: object, num_classes:
         teacher_model: configuration of the teacher's network.
         num_classes: classes of the dataset.
     """
-    with torch.device("meta"):
-        network = models.build(teacher_model, num_classes=num_classes).eval()
     precision = getattr(torch, config.train.precision)
     plain = precision if precision == torch.float64 else torch.float32
-    tensors = dict([*network.named_parameters(), *network.named_buffers()])
-    with FakeTensorMode():
-        state = {
-            name: torch.empty(tensor.shape, dtype=plain if tensor.is_floating_point() else tensor.dtype)
-            for name, tensor in tensors.items()
-        }
+    autocast = precision.itemsize == 2
+    with FakeTensorMode():  # the network too, of which not every tensor need be a parameter or a buffer
+        network = models.build(teacher_model, num_classes=num_classes).eval()
+        tensors = dict([*network.named_parameters(), *network.named_buffers()])
+        state = {name: tensor.to(plain) if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
         images = torch.empty(config.train.batch, 3, *config.augment.crop, dtype=plain)
-        autocast = precision.itemsize == 2
         with torch.autocast("cpu", dtype=precision if autocast else torch.bfloat16, enabled=autocast):
             taps = torch.func.functional_call(network, state, (images,))
     return {name: tap.numel() * tap.element_size() for name, tap in taps.items()}

@@ -19,7 +19,9 @@ from torch import Tensor
 
 from trainers.config import TrialConfig
 from trainers.context import TrialContext
+from trainers.data.fingerprint import is_known
 from trainers.models import Taps
+from trainers.registry import module_of
 from trainers.teachers.outputs import LiveTeacher
 from trainers.teachers.recordings import files
 from trainers.teachers.recordings.key import key_hash, recording_key
@@ -42,7 +44,8 @@ def recorded_teacher(
 ) -> "RecordedTeacher | None":
     """A teacher of a trial whose outputs are recorded as planned.
 
-    None where the plan only reads and there is nothing to read, and, with a warning, where its folder cannot be used.
+    None where the plan only reads and there is nothing to read, where nothing tells of a change of the images, and,
+    with a warning, where its folder cannot be used.
 
     Args:
         live: the teacher itself.
@@ -54,6 +57,8 @@ def recorded_teacher(
     Raises:
         ValueError: a file of the dataset cannot be read.
     """
+    if not is_known(module_of(config.data).Dataset(config.data, "train")):
+        return None
     key = recording_key(config, device=context.device, ranks=context.world_size)
     try:
         folder = _opened(plan, key, context.rank)
@@ -81,7 +86,8 @@ def _opened(plan: RecordingPlan, key: Mapping[str, Any], rank: int) -> Path | No
         writing = note.with_name(f"{note.name}.{os.getpid()}-{rank}")
         writing.write_text(json.dumps(key, sort_keys=True, indent=1))
         writing.replace(note)
-    os.utime(note)
+    with suppress(PermissionError):  # another user's, whose chunks can be read all the same
+        os.utime(note)
     return folder
 
 
@@ -166,6 +172,9 @@ class RecordedTeacher:
             return
         if self._waited > self._computing:
             self._too_slow = True
+            if self._reader is not None:
+                self._reader.close()
+                self._reader = None
             self._recorder.stop()
             self._warn(
                 f"reading recorded outputs of the teacher must be faster than computing them, but took "
@@ -177,6 +186,14 @@ class RecordedTeacher:
     def _pass_on(self, messages: deque[str]) -> None:
         while messages:
             self._warn(messages.popleft())
+
+    def state_dict(self) -> dict[str, Any]:
+        """The steps counted since the last `drain`."""
+        return {"recorded": self._recorded_steps, "live": self._live_steps}
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Go on from such counts."""
+        self._recorded_steps, self._live_steps = state["recorded"], state["live"]
 
     def drain(self) -> dict[str, float | int | str]:
         """Steps with recorded and with live outputs since the last call; ends the chunk that is being written."""

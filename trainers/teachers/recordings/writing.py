@@ -5,6 +5,7 @@ full, the quota used up or a folder not writable, recording stops for this trial
 """
 
 import errno
+import shutil
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +26,8 @@ from trainers.teachers.recordings.spans import Span
 
 WAITING_BYTES = 64 * 2**20
 """Most bytes that wait to be written; where an iteration has more, one does."""
+KEPT_FREE = 2 * 2**30
+"""Bytes of the disk that are left to checkpoints, which must not fail for a recording's sake."""
 
 
 @dataclass(kw_only=True)
@@ -89,7 +92,10 @@ class Recorder:
         if not taps or self._stopped:
             return
         if self._begun is None:
-            self._begun = self._begin(iteration, taps)
+            try:
+                self._begun = self._begin(iteration, taps)
+            except OSError as error:
+                self._fail(error)
         if self._begun is None:
             return
         if self._is_behind(self._begun.header.record):
@@ -101,6 +107,8 @@ class Recorder:
         packed, copied = _on_host(taps, self._begun.header)
         written = self._writer.submit(self._write, self._begun, iteration, packed, copied)
         self._waiting.append((written, self._begun.header.record))
+        if self._begun.next == self._begun.stop:
+            self.end()  # an evaluation may follow, which takes long, and others wait to read it
 
     def _is_behind(self, record: int) -> bool:
         """Whether the disk is so slow that too much waits."""
@@ -147,8 +155,10 @@ class Recorder:
         return max(0, (self._free_bytes() - header.size(0)) // header.record)
 
     def _free_bytes(self) -> int:
-        """What the quota leaves; below 0 where it is exceeded."""
-        return self._plan.max_bytes - sum(map(files.size, files.recordings(Path(self._plan.folder))))
+        """What the quota leaves, and this machine's disk; below 0 where the quota is exceeded."""
+        left = self._plan.max_bytes - sum(map(files.size, files.recordings(Path(self._plan.folder))))
+        # the planned size of a chunk is not taken from the disk before it is written
+        return min(left, max(0, shutil.disk_usage(self._plan.folder).free - KEPT_FREE))
 
     def _write(
         self, begun: _Begun, iteration: int, packed: dict[str, Tensor], copied: "torch.cuda.Event | None"
@@ -174,6 +184,9 @@ class Recorder:
         if begun.discarded:
             return
         try:
+            if not begun.spans:  # the disk was behind before its first iteration
+                begun.writer.discard()
+                return
             begun.writer.finish(begun.next, fmean(span.seconds() for span in begun.spans))
         except OSError as error:
             self._discard(begun, error)

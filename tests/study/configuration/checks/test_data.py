@@ -102,3 +102,8 @@ def test_a_crop_is_filled_by_an_image(crop: tuple[int, int], scale: tuple[float,
 @pytest.mark.parametrize(("length", "count", "expected"), [(0, 3, []), (2, 3, [0, 1]), (9, 3, [0, 4, 8])])
 def test_samples_are_spread(length: int, count: int, expected: list[int]) -> None:
     assert spread(length, count) == expected
+
+
+def test_of_images_that_could_not_be_read_a_crop_says_nothing() -> None:
+    """The sample's own findings tell what is wrong with them."""
+    assert list(check_crop(AugmentConfig(crop=(48, 64)), [])) == []

@@ -52,7 +52,7 @@ def test_anything_else_is_refused(said: object, fault: str) -> None:
 
 def test_a_bare_off_in_a_file_or_a_setting_is_off(study_file: Callable[..., Path]) -> None:
     path = study_file()
-    path.write_text(path.read_text().replace("  folder: teachers", "  folder: teachers\n  record: off"))
+    path.write_text(path.read_text().replace("teacher:\n", "teacher:\n  record: off\n"))
     assert not load(str(path)).teacher.record.on
     assert load(str(path), ["teacher.record=auto"]).teacher.record.on
     assert not load(str(study_file()), ["teacher.record=off"]).teacher.record.on

@@ -57,7 +57,7 @@ def test_trials_of_all_arms_share_one_recording(config: Reader, tmp_path: Path) 
     study = config(arms__kd={"trials": 3, "space": "kd", **KD})
     found = plan_recordings(study, tmp_path)
     recording = only(found)
-    assert recording.folder == str(Path("teachers/recordings").absolute())
+    assert recording.folder == str(tmp_path / "teachers" / "recordings")
     assert recording.max_bytes == 2**30, "a tenth of what is free"
     assert recording.taps["logits"] == 12
     for arm in ("kd", "rdd"):
@@ -188,9 +188,9 @@ def test_a_folder_that_cannot_be_written_is_read(
 
 
 def test_recordings_lie_beside_the_teachers_or_else_in_the_study(config: Reader, tmp_path: Path) -> None:
-    study = config(teacher__folder=str(tmp_path / "teachers"))
-    assert recordings_folder(study, tmp_path / "study") == tmp_path / "teachers" / "recordings"
-    (tmp_path / "teachers").write_text("a file")
+    study = config(teacher__folder=str(tmp_path / "kept"))
+    assert recordings_folder(study, tmp_path / "study") == tmp_path / "kept" / "recordings"
+    (tmp_path / "kept").write_text("a file")
     assert recordings_folder(study, tmp_path / "study") == tmp_path / "study" / "recordings"
     named = config(teacher__record={"folder": str(tmp_path / "named")})
     assert recordings_folder(named, tmp_path / "study") == tmp_path / "named"

@@ -66,7 +66,7 @@ def other_versions() -> dict[str, Callable[[pytest.MonkeyPatch], None]]:
         patch.setattr(streets.Dataset, "load", lambda data, index: (255 - load(data, index)[0], load(data, index)[1]))
 
     return {
-        "torch": lambda patch: patch.setattr(torch, "__version__", "9"),
+        "torch": lambda patch: patch.setattr(torch, "__version__", "99.0.0"),
         "opencv": lambda patch: patch.setattr(cv2, "__version__", "9"),
         "augmentation": lambda patch: patch.setattr(transforms, "VERSION", 9),
         "instructions": lambda patch: patch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX9"),
