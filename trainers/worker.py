@@ -4,6 +4,7 @@ Failures that a retry would only repeat (data, configuration, divergence, memory
 Ray's retries are for lost machines.
 """
 
+import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -218,5 +219,5 @@ def _lacks_memory(error: RuntimeError) -> bool:
 def _message(error: Exception) -> str:
     """Kind and message, without the traceback that a loader's process puts before its message."""
     kind = type(error).__name__
-    message = str(error).rpartition("\n" + kind + ": ")[2]
+    message = re.split(rf"\n(?:\w+\.)*{kind}: ", str(error))[-1]
     return f"{kind}: {message.strip()}"

@@ -18,7 +18,8 @@ from trainers.registry import find, implementation, known, module_of
 
 
 @pytest.fixture(autouse=True)
-def _nothing_stays_loaded() -> Iterator[None]:
+def _nothing_else_is_loaded() -> Iterator[None]:
+    unload()
     yield
     unload()
 
