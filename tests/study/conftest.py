@@ -49,10 +49,7 @@ def tiny(**changes: Any) -> dict[str, Any]:
 
 
 def write_study(folder: Path, values: dict[str, Any], name: str = "tiny.yaml") -> Path:
-    """Write a study's file; the teachers and images that it keeps for other studies lie below the same folder."""
     path = folder / name
-    if kept := values.get("teacher", {}).get("folder"):
-        values = replaced(values, "teacher/folder", str(folder / kept))
     path.write_text(yaml.safe_dump(values, sort_keys=False))
     return path
 
@@ -99,8 +96,18 @@ def teacher_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def study_file(tmp_path: Path) -> Callable[..., Path]:
-    """Writes the tiny study, with values at `a__b` paths replaced, and gives its path."""
-    return lambda **changes: write_study(tmp_path, tiny(**changes))
+    """Writes the tiny study, with values at `a__b` paths replaced, and gives its path.
+
+    What it keeps for other studies, teachers and decoded images, lies beside it, and not where the tests are run.
+    """
+
+    def written(**changes: Any) -> Path:
+        values = tiny(**changes)
+        if kept := values["teacher"].get("folder"):
+            values = replaced(values, "teacher/folder", str(tmp_path / kept))
+        return write_study(tmp_path, values)
+
+    return written
 
 
 @pytest.fixture
