@@ -19,11 +19,11 @@ from typing import Any
 from study import ROOT
 from study.configuration.config import ExecutionConfig
 from study.execution.capacity import DRIVER, MAX_CONCURRENT
+from study.execution.local_ray.scratch import scratch_folder
+from study.execution.local_ray.watchdog import watching
 from study.execution.ray_train import no_handlers_of_ray
-from study.execution.scratch import scratch_folder
 from study.execution.stopping import HaltedError
 from study.execution.submission import PACKAGES, refuse_foreign_packages, submitted
-from study.execution.watchdog import watching
 
 SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from study.execution.watchdog import GCS
+from study.execution.local_ray.watchdog import GCS
 from tests.e2e.drivers import below, driver, eventually, kdstudy, of_this_study, wait_while_alive
 from tests.e2e.studies import TRIALS, assert_same_study, journal, tear_journal
 

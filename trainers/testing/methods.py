@@ -15,18 +15,17 @@ from trainers.testing.taps import (
     CLASSES,
     STUDENT_CHANNELS,
     TEACHER_CHANNELS,
+    RandomBatch,
     assert_zero_gradient,
     halves,
     joined,
     leaves,
-    random_labels,
-    random_taps,
     total,
     values,
 )
 
 
-class MethodContract(ConfigContract):
+class MethodContract(RandomBatch, ConfigContract):
     """A file of trainers/methods."""
 
     zero_at_equality: ClassVar[bool] = True
@@ -48,18 +47,6 @@ class MethodContract(ConfigContract):
         torch.manual_seed(seed)
         terms: dict[str, Mean] = method.terms(student, teacher, labels)
         return terms
-
-    @pytest.fixture
-    def student(self) -> Taps:
-        return leaves(random_taps(STUDENT_CHANNELS, 1))
-
-    @pytest.fixture
-    def teacher(self) -> Taps:
-        return leaves(random_taps(TEACHER_CHANNELS, 2, scale=2.0))
-
-    @pytest.fixture
-    def labels(self) -> Tensor:
-        return random_labels(3)
 
     def test_one_finite_term_per_weight(self, student: Taps, teacher: Taps, labels: Tensor) -> None:
         means = self.terms(student, teacher, labels)

@@ -1,5 +1,6 @@
 """Random taps and labels for the contracts, small and odd: three images, so that two ranks get uneven halves."""
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -36,6 +37,22 @@ def random_labels(seed: int) -> Tensor:
 def leaves(taps: Taps, dtype: torch.dtype = torch.float32) -> Taps:
     """Copies that take gradients."""
     return {name: tap.to(dtype).detach().clone().requires_grad_() for name, tap in taps.items()}
+
+
+class RandomBatch:
+    """Base of contracts that are given a batch: the taps of both networks, and labels."""
+
+    @pytest.fixture
+    def student(self) -> Taps:
+        return leaves(random_taps(STUDENT_CHANNELS, 1))
+
+    @pytest.fixture
+    def teacher(self) -> Taps:
+        return leaves(random_taps(TEACHER_CHANNELS, 2, scale=2.0))
+
+    @pytest.fixture
+    def labels(self) -> Tensor:
+        return random_labels(3)
 
 
 def total(means: dict[str, Mean]) -> Tensor:

@@ -13,20 +13,17 @@ from trainers.models import Taps
 from trainers.testing.configs import ConfigContract
 from trainers.testing.taps import (
     CLASSES,
-    STUDENT_CHANNELS,
-    TEACHER_CHANNELS,
+    RandomBatch,
     assert_zero_gradient,
     halves,
     joined,
     leaves,
-    random_labels,
-    random_taps,
     total,
     values,
 )
 
 
-class WeightingContract(ConfigContract):
+class WeightingContract(RandomBatch, ConfigContract):
     """A file of trainers/difficulty."""
 
     iterations: ClassVar[int] = 20
@@ -50,18 +47,6 @@ class WeightingContract(ConfigContract):
         assert weighting.config.needs_teacher == bool(given)
         assert means.keys() <= weighting.weights(step).keys()
         return means
-
-    @pytest.fixture
-    def student(self) -> Taps:
-        return leaves(random_taps(STUDENT_CHANNELS, 1))
-
-    @pytest.fixture
-    def teacher(self) -> Taps:
-        return leaves(random_taps(TEACHER_CHANNELS, 2, scale=2.0))
-
-    @pytest.fixture
-    def labels(self) -> Tensor:
-        return random_labels(3)
 
     def test_reads_no_other_taps_of_the_teacher_than_it_declares(
         self, student: Taps, teacher: Taps, labels: Tensor

@@ -8,7 +8,7 @@ import psutil
 
 SCRIPT = """
 import subprocess, sys, time
-from study.execution import watchdog
+from study.execution.local_ray import watchdog
 watchdog.LOOK_EVERY_S = 0.01
 watchdog.GCS = "sleep"
 control = subprocess.Popen(["sleep", "600"])

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from study.execution import scratch
-from study.execution.scratch import OWNER, remove_if_dead, scratch_folder
+from study.execution.local_ray import scratch
+from study.execution.local_ray.scratch import OWNER, remove_if_dead, scratch_folder
 
 HOLDER = """
 import sys
-from study.execution import scratch
+from study.execution.local_ray import scratch
 scratch.tempfile.tempdir = sys.argv[1]
 scratch.LONGEST = 1000
 with scratch.scratch_folder(print) as folder:
