@@ -1,7 +1,7 @@
 """The training function of a rank that Ray started; the only module of this package that imports Ray.
 
-Failures that a retry would only repeat (data, configuration, divergence, memory) are returned as an "error", because
-Ray's retries are for lost machines.
+Failures that a retry would only repeat (data, configuration, divergence, memory) are returned as an "error", or raised
+as a PermanentError by one of several ranks, because Ray's retries are for lost machines.
 """
 
 import re
@@ -24,6 +24,7 @@ from trainers.data.fingerprint import refuse_changed
 from trainers.distillation.objective import DivergedError
 from trainers.loop import AT_EVALUATIONS, train
 from trainers.plugins.loading import load_values
+from trainers.resources.memory import Memory, lacked_memory, limit_to_share
 from trainers.resources.peak_memory import noted_peak, peak_mib
 from trainers.teachers.recordings.plan import RecordingPlan
 
@@ -65,15 +66,35 @@ class RayContext(LocalContext):
         return {**metrics, **{key: value for key, value in added.items() if value is not None}}
 
 
+class PermanentError(Exception):
+    """A failure of one of several ranks that another start would only repeat.
+
+    Args:
+        message: the cause, in a line.
+        peak: of this rank's memory, in MiB.
+    """
+
+    def __init__(self, message: str, peak: float) -> None:
+        super().__init__(message, peak)  # both, because Ray pickles it
+        self.message, self.peak_mib = message, peak
+
+    def __str__(self) -> str:
+        return self.message
+
+
 def reserved_device() -> torch.device:
     """The device that Ray has reserved for this process: its GPU, or the CPU.
 
-    Ray shows all GPUs of a node also to a process that has asked for none.
+    Ray shows all GPUs of a node also to a process that has asked for none. Where a share of a GPU was reserved, PyTorch
+    takes no more than that share of its memory.
     """
     import ray
     import ray.train.torch
 
-    device: torch.device = ray.train.torch.get_device() if ray.get_gpu_ids() else torch.device("cpu")
+    if not ray.get_gpu_ids():
+        return torch.device("cpu")
+    device: torch.device = ray.train.torch.get_device()
+    limit_to_share(device, ray.get_runtime_context().get_assigned_resources()["GPU"])
     return device
 
 
@@ -176,6 +197,8 @@ def attempt(
 ) -> dict[str, Any]:
     """Train and return the last metrics, or what went wrong under "error", or "stopped" where that was asked for.
 
+    One of several ranks raises what went wrong, because the others would wait for it for ever: Ray ends them all.
+
     Args:
         values: a TrialConfig in its plain form.
         context: of this rank.
@@ -184,6 +207,10 @@ def attempt(
         checkpoint_every: interval of the checkpoints between evaluations.
         decoded: where decoded images are kept for other trials; None for nowhere.
         recording: which outputs of the teacher are recorded, and where; None for none.
+
+    Raises:
+        PermanentError: on several ranks, for what one rank returns as an "error".
+        RuntimeError: for what another start may not meet.
     """
     try:
         load_values(values)
@@ -203,17 +230,20 @@ def attempt(
     except StopRequestedError as stop:
         return {"stopped": True, "iteration": stop.iteration}
     except (ValueError, DivergedError, MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not _lacks_memory(error):
+        memory = lacked_memory(error)
+        if isinstance(error, RuntimeError) and memory is None:
             raise
-        # alone on one of several ranks, the others would wait for it for ever: let Ray end them all
+        peak = peak_mib(torch.device("cpu") if memory == "host" else context.device)
+        message = f"{_message(error).splitlines()[0]}{_used(memory, peak)}" if memory else _message(error)
+        # all ranks diverge together
         if context.world_size > 1 and not isinstance(error, DivergedError):
-            raise
-        return {"error": _message(error), "memory/peak_mib": peak_mib(context.device)}
+            raise PermanentError(message, peak) from error
+        return {"error": message, "memory/peak_mib": peak}
 
 
-def _lacks_memory(error: RuntimeError) -> bool:
-    """Whether an allocation failed: on the CPU PyTorch has no exception of its own for that."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+def _used(memory: Memory, peak: float) -> str:
+    whose = "allocated on the GPU" if memory == "GPU" else "resident in the process"
+    return f"; the peak was {peak:.0f} MiB {whose}; lower train.batch or augment.crop"
 
 
 def _message(error: Exception) -> str:

@@ -24,7 +24,7 @@ from trainers.checkpoints.places import checkpoints_at
 from trainers.checkpoints.reading import read_reports
 from trainers.config import TrialConfig, plain
 from trainers.resources.peak_memory import read_noted_peak
-from trainers.worker import CHECKPOINT, train_rank
+from trainers.worker import CHECKPOINT, PermanentError, train_rank
 
 PLACEMENT_GROUPS = "placement_groups.txt"
 
@@ -58,12 +58,31 @@ def run_train(run: TrialRun) -> dict[str, Any]:
     }
     try:
         result = _trainer_class(folder)(**arguments).fit()
-    except ray.train.WorkerGroupError as error:  # Ray Train has tried it as often as is allowed
+    except ray.train.WorkerGroupError as error:
+        if permanent := permanent_error(error):
+            return {ERROR: permanent.message, PEAK: permanent.peak_mib}
+        # Ray Train has tried it as often as is allowed
         starts, peak = arguments["run_config"].failure_config.max_failures + 1, read_noted_peak(folder)
         return {ERROR: reason(Failure(text=str(error), starts=starts, peak_mib=peak)), **({PEAK: peak} if peak else {})}
     finally:
         release(folder)
     return dict(result.return_value or {})
+
+
+def permanent_error(error: object) -> PermanentError | None:
+    """What any rank found that another start would only repeat; the others may have failed with it, in a collective."""
+    failures = getattr(error, "worker_failures", {}).values()
+    return next((failure for failure in failures if isinstance(failure, PermanentError)), None)
+
+
+def starts_again(error: object) -> bool | None:
+    """Whether Ray Train starts a worker group again, however often it has; None where this failure is counted."""
+    from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
+
+    if permanent_error(error):
+        return False
+    # a node was lost, or others took the place; that a trial fits at all was seen before the first one
+    return True if isinstance(getattr(error, "controller_failure", None), WorkerGroupStartupTimeoutError) else None
 
 
 def train_arguments(
@@ -106,7 +125,6 @@ def _trainer_class(folder: Path) -> Any:
     from ray.train.v2._internal.callbacks.placement_group_callback import (
         PlacementGroupCleanerCallback,
     )
-    from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
     from ray.train.v2._internal.execution.controller import TrainController
     from ray.train.v2._internal.execution.failure_handling import DefaultFailurePolicy, FailureDecision
     from ray.train.v2._internal.execution.worker_group import WorkerGroup
@@ -121,12 +139,12 @@ def _trainer_class(folder: Path) -> Any:
     class NotedController(TrainController):  # type: ignore[misc]
         worker_group_cls = NotedWorkerGroup
 
-    class PatientPolicy(DefaultFailurePolicy):  # type: ignore[misc]
+    class StudyPolicy(DefaultFailurePolicy):  # type: ignore[misc]
         def make_decision(self, training_failed_error: Any) -> Any:
-            # a node was lost, or others took the place; that a trial fits at all was seen before the first one
-            if isinstance(getattr(training_failed_error, "controller_failure", None), WorkerGroupStartupTimeoutError):
-                return FailureDecision.RETRY
-            return super().make_decision(training_failed_error)
+            again = starts_again(training_failed_error)
+            if again is None:
+                return super().make_decision(training_failed_error)
+            return FailureDecision.RETRY if again else FailureDecision.RAISE
 
     class InProcessTrainer(TorchTrainer):  # type: ignore[misc]
         def _create_default_callbacks(self) -> list[Any]:
@@ -135,7 +153,7 @@ def _trainer_class(folder: Path) -> Any:
             return [callback for callback in found if not isinstance(callback, unneeded)]
 
         def _initialize_and_run_controller(self, **arguments: Any) -> Any:
-            policy = PatientPolicy(self.run_config.failure_config)
+            policy = StudyPolicy(self.run_config.failure_config)
             controller = NotedController(**{**arguments, "failure_policy": policy})
             try:
                 asyncio.run(controller.run())

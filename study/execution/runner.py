@@ -4,9 +4,11 @@ Every start does the same. Nothing of Tune's own state is read back: what was do
 trained stands in the trials' checkpoints, and a start that finds both simply goes on.
 """
 
+import errno
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from study.configuration.searches import named_arms
 from study.execution import session
 from study.execution.capacity import MAX_CONCURRENT, ClusterCapacity
 from study.execution.recording.environment import environment
-from study.execution.stopping import Drain, HaltedError, NodeNotices
+from study.execution.stopping import Drain, HaltedError, NodeNotices, write_fault
 from study.execution.teacher import StudyTeacher
 from study.execution.view import View
 from study.folder import REQUEST, read_config, rewrite_config
@@ -103,8 +105,19 @@ def resume(
             return True
         requests.ask(Request.NONE)  # the last driver may have asked them to stop
         advice, local = f"go on with: kdstudy resume {folder}", address == "local"
-        with session.connected(config.execution, address, say=view.say, advice=advice):
+        with _halting_on_full_disks(advice), session.connected(config.execution, address, say=view.say, advice=advice):
             return _drive(config, folder, drain, requests, only_teacher=only_teacher, local=local)
+
+
+@contextmanager
+def _halting_on_full_disks(advice: str) -> Iterator[None]:
+    """Say of any file that finds no space how to go on; Tune and Ray write files of their own too."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise HaltedError(f"{write_fault(error)}; nothing is lost: free some space, then {advice}") from None
 
 
 def _changed(changes: Changes, folder: Path) -> StudyConfig:

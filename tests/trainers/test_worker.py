@@ -1,6 +1,7 @@
 """What a rank under Ray tells beside its metrics, without Ray."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import ray
 import torch
 
 from tests.trainers import small
+from trainers import worker
 from trainers.context import LocalContext
 from trainers.teachers.recordings.plan import RecordingPlan
 from trainers.worker import CHECKPOINT, WARNING, InlineContext, RayTrainContext, attempt, reserved_device
@@ -44,7 +46,12 @@ def test_the_device_is_what_was_reserved_whatever_can_be_seen(monkeypatch: pytes
     assert reserved_device() == torch.device("cpu")
     monkeypatch.setattr(ray, "get_gpu_ids", lambda: ["3"])
     monkeypatch.setattr("ray.train.torch.get_device", lambda: torch.device("cuda:1"))
+    reserved = SimpleNamespace(get_assigned_resources=lambda: {"CPU": 1.0, "GPU": 0.5})
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: reserved)
+    limited: list[tuple[torch.device, float]] = []
+    monkeypatch.setattr(worker, "limit_to_share", lambda *of: limited.append(of))
     assert reserved_device() == torch.device("cuda:1")
+    assert limited == [(torch.device("cuda:1"), 0.5)]
 
 
 def test_a_worker_on_the_cpu_makes_no_cuda_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

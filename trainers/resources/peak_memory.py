@@ -35,7 +35,7 @@ def peak_mib(device: torch.device) -> float:
 @contextmanager
 def noted_peak(folder: Path, rank: int = 0) -> Iterator[None]:
     """Keep this process's resident peak in a file of `folder`, as it grows."""
-    note = folder / f"{NOTE}-{rank}"
+    note, writing = folder / f"{NOTE}-{rank}", folder / f"{NOTE}_writing-{rank}"
     noted = 0.0
 
     def write() -> None:
@@ -44,7 +44,8 @@ def noted_peak(folder: Path, rank: int = 0) -> Iterator[None]:
         if peak > noted:
             noted = peak
             with suppress(OSError):  # a full disk is no reason to end the trial here
-                note.write_text(f"{peak:.0f}")
+                writing.write_text(f"{peak:.0f}")
+                writing.replace(note)  # whole at any moment, for a kill comes when memory grows
 
     with beating(write, every_s=BEAT_S):
         yield

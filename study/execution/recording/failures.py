@@ -4,8 +4,11 @@ from dataclasses import dataclass
 
 STARVED = ("low on memory",)
 """What Ray writes when its memory monitor ends a process."""
-KILLED = ("OOM killer", "killed by signal: Killed")
-"""What Ray and PyTorch write of a process that ended without an exception."""
+KILLED = ("OOM killer", "killed by signal: Killed", "The actor is temporarily unavailable")
+"""What Ray and PyTorch write of a process that ended without an exception.
+
+Ray says the last of a process that is dead where it learns of the lost connection more than a second before the death.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)

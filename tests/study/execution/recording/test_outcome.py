@@ -21,6 +21,12 @@ SCORED: dict[str, Any] = {METRIC: 20.0, "best/miou_percent": math.nan}
 DIVERGED = f"{DivergedError.__name__}: kd/pixel is nan at iteration 7"
 STARVED = Failure(text="the node running low on memory", starts=2, peak_mib=1234.4)
 KILLED = Failure(text="killed by signal: Killed", starts=1, peak_mib=None)
+LOST = Failure(
+    text="ray.exceptions.ActorUnavailableError: The actor 0c0d is unavailable: The actor is temporarily unavailable: "
+    "RpcError: RPC error: Socket closed rpc_code: 14. The task may or may not have been executed on the actor.",
+    starts=1,
+    peak_mib=None,
+)
 TWICE = "Failure # 1 (then)\nKeyError: 'a'\nFailure # 2 (now)\nTraceback\nValueError: b"
 RAISED = Failure(text=TWICE, starts=2, peak_mib=1)
 UNKNOWN = Failure(text="", starts=1, peak_mib=None)
@@ -41,6 +47,7 @@ UNKNOWN = Failure(text="", starts=1, peak_mib=None)
         ({METRIC: math.inf, "final": True}, None, "FAIL", "eval/miou_percent must be finite, but got inf"),
         ({}, STARVED, "FAIL", "OutOfMemory: Ray ended its process at the last of 2 starts because the machine ran low"),
         (SCORED, KILLED, "FAIL", "Killed: its process was killed, which is what a system does that has no memory left"),
+        (SCORED, LOST, "FAIL", "Killed: its process was killed, which is what a system does that has no memory left"),
         (SCORED, RAISED, "FAIL", "ValueError: b"),
         # what its processes did wins over what was reported before
         ({**SCORED, "final": True}, UNKNOWN, "FAIL", "no reason is known"),
