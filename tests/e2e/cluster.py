@@ -102,7 +102,8 @@ class LocalCluster:
         # with a folder of its own, as on another machine: jobs' copies of the working directory lie there
         place = self._place / f"n{len(self.nodes)}"
         settings = [f"--num-cpus={cpus}", "--num-gpus=0", f"--object-store-memory={STORE}", f"--temp-dir={place}"]
-        ports = ["--dashboard-agent-listen-port=0"]
+        # any that are free: by default those of all workers are counted up from 10002
+        ports = ["--dashboard-agent-listen-port=0", "--min-worker-port=0", "--max-worker-port=0"]
         node = self._start([RAY, "start", f"--address={self.address}", "--block", *settings, *ports])
         self.nodes.append(node)
         self._told(node, "Ray runtime started")

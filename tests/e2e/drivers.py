@@ -63,6 +63,14 @@ def below(pid: int, name: str) -> list[psutil.Process]:
     return found
 
 
+def runs(process: psutil.Process) -> bool:
+    """Whether a process has not ended; the dead ones of a container may wait for ever to be collected."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def of_this_study(pid: int) -> list[psutil.Process]:
     """Processes of the cluster that the driver `pid` started; it names its session folder after itself."""
     return [

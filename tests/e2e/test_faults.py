@@ -1,4 +1,4 @@
-"""What dies or is sent away while a study runs, and what the study says of it and does then."""
+"""What dies, is sent away or finds no memory while a study runs, and what the study says of it and does then."""
 
 import signal
 from collections import Counter
@@ -7,11 +7,24 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.drivers import TRIAL, below, driver, eventually, kdstudy, of_this_study
-from tests.e2e.studies import INLINE, LONG, assert_consistent, checkpoints, trial_rows
-from tests.study.conftest import tiny, write_study
+from tests.e2e.studies import INLINE, LONG, SMALL, assert_consistent, checkpoints, trial_rows
+from tests.own_parts import METHOD, write
+from tests.study.conftest import tiny, write_study, write_teacher
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 BASELINE = {"baseline": {"trials": 2, "space": "optimizer"}}
+GREEDY = f"""
+import torch
+import torch.distributed as dist
+{METHOD}
+    def terms(self, student, teacher, labels):
+        if dist.get_rank() == 1:
+            with open("{{noted}}", "a") as file:
+                file.write("asked\\n")
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+        return super().terms(student, teacher, labels)
+"""
+"""A method that finds no memory on one of two ranks, and the other waits for it."""
 
 
 def test_killed_for_memory_told_to_go_extended_and_repeated(tmp_path: Path) -> None:
@@ -42,3 +55,21 @@ def test_killed_for_memory_told_to_go_extended_and_repeated(tmp_path: Path) -> N
     assert_consistent(folder)
     (again,) = (row for row in rows if row["retry_of"] == 0)
     assert again["config_hash"] == rows[0]["config_hash"]
+
+
+@pytest.mark.stress
+def test_memory_that_one_rank_lacks_ends_a_trial_at_its_first_start(tmp_path: Path) -> None:
+    write(tmp_path / "greedy.py", GREEDY.replace("{noted}", str(tmp_path / "noted")))
+    changes = {
+        "plugins": ["greedy.py"],
+        "teacher": {"file": str(write_teacher(tmp_path / "teacher.safetensors"))},
+        "arms": {"greedy": {"trials": 1, "space": "optimizer", "methods": {"greedy": {}}}},
+        "execution": {"max_failed": 1},
+    }
+    study = write_study(tmp_path, tiny(**{**SMALL, "train__batch": 4}, train__workers=2, **changes))
+    done = kdstudy("run", study, "--out", "run", cwd=tmp_path)
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert (tmp_path / "noted").read_text() == "asked\n", done.stderr
+    (row,) = trial_rows(tmp_path / "run")
+    assert row["error"].startswith("OutOfMemoryError: CUDA out of memory. Tried to allocate 9 GiB; the peak was ")
+    assert row["peak_memory_mib"] > 0 and f"{row['peak_memory_mib']:.0f} MiB allocated on the GPU" in row["error"]

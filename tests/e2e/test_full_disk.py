@@ -1,44 +1,25 @@
 """A real disk becomes full: what a study wrote stays readable, and with space again the study goes on."""
 
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from study import tables
+from tests.e2e.disks import FILLER, fill, small_disk
 from tests.e2e.drivers import driver, kdstudy, wait_while_alive
 from tests.e2e.studies import assert_consistent, assert_same_study, checkpoints, contents, journal, trial_rows
 from trainers.checkpoints.manifest import fault
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
-FILLER = "filler"
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256m", "tmpfs", str(place)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"only root can make a disk to fill: {mounted.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
-def fill(place: Path, *, leave: int) -> None:
-    """Take all space of a disk but so many bytes, whoever else writes to it meanwhile."""
-    with (place / FILLER).open("wb") as file:
-        while True:
-            space = os.statvfs(place)
-            try:
-                os.posix_fallocate(file.fileno(), 0, space.f_bavail * space.f_bsize - leave)
-            except OSError:
-                continue
-            return
+    with small_disk(tmp_path / "disk") as place:
+        if place is None:
+            pytest.skip("only root can make a disk to fill")
+        yield place
 
 
 def assert_readable(folder: Path) -> None:

@@ -86,7 +86,9 @@ def run_all(tmp_path: Path, record: Callable[[str, object], None], *, inline: in
             record(f"driver_grown_mib_{name}", round(grown, 1))
             assert grown < GROWTH_MIB
             states = Counter((row["arm"], row["state"]) for row in trial_rows(folder))
-            assert states["wild", "FAIL"] == 2 and states["baseline", "PRUNED"] and states["baseline", "COMPLETE"]
+            assert states["wild", "FAIL"] == 2 and states["baseline", "COMPLETE"]
+            # of trials that run side by side the worse one may reach every rung first, where nothing stops it
+            assert states["baseline", "PRUNED"] or execution["concurrent"] > 1
             eventually(lambda: left(cluster) <= before, seconds=60, what=f"left: {left(cluster) - before}")
 
 

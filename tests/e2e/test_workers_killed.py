@@ -93,9 +93,14 @@ def test_a_trial_moves_away_from_a_node_that_died_after_a_notice(steady: Path, t
         started = driver(*command, cwd=tmp_path, environment=cluster.driver_environment)
         assert wait_while_alive(started, past(folder, 0)), started.communicate()
         (home,) = (node for node in cluster.nodes if below(node.pid, WORKER))
+        (worker,) = below(home.pid, WORKER)
+        worker.suspend()  # or it would be through before anyone has read the notice
         cluster.announce_loss(home)
         request = folder / REQUEST
         assert wait_while_alive(started, lambda: request.read_text().startswith("CHECKPOINT")), started.communicate()
+        kept = newest(folder)
+        worker.resume()
+        assert wait_while_alive(started, past(folder, kept)), started.communicate()
         cluster.lose(home)
         _, said = started.communicate(timeout=300)
         assert started.returncode == 0, said

@@ -55,12 +55,16 @@ def write_study(folder: Path, values: dict[str, Any], name: str = "tiny.yaml") -
 
 
 def ray_environment() -> dict[str, str]:
-    """For a process that starts Ray: short temporary folders, and no cluster but its own."""
+    """For a process that starts Ray: short temporary folders, and no cluster but its own.
+
+    Nothing in it is ended because other programs have taken the machine's memory.
+    """
     scratch = tempfile.mkdtemp(prefix="kdt", dir="/tmp")
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     root = str(ROOT)
-    return {**kept, "RAY_TMPDIR": scratch, "TMPDIR": scratch, "OMP_NUM_THREADS": "1", "PYTHONPATH": root}
+    own = {"RAY_TMPDIR": scratch, "TMPDIR": scratch, "RAY_memory_monitor_refresh_ms": "0"}
+    return {**kept, **own, "OMP_NUM_THREADS": "1", "PYTHONPATH": root}
 
 
 def write_teacher(path: Path, *, classes: int | None = None) -> Path:
