@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from tests.conftest import ROOT
+from tests.e2e.drivers import ENOUGH_S
 from tests.study.conftest import ray_environment
 
 HEAD = """
@@ -157,7 +158,9 @@ class LocalCluster:
             node.wait()
         shutil.rmtree(self._place, ignore_errors=True)
 
-    def ray(self, *arguments: str, timeout: float = 300, **environment: str) -> "subprocess.CompletedProcess[str]":
+    def ray(
+        self, *arguments: str, timeout: float = 2 * ENOUGH_S, **environment: str
+    ) -> "subprocess.CompletedProcess[str]":
         """Ray's own command line, from the repository."""
         return subprocess.run(
             [RAY, *arguments],

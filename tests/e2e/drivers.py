@@ -14,12 +14,16 @@ from tests.study.conftest import ray_environment
 ENVIRONMENT = ray_environment()
 TRIAL, WORKER = "ray::ImplicitFunc", "RayTrainWorker"
 """What is in the command lines of a trial's own process, and of a worker of Ray Train."""
+ENOUGH_S = 600.0
+"""For what has to happen by itself, on a machine that has much else to do; no test that passes waits for it."""
 _STARTED: "list[subprocess.Popen[str]]" = []
 
 
 def kdstudy(*arguments: object, cwd: Path) -> Any:
     command = [sys.executable, "-m", "study", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=ENVIRONMENT, check=False, timeout=600)
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env=ENVIRONMENT, check=False, timeout=2 * ENOUGH_S
+    )
 
 
 def driver(*arguments: object, cwd: Path, environment: Mapping[str, str] = ENVIRONMENT) -> "subprocess.Popen[str]":
@@ -35,7 +39,7 @@ def end_drivers() -> None:
             started.kill()
 
 
-def eventually(condition: Callable[[], object], *, seconds: float, what: str) -> None:
+def eventually(condition: Callable[[], object], *, what: str, seconds: float = ENOUGH_S) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, what

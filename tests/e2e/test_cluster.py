@@ -13,11 +13,11 @@ import pytest
 from study import tables
 from study.execution.ray_train import PLACEMENT_GROUPS
 from tests.e2e.cluster import LocalCluster, local_cluster
-from tests.e2e.drivers import eventually
+from tests.e2e.drivers import ENOUGH_S, eventually
 from tests.e2e.studies import SMALL, assert_consistent, checkpoints, trial_rows
 from tests.study.conftest import tiny, write_study
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 
 STUDY: dict[str, Any] = {
     **SMALL,
@@ -81,19 +81,19 @@ def test_a_node_that_goes_and_returns_is_waited_for(cluster: LocalCluster, tmp_p
     command = [sys.executable, "-m", "study", "run", str(study), "--out", str(folder), "--address", cluster.address]
     said = (tmp_path / "said.txt").open("w+")
     driver = subprocess.Popen(command, stderr=said, text=True, cwd=tmp_path, env=cluster.driver_environment)
-    eventually(lambda: checkpoints(folder), seconds=240, what="no report")
+    eventually(lambda: checkpoints(folder), what="no report")
     cluster.lose(node)
 
     def told() -> str:
         return (tmp_path / "said.txt").read_text()
 
-    eventually(lambda: "waiting for room: 1 of 1" in told(), seconds=120, what="it does not say that it waits")
+    eventually(lambda: "waiting for room: 1 of 1" in told(), what="it does not say that it waits")
     # longer than a worker group is given to start
     asked = folder / "trials" / "baseline-00000" / PLACEMENT_GROUPS
-    eventually(lambda: len(asked.read_text().split()) > 2, seconds=120, what="it did not ask for a place anew")
+    eventually(lambda: len(asked.read_text().split()) > 2, what="it did not ask for a place anew")
     assert driver.poll() is None, told()
     cluster.add(cpus=2)
-    assert driver.wait(timeout=400) == 0, told()
+    assert driver.wait(timeout=ENOUGH_S) == 0, told()
     rows = trial_rows(folder)
     assert [(row["state"], row["iterations"]) for row in rows] == [("COMPLETE", 40)]
     assert_consistent(folder)

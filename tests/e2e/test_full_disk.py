@@ -7,11 +7,11 @@ import pytest
 
 from study import tables
 from tests.e2e.disks import FILLER, fill, small_disk
-from tests.e2e.drivers import driver, kdstudy, wait_while_alive
+from tests.e2e.drivers import ENOUGH_S, driver, kdstudy, wait_while_alive
 from tests.e2e.studies import assert_consistent, assert_same_study, checkpoints, contents, journal, trial_rows
 from trainers.checkpoints.manifest import fault
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_a_full_disk_stops_a_study_that_goes_on_with_space(
     started = driver("run", whole, "--out", folder, cwd=tmp_path)
     assert wait_while_alive(started, lambda: journal(folder).count(b'"intermediate_value":') > 3)
     fill(disk, leave=0)  # not even a line of the ledger fits
-    _, said = started.communicate(timeout=400)
+    _, said = started.communicate(timeout=ENOUGH_S)
     assert started.returncode == 1 and "Traceback" not in said, said
     assert f"go on with: kdstudy resume {folder}" in said and "No space left on device" in said
     again = kdstudy("resume", folder, cwd=tmp_path)
@@ -58,7 +58,7 @@ def test_a_checkpoint_that_does_not_fit_halts_the_study_however_often(
     started = driver("run", whole, "--out", folder, cwd=tmp_path)
     assert wait_while_alive(started, lambda: list(folder.glob("trials/baseline-00000/checkpoint_[0-9]*")))
     fill(disk, leave=300_000)  # for lines and rows, and for less than a checkpoint
-    _, said = started.communicate(timeout=400)
+    _, said = started.communicate(timeout=ENOUGH_S)
     assert started.returncode == 1 and "Traceback" not in said, said
     assert f"go on with: kdstudy resume {folder}" in said
     for _ in range(2):

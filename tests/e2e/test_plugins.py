@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.drivers import ENVIRONMENT, driver, kdstudy, wait_while_alive
+from tests.e2e.drivers import ENOUGH_S, ENVIRONMENT, driver, kdstudy, wait_while_alive
 from tests.e2e.studies import assert_consistent, rows_of, trial_rows
 from tests.own_parts import install, write, write_shown
 from tests.study.test_own_packages import shadow
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 SETS = (
     "arms.baseline.trials=1",
     "arms.mylab.trials=1",
@@ -40,7 +40,7 @@ def test_they_survive_a_kill_and_a_stranger_may_look_at_them(tmp_path: Path) -> 
     (home / "mylab.py").write_text("raise AssertionError('the study has its own copy')\n")
 
     again = driver("resume", folder, cwd=home, environment=environment)
-    _, said = again.communicate(timeout=600)
+    _, said = again.communicate(timeout=ENOUGH_S)
     assert again.returncode == 0, said
     assert_consistent(folder)
     rows = {row["arm"]: row for row in trial_rows(folder)}

@@ -9,10 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.drivers import eventually, runs
+from tests.e2e.drivers import ENOUGH_S, eventually, runs
 from tests.study.conftest import ray_environment
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 
 OWN = """
 import json, os, sys
@@ -37,7 +37,7 @@ print("let in")
 def stranger(address: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-c", STRANGER, address]
     env = {**ray_environment(), **environment}
-    return subprocess.run(command, capture_output=True, text=True, env=env, check=False, timeout=600)
+    return subprocess.run(command, capture_output=True, text=True, env=env, check=False, timeout=ENOUGH_S)
 
 
 def test_a_local_study_opens_nothing_to_those_without_its_token(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_local_study_opens_nothing_to_those_without_its_token(tmp_path: Path) 
         assert "let in" in welcome.stdout, welcome.stderr
     finally:
         own.stdin.close()
-        own.wait(timeout=240)
+        own.wait(timeout=ENOUGH_S)
 
-    eventually(lambda: not Path(said["token"]).exists(), seconds=120, what="the token is left")
-    eventually(lambda: not any(map(runs, processes)), seconds=120, what="processes are left")
+    eventually(lambda: not Path(said["token"]).exists(), what="the token is left")
+    eventually(lambda: not any(map(runs, processes)), what="processes are left")

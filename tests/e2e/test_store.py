@@ -12,7 +12,7 @@ from tests.e2e.studies import WHOLE, assert_same_study, outcomes, trial_rows, we
 from tests.stores import KEY, Bucket, names, s3_bucket
 from tests.study.conftest import write_study
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 STORE = "s3://bucket/studies"
 
 

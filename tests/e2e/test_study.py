@@ -11,13 +11,23 @@ from pathlib import Path
 import pytest
 
 from study import tables
-from tests.e2e.drivers import ENVIRONMENT, WORKER, below, driver, eventually, kdstudy, of_this_study, wait_while_alive
+from tests.e2e.drivers import (
+    ENOUGH_S,
+    ENVIRONMENT,
+    WORKER,
+    below,
+    driver,
+    eventually,
+    kdstudy,
+    of_this_study,
+    wait_while_alive,
+)
 from tests.e2e.studies import INLINE, SMALL, WHOLE, assert_consistent, assert_same_study, checkpoints, trial_rows
 from tests.pages import blocks
 from tests.study.conftest import tiny, write_study, write_teacher
 from tests.study.test_presets import SHRUNKEN
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 
 
 def lock_text(folder: Path) -> str:
@@ -133,10 +143,10 @@ def test_stopped_a_study_goes_on_to_the_same_trials_with_the_same_teacher(
     assert wait_while_alive(started, lambda: below(started.pid, WORKER)), started.communicate()
     assert wait_while_alive(started, lambda: checkpoints(folder)), started.communicate()
     started.send_signal(signal.SIGINT)
-    _, said = started.communicate(timeout=240)
+    _, said = started.communicate(timeout=ENOUGH_S)
     assert started.returncode == 1, said
     assert f"kdstudy resume {folder}" in said
-    eventually(lambda: not of_this_study(started.pid), seconds=120, what="processes are left after Ctrl-C")
+    eventually(lambda: not of_this_study(started.pid), what="processes are left after Ctrl-C")
     done = kdstudy("resume", folder, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert_consistent(folder)

@@ -11,11 +11,11 @@ import torch
 
 from study.folder import REQUEST
 from tests.e2e.cluster import local_cluster
-from tests.e2e.drivers import TRIAL, WORKER, below, driver, kdstudy, wait_while_alive
+from tests.e2e.drivers import ENOUGH_S, TRIAL, WORKER, below, driver, kdstudy, wait_while_alive
 from tests.e2e.studies import INLINE, SMALL, assert_same_study, trial_rows, weights
 from tests.study.conftest import tiny, write_study
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 STUDY: dict[str, Any] = tiny(
     **SMALL,
     train__iterations=240,
@@ -64,7 +64,7 @@ def test_a_stopped_driver_and_killed_processes_lose_an_interval_at_most(
     started = driver("run", study, "--out", folder, cwd=tmp_path)
     assert wait_while_alive(started, past(folder, 0)), started.communicate()
     started.send_signal(signal.SIGINT)
-    _, said = started.communicate(timeout=240)
+    _, said = started.communicate(timeout=ENOUGH_S)
     assert started.returncode == 1, said
     stopped = re.search(r"baseline 0: stopped at iteration ([0-9]+), to go on from there", said)
     assert stopped and 0 < int(stopped[1]) <= newest(folder), said
@@ -75,10 +75,10 @@ def test_a_stopped_driver_and_killed_processes_lose_an_interval_at_most(
         (process,) = below(started.pid, name)
         kept = newest(folder)
         process.send_signal(number)
-        process.wait(timeout=60)
+        process.wait(timeout=ENOUGH_S)
         assert newest(folder) >= kept
         assert wait_while_alive(started, past(folder, newest(folder))), started.communicate()
-    _, said = started.communicate(timeout=300)
+    _, said = started.communicate(timeout=ENOUGH_S)
     assert started.returncode == 0, said
     assert "Traceback" not in said
     assert_trained_alike(folder, steady)
@@ -102,7 +102,7 @@ def test_a_trial_moves_away_from_a_node_that_died_after_a_notice(steady: Path, t
         worker.resume()
         assert wait_while_alive(started, past(folder, kept)), started.communicate()
         cluster.lose(home)
-        _, said = started.communicate(timeout=300)
+        _, said = started.communicate(timeout=ENOUGH_S)
         assert started.returncode == 0, said
         assert "Traceback" not in said
     assert_trained_alike(folder, steady)
