@@ -188,6 +188,9 @@ def test_a_request_is_seen_once_by_each_and_anew_when_it_is_made_again(tmp_path:
     assert one.look() is Request.NONE
     path.write_text("CHECKPOINT 7\n")
     assert one.look() is Request.CHECKPOINT
+    for damaged in (b"SUOP 7\n", b"\n", b"ST\xffP 7\n"):
+        path.write_bytes(damaged)
+        assert one.look() is Request.NONE
 
 
 @pytest.mark.parametrize(

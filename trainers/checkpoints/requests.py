@@ -32,10 +32,10 @@ class Requests:
     def look(self) -> Request:
         """What was asked for since the last look."""
         try:
-            found = self._path.read_text()
+            found = self._path.read_text(errors="replace")
         except FileNotFoundError:
             return Request.NONE
         if found == self._seen or not found.endswith("\n"):  # it is being written
             return Request.NONE
         self._seen = found
-        return Request[found.split()[0]]
+        return Request.__members__.get(found.partition(" ")[0], Request.NONE)  # a damaged one asks for nothing
