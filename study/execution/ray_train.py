@@ -75,16 +75,6 @@ def permanent_error(error: object) -> PermanentError | None:
     return next((failure for failure in failures if isinstance(failure, PermanentError)), None)
 
 
-def starts_again(error: object) -> bool | None:
-    """Whether Ray Train starts a worker group again, however often it has; None where this failure is counted."""
-    from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
-
-    if permanent_error(error):
-        return False
-    # a node was lost, or others took the place; that a trial fits at all was seen before the first one
-    return True if isinstance(getattr(error, "controller_failure", None), WorkerGroupStartupTimeoutError) else None
-
-
 def train_arguments(
     execution: ExecutionConfig, trial: TrialConfig, folder: Path, *, place: str, callbacks: Sequence[Any] = ()
 ) -> dict[str, Any]:
@@ -125,6 +115,7 @@ def _trainer_class(folder: Path) -> Any:
     from ray.train.v2._internal.callbacks.placement_group_callback import (
         PlacementGroupCleanerCallback,
     )
+    from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
     from ray.train.v2._internal.execution.controller import TrainController
     from ray.train.v2._internal.execution.failure_handling import DefaultFailurePolicy, FailureDecision
     from ray.train.v2._internal.execution.worker_group import WorkerGroup
@@ -139,12 +130,14 @@ def _trainer_class(folder: Path) -> Any:
     class NotedController(TrainController):  # type: ignore[misc]
         worker_group_cls = NotedWorkerGroup
 
-    class StudyPolicy(DefaultFailurePolicy):  # type: ignore[misc]
+    class PatientPolicy(DefaultFailurePolicy):  # type: ignore[misc]
         def make_decision(self, training_failed_error: Any) -> Any:
-            again = starts_again(training_failed_error)
-            if again is None:
-                return super().make_decision(training_failed_error)
-            return FailureDecision.RETRY if again else FailureDecision.RAISE
+            # a node was lost, or others took the place; that a trial fits at all was seen before the first one
+            if isinstance(getattr(training_failed_error, "controller_failure", None), WorkerGroupStartupTimeoutError):
+                return FailureDecision.RETRY
+            if permanent_error(training_failed_error):
+                return FailureDecision.RAISE
+            return super().make_decision(training_failed_error)
 
     class InProcessTrainer(TorchTrainer):  # type: ignore[misc]
         def _create_default_callbacks(self) -> list[Any]:
@@ -153,7 +146,7 @@ def _trainer_class(folder: Path) -> Any:
             return [callback for callback in found if not isinstance(callback, unneeded)]
 
         def _initialize_and_run_controller(self, **arguments: Any) -> Any:
-            policy = StudyPolicy(self.run_config.failure_config)
+            policy = PatientPolicy(self.run_config.failure_config)
             controller = NotedController(**{**arguments, "failure_policy": policy})
             try:
                 asyncio.run(controller.run())

@@ -1,4 +1,4 @@
-"""What a trial reports again after it died, and which failures start it again; the rest is met in tests/e2e."""
+"""What a trial reports again after it died, and whose failure is its own; Ray Train is met in tests/e2e."""
 
 import json
 import pickle
@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 from ray import tune
-from ray.train import ControllerError, WorkerGroupError
-from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
+from ray.train import WorkerGroupError
 
-from study.execution.ray_train import permanent_error, report_again, starts_again
+from study.execution.ray_train import permanent_error, report_again
 from trainers.checkpoints.folder import FolderCheckpoints
 from trainers.checkpoints.manifest import EARLIER, METRICS, READERS
 from trainers.worker import PermanentError
@@ -74,13 +73,7 @@ def test_what_one_rank_would_only_repeat_ends_the_trial_whatever_the_others_met(
     found = pickle.loads(pickle.dumps(PermanentError("OutOfMemoryError: CUDA out of memory", 512.0)))
     collective = RuntimeError("Connection closed by peer")
     error = WorkerGroupError("rank 0: ...", {0: collective, 1: found})
-    assert starts_again(error) is False
+    assert permanent_error(WorkerGroupError("rank 0: ...", {0: collective})) is None
     permanent = permanent_error(error)
     assert permanent is not None
     assert (str(permanent), permanent.peak_mib) == ("OutOfMemoryError: CUDA out of memory", 512.0)
-
-
-def test_a_lost_worker_is_counted_and_a_place_is_waited_for() -> None:
-    assert starts_again(WorkerGroupError("rank 0: ...", {0: RuntimeError("lost")})) is None
-    assert starts_again(ControllerError(RuntimeError("lost"))) is None
-    assert starts_again(ControllerError(WorkerGroupStartupTimeoutError(2))) is True
