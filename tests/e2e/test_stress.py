@@ -1,123 +1,163 @@
 """Faults at random, one after the other, until the time is over: the study comes to the tables of one left alone.
 
-`make stress` runs it. STRESS_SEED and STRESS_SECONDS change what is done and for how long; STRESS_REPORT names the
-file that tells of every fault, runs/stress.json by default.
+`make stress` runs it. STRESS_SEED and STRESS_MINUTES change what is done and for how long; STRESS_REPORT names the
+page that tells of it, runs/stress.md by default.
 """
 
-import json
 import os
 import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from textwrap import indent
 
 import pytest
+import torch
 
-from tests.e2e.drivers import TRIAL, below, driver, eventually, of_this_study, wait_while_alive
-from tests.e2e.studies import assert_consistent, assert_same_study, contents, journal, tear_journal
+from tests.e2e.disks import small_disk
+from tests.e2e.drivers import ENVIRONMENT, eventually, kdstudy, of_this_study, wait_while_alive
+from tests.e2e.storms import Deck, Victim, take_the_dataset_away, write_dataset, write_whole, wrong_in
+from tests.e2e.studies import TRIALS, assert_consistent, assert_same_study, journal, trial_rows, weights
+from tests.e2e.test_store import stored_weights
+from tests.stores import s3_bucket
 
 pytestmark = [pytest.mark.ray, pytest.mark.stress, pytest.mark.timeout(0)]
+SEED = int(os.environ.get("STRESS_SEED", "0"))
+MINUTES = float(os.environ.get("STRESS_MINUTES", "20"))
+REPORT = Path(os.environ.get("STRESS_REPORT", "runs/stress.md"))
+LINES = (0, 1, 2, 3, 5, 8, 13, 21, 34)
+"""Of the ledger's journal, that a driver writes before a fault comes; the whole study has about 300."""
+PAGE = """\
+# Storm
+
+{began:%Y-%m-%d %H:%M} UTC, seed {seed}, {minutes:.0f} minutes, {cores} cores, load {least:.0f} to {most:.0f}.
+
+{count} faults. All tables and weights of {studies} studies that came to an end were held against those of one that was
+left alone. {verdict}
+
+| fault | times |
+|---|---|
+{counts}
+
+In their order:
+
+{faults}
+"""
+NONE = "Differences: 0. Tracebacks: 0."
 
 
-def kill_driver(folder: Path, started: Any) -> None:
-    started.kill()
+@dataclass
+class Storm:
+    """What was done, and what came of it."""
+
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
+    faults: list[tuple[int, str, int, int]] = field(default_factory=list)
+    """The study, the fault, the lines of the journal before it, and the exit code of the driver."""
+    studies: int = 0
+    wrong: str = ""
+    loads: list[float] = field(default_factory=lambda: [os.getloadavg()[0]])
+
+    def write(self) -> None:
+        """Write the report."""
+        counts = Counter(name.replace("_", " ") for _, name, _, _ in self.faults)
+        faults = (
+            f"* {study}: {name} after {lines} lines, exit code {code}" for study, name, lines, code in self.faults
+        )
+        page = PAGE.format(
+            began=self.began,
+            seed=SEED,
+            minutes=(datetime.now(UTC) - self.began).total_seconds() / 60,
+            cores=len(os.sched_getaffinity(0)),
+            least=min(self.loads),
+            most=max(self.loads),
+            count=len(self.faults),
+            studies=self.studies,
+            verdict=f"It ended with:\n\n{indent(self.wrong, '    ')}" if self.wrong else NONE,
+            counts="\n".join(f"| {name} | {count} |" for name, count in sorted(counts.items())),
+            faults="\n".join(faults),
+        )
+        REPORT.parent.mkdir(parents=True, exist_ok=True)
+        REPORT.write_text(page)
 
 
-def kill_driver_with_a_torn_journal(folder: Path, started: Any) -> None:
-    started.kill()
-    started.wait()
-    tear_journal(folder, '{"op_code": 6, "tri')
+def disturb(victim: Victim, storm: Storm, deck: Deck, dice: random.Random, until: float) -> None:
+    """Start the study again and again, each time with a fault, until a driver comes to its end."""
+    code = -1
+    while code != 0:
+        fault = deck.draw(victim) if time.monotonic() < until else None
+        lines = journal(victim.folder).count(b"\n") + dice.choice(LINES)
+        due = time.monotonic() + dice.choice((0.0, 0.2, 3.0))
+        victim.said.clear()
+        victim.start()
+        storm.loads.append(os.getloadavg()[0])
+
+        def ready(lines: int = lines, due: float = due) -> bool:
+            return journal(victim.folder).count(b"\n") >= lines and time.monotonic() > due
+
+        if fault is not None and wait_while_alive(victim.started, ready):
+            fault(victim, dice)
+        else:
+            fault = None
+        code = ended(victim)
+        if fault is not None:
+            storm.faults.append((storm.studies + 1, fault.__name__, lines, code))
+        assert fault is not None or code == 0, victim.said[-1]
+        assert code in (0, 1, -signal.SIGKILL) or (code == 2 and fault is take_the_dataset_away), f"exit code {code}"
 
 
-def kill_driver_with_a_torn_table(folder: Path, started: Any) -> None:
-    started.kill()
-    started.wait()
-    for path in folder.glob("tables/reports/live-*.arrows"):
-        with path.open("ab") as file:
-            file.write(b"\xff\xff\xff\xff\x88\x01\x00\x00half a batch")
+def ended(victim: Victim) -> int:
+    """Wait for the driver's end; its exit code. No driver since the last fault has said what none may say."""
+    code = victim.ended()
+    wrong = [said for said in victim.said if wrong_in(said)]
+    assert not wrong, wrong[0]
+    if code == 1:
+        assert "go on with: kdstudy resume" in victim.said[-1] or "stopped" in victim.said[-1], victim.said[-1]
+    if code != -signal.SIGKILL:  # what a killed one leaves ends with the next that starts a cluster
+        eventually(lambda: not of_this_study(victim.started.pid), what="its cluster outlived the driver")
+    if code == 0:
+        eventually(lambda: not any(map(of_this_study, victim.drivers)), what="a killed driver's cluster is left")
+    return code
 
 
-def kill_driver_and_cut_a_checkpoint(folder: Path, started: Any) -> None:
-    started.kill()
-    started.wait()
-    if running := sorted(folder.glob("trials/*/[ci][a-z]*_[0-9]*"), key=lambda path: path.stat().st_mtime):
-        with (running[-1] / "state.pt").open("r+b") as file:
-            file.truncate(100)
+def assert_same(victim: Victim, undisturbed: Path) -> None:
+    assert_consistent(victim.folder)
+    assert_same_study(victim.folder, undisturbed)
+    for row in trial_rows(victim.folder):
+        trial = f"{row['arm']}-{row['trial']:05}"
+        stored = stored_weights(victim.bucket, "tiny", trial) if victim.bucket else None
+        found = stored or weights(victim.folder, trial)
+        expected = weights(undisturbed, trial)
+        assert found.keys() == expected.keys(), trial
+        assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items()), trial
 
 
-def terminate_driver(folder: Path, started: Any) -> None:
-    told = time.monotonic()
-    started.send_signal(signal.SIGTERM)
-    started.wait(timeout=60)
-    assert time.monotonic() - told < 30, "SIGTERM must be heeded within 30 s"
-
-
-def kill_raylet(folder: Path, started: Any) -> None:
-    for raylet in below(started.pid, "raylet/raylet"):
-        raylet.kill()
-
-
-def kill_trial(folder: Path, started: Any) -> None:
-    for trial in below(started.pid, TRIAL):
-        trial.kill()
-
-
-FAULTS: tuple[Callable[[Path, Any], None], ...] = (
-    kill_driver,
-    kill_driver_with_a_torn_journal,
-    kill_driver_with_a_torn_table,
-    kill_driver_and_cut_a_checkpoint,
-    terminate_driver,
-    kill_raylet,
-    kill_trial,
-)
-
-
-def disturb(folder: Path, whole: Path, dice: random.Random, until: float) -> list[dict[str, Any]]:
-    """Start the study again and again, each time with a fault; gives what was done, and the last start's end."""
-    done: list[dict[str, Any]] = []
-    while True:
-        command = ("resume", folder) if (folder / "study.json").exists() else ("run", whole, "--out", folder)
-        lines = journal(folder).count(b"\n") + dice.choice((0, 1, 2, 3, 5, 8, 13, 21, 34))
-        later = dice.choice((0.0, 0.2, 3.0))
-        fault = dice.choice(FAULTS) if time.monotonic() < until else None
-        started = driver(*command, cwd=folder.parent)
-        began = time.monotonic()
-
-        def due(lines: int = lines, later: float = later, began: float = began) -> bool:
-            return journal(folder).count(b"\n") >= lines and time.monotonic() > began + later
-
-        if fault is not None and wait_while_alive(started, due):
-            fault(folder, started)
-            if fault is kill_trial:  # the study goes on by itself
-                fault = None
-                done.append({"fault": "kill_trial", "journal_lines": lines})
-        _, said = started.communicate(timeout=900)
-        assert "Traceback" not in said or fault is kill_raylet, said
-        eventually(lambda pid=started.pid: not of_this_study(pid), seconds=60, what="its cluster outlived the driver")
-        if fault is None or started.returncode == 0:
-            assert started.returncode == 0, said
-            return done
-        done.append({"fault": fault.__name__, "journal_lines": lines, "exit": started.returncode})
-
-
-def test_random_faults_change_no_table(whole: Path, undisturbed: Path, tmp_path: Path) -> None:
-    seed, seconds = int(os.environ.get("STRESS_SEED", "0")), float(os.environ.get("STRESS_SECONDS", "600"))
-    dice, until = random.Random(seed), time.monotonic() + seconds
-    report: dict[str, Any] = {"seed": seed, "studies": []}
-    while time.monotonic() < until:
-        folder = tmp_path / str(len(report["studies"])) / "run"
-        folder.parent.mkdir()
-        faults = disturb(folder, whole, dice, until)
-        assert_consistent(folder)
-        assert_same_study(folder, undisturbed)
-        rows = {name: len(rows) for name, rows in contents(folder).items()}
-        report["studies"].append({"faults": faults, "rows": rows, "equal_to_the_undisturbed_study": True})
-        counted = Counter(fault["fault"] for study in report["studies"] for fault in study["faults"])
-        report["survived"] = {"faults": sum(counted.values()), **dict(counted)}
-        path = Path(os.environ.get("STRESS_REPORT", "runs/stress.json"))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(report, indent=1))
+def test_random_faults_change_no_table_and_no_weight(tmp_path: Path) -> None:
+    data, dice = tmp_path / "data", random.Random(SEED)
+    deck = Deck(dice)
+    write_dataset(data)
+    whole = write_whole(tmp_path, data)
+    done = kdstudy("run", whole, "--out", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(trial_rows(tmp_path / "run")) == TRIALS
+    storm, until = Storm(), time.monotonic() + 60 * MINUTES
+    try:
+        while time.monotonic() < until:
+            place = tmp_path / f"storm-{storm.studies}"
+            with small_disk(place) as disk, s3_bucket() if dice.random() < 0.5 else nullcontext() as bucket:
+                environment = {**ENVIRONMENT, **(bucket.environment if bucket else {})}
+                victim = Victim(
+                    folder=place / "run", file=whole, data=data, environment=environment, disk=disk, bucket=bucket
+                )
+                disturb(victim, storm, deck, dice, until)
+                assert_same(victim, tmp_path / "run")
+            storm.studies += 1
+            storm.write()
+    except BaseException as error:
+        storm.wrong = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        storm.write()
