@@ -9,7 +9,7 @@ import pyarrow as pa
 from analysis.report import ablated, glance, outcome, recorded, running, searching, trained
 from analysis.report.files import write, write_tables
 from analysis.report.page import Chapter, render
-from analysis.report.section import Section, Table, reasons
+from analysis.report.section import Section, Table, reason
 from analysis.report.source import Source
 from analysis.studies.study import Study, open_studies
 
@@ -82,7 +82,7 @@ def _chapter(source: Source, key: str, prefix: str) -> Chapter:
         title=source.study.name,
         folder=str(source.study.folder),
         sections=sections,
-        left_out=tuple((section.title, " ".join(reasons(section))) for section in empty),
+        left_out=tuple((section.title, reason(section)) for section in empty),
     )
 
 

@@ -63,7 +63,7 @@ class Section:
         return bool(self.facts or self.lists or self.tables or self.commands or self.verbatim or drawn)
 
 
-def reasons(section: Section) -> list[str]:
-    """Why there is nothing in a section, in sentences."""
-    drawn = [drawing.reason for row in section.drawings for drawing in row if isinstance(drawing, NoFigure)]
-    return list(dict.fromkeys((*section.text, *drawn)))
+def reason(section: Section) -> str:
+    """Why there is nothing in a section, in a sentence; "" where it does not say."""
+    drawn = (drawing.reason for row in section.drawings for drawing in row if isinstance(drawing, NoFigure))
+    return next(drawn, next(iter(section.text), ""))
