@@ -4,7 +4,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 OUT ?= runs/quickstart
 
-.PHONY: study test stress bench lint clean
+.PHONY: study test stress bench lint docs clean
 
 study: $(READY)
 	$(VENV)/bin/kdstudy $(if $(wildcard $(OUT)/study.json),resume $(OUT),run quickstart --out $(OUT))
@@ -23,6 +23,11 @@ stress: $(READY)
 bench: $(READY)
 	$(VENV)/bin/python -m tests.benchmarks
 
+# the pages of docs/ as a site in site/, without a network; warnings are errors
+docs: $(READY)
+	$(VENV)/bin/python docs/generate.py
+	$(VENV)/bin/zensical build --strict
+
 lint: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -35,4 +40,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build site *.egg-info

@@ -7,7 +7,8 @@ import yaml
 
 from tests.conftest import ROOT
 
-PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))
+DOCS = tuple(page for page in sorted((ROOT / "docs").rglob("*.md")) if not page.is_symlink())
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS)
 TEXT = "\n".join(page.read_text() for page in PAGES)
 
 

@@ -1,7 +1,12 @@
 """What the README and the pages of docs/ show works as it stands there."""
 
 import ast
+import importlib.util
 import re
+import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +14,7 @@ import yaml
 
 from study.__main__ import main
 from study.commands import COMMANDS
+from study.commands.parser import command_parser
 from study.configuration.loading import load, presets
 from tests.conftest import ROOT
 from tests.pages import PAGES, TEXT, blocks
@@ -17,6 +23,17 @@ STREETS = ("data={name: streets, size: [48, 64]}", "augment.crop=[48, 64]")
 """Settings that let a study of files be checked where the files are not."""
 OURS = r"`((?:analysis|docs|search_spaces|study|tests|trainers)/[\w./-]*)`"
 """A folder or file of this repository, named in a text."""
+ZENSICAL = Path(sys.executable).with_name("zensical")
+SHELL = re.compile(r"^(?:\S*/)?kdstudy (.*?)(?: +# .*)?$", re.MULTILINE)
+COMMAND_LINES = sorted({line for block in blocks("sh") for line in SHELL.findall(block)})
+"""What the pages have people type after `kdstudy`."""
+
+
+def words(line: str) -> list[str]:
+    """The arguments that a shell would hand over; what follows is another program's."""
+    found = shlex.split(line)
+    ends = [index for index, word in enumerate(found) if word in ("|", ">", "&&")]
+    return found[: min(ends, default=len(found))]
 
 
 def anchors(page: Path) -> set[str]:
@@ -60,8 +77,8 @@ def test_all_python_of_the_pages_is_python() -> None:
         ast.parse(block)
 
 
-def test_every_command_of_the_readme_exists(capsys: pytest.CaptureFixture) -> None:
-    named = set(re.findall(r"^\| `kdstudy ([\w-]+)", (ROOT / "README.md").read_text(), re.MULTILINE))
+def test_every_command_is_described_and_exists(capsys: pytest.CaptureFixture) -> None:
+    named = set(re.findall(r"^\| `kdstudy ([\w-]+)", (ROOT / "docs/commands.md").read_text(), re.MULTILINE))
     assert named == set(COMMANDS)
     for command in COMMANDS:
         with pytest.raises(SystemExit, match="0"):
@@ -81,6 +98,39 @@ def test_the_links_and_paths_of_a_page_lead_somewhere(page: Path) -> None:
     assert not missing
 
 
-def test_every_page_of_docs_is_linked_from_the_readme() -> None:
-    readme = (ROOT / "README.md").read_text()
-    assert not [page.name for page in (ROOT / "docs").glob("*.md") if f"](docs/{page.name})" not in readme]
+def test_every_page_is_linked_from_the_readme_and_stands_in_the_site() -> None:
+    readme, places = (ROOT / "README.md").read_text(), str(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])
+    pages = [page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")]
+    assert not [page for page in pages if f"'{page}'" not in places]
+    linked = [page for page in pages if not (ROOT / "docs" / page).is_symlink() and page != "index.md"]
+    assert not [page for page in linked if f"](docs/{page})" not in readme]
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_bytes()) <= 14_000
+
+
+def test_the_reference_is_what_the_code_says() -> None:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs/generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    written = {page.name: page.read_text() for page in (ROOT / "docs/reference").glob("*.md")}
+    assert written == generate.pages(), "run: make docs"
+
+
+@pytest.mark.parametrize("line", COMMAND_LINES)
+def test_a_command_of_the_pages_can_be_called_like_that(line: str) -> None:
+    command_parser(arguments := words(line)).parse_args(arguments)
+
+
+def test_the_site_builds_without_a_warning_or_a_network(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
+    done = subprocess.run([ZENSICAL, "build", "--strict"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    loaded = r"""<(?:script|link|img)[^>]+(?:src|href)=["']?https?://"""
+    pages = list((tmp_path / "site").rglob("*.html"))
+    assert len(pages) > 20
+    assert not [page for page in pages if re.search(loaded, page.read_text())]

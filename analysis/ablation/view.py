@@ -43,18 +43,20 @@ def _show_table(study: Study, found: AblationTable, console: Console) -> None:
     for column in COLUMNS[published.measure]:
         table.add_column(column, justify="right")
     for cell in found.cells:
-        table.add_row(*_row(cell, published.measure))
+        if cell.mean:
+            table.add_row(*_row(cell, published.measure, cell.mean))
     console.print(table)
+    if lacking := [cell.line.label for cell in found.cells if not cell.mean]:
+        say(console, f"{NO_EVIDENCE} for: {', '.join(lacking)}")
 
 
-def _row(cell: Cell, measure: Measure) -> tuple[str, ...]:
-    mean = _ranged(cell.mean, measure) if cell.mean else NO_EVIDENCE
-    if cell.mean and cell.step_ms is not None and measure == "seconds":
+def _row(cell: Cell, measure: Measure, found: Interval) -> tuple[str, ...]:
+    mean = _ranged(found, measure)
+    if cell.step_ms is not None and measure == "seconds":
         mean += f", {cell.step_ms:.0f} ms a step"
     gain, published = ("", "") if cell.gain is None else (_gain(cell.gain, measure), _change(cell.gain, measure))
-    seeds = str(cell.mean.n) if cell.mean else "0"
     versus = f" to {cell.line.versus}" if cell.line.versus else ""
-    return _label(cell), mean, seeds, _value(cell.line.published, measure), gain, published + versus
+    return _label(cell), mean, str(found.n), _value(cell.line.published, measure), gain, published + versus
 
 
 def _label(cell: Cell) -> str:

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from analysis.report import ablated, outcome, recorded, running, searching, trained
+from analysis.report import ablated, glance, outcome, recorded, running, searching, trained
 from analysis.report.files import write, write_tables
 from analysis.report.page import Chapter, render
-from analysis.report.section import Section, Table
+from analysis.report.section import Section, Table, reason
 from analysis.report.source import Source
 from analysis.studies.study import Study, open_studies
 
 SECTIONS: tuple[Callable[[Source], Section], ...] = (
+    glance.glance,
     outcome.conclusion,
     outcome.summary,
     outcome.configurations,
@@ -34,7 +35,9 @@ SECTIONS: tuple[Callable[[Source], Section], ...] = (
     running.environment,
     outcome.again,
 )
-"""The page, from top to bottom. Each is asked of every study."""
+"""The page, from top to bottom. Each is asked of every study; those without evidence are named in a line at its end."""
+ALWAYS = "glance"
+"""The section that every study has."""
 
 
 def report(folders: Sequence[Path], out: Path | None = None) -> Path:
@@ -71,8 +74,16 @@ def _chapters(studies: Sequence[Study]) -> list[Chapter]:
 
 
 def _chapter(source: Source, key: str, prefix: str) -> Chapter:
-    sections = [_prefixed(section(source), prefix) for section in SECTIONS]
-    return Chapter(key=key, title=source.study.name, folder=str(source.study.folder), sections=sections)
+    found = [_prefixed(section(source), prefix) for section in SECTIONS]
+    sections = [section for section in found if section.has_evidence or section.key == ALWAYS]
+    empty = [section for section in found if section not in sections]
+    return Chapter(
+        key=key,
+        title=source.study.name,
+        folder=str(source.study.folder),
+        sections=sections,
+        left_out=tuple((section.title, reason(section)) for section in empty),
+    )
 
 
 def _prefixed(section: Section, prefix: str) -> Section:

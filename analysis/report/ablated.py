@@ -41,8 +41,10 @@ def _table(found: AblationTable) -> Table:
             (f"{gained}, published", pa.float64()),
         ]
     )
-    rows = [dict(zip(schema.names, _row(cell), strict=True)) for cell in found.cells]
+    rows = [dict(zip(schema.names, _row(cell), strict=True)) for cell in found.cells if cell.mean]
+    lacking = ", ".join(cell.line.label for cell in found.cells if not cell.mean)
     caption = f"{published.source}: {published.title}; published on {published.setting}"
+    caption += f"; no evidence for {lacking}" if lacking else ""
     return Table(name=f"ablation-{published.name}", caption=caption, rows=pa.Table.from_pylist(rows, schema))
 
 

@@ -15,30 +15,58 @@ from analysis.studies.parameters import searched, settings
 from analysis.studies.study import PARAMETER
 from analysis.verdict.arm_evidence import ArmVerdict, Rescored
 from analysis.verdict.ranking import Standing
-from analysis.verdict.verdict import verdict
 
 TOP = 10
-LAST, BEST = "mIoU %, last evaluation", "mIoU %, best evaluation"
+LAST, BEST, SPENT = "mIoU %, last evaluation", "mIoU %, best evaluation", "spent, whole trials"
 ENDINGS = {"COMPLETE": "used their whole budget", "PRUNED": "were stopped early", "FAIL": "failed"}
 STANDING = pa.schema(
     [
         ("setting", pa.string()),
-        ("runs", pa.int64()),
         ("mIoU %", pa.float64()),
         ("minus baseline, points", pa.float64()),
         ("from, points", pa.float64()),
         ("to, points", pa.float64()),
-        ("images", pa.int64()),
+        ("shown", pa.string()),
+        ("p, adjusted", pa.float64()),
+        ("could have shown, points", pa.float64()),
         ("seeds", pa.int64()),
         ("failed seeds", pa.int64()),
-        ("p, adjusted", pa.float64()),
-        ("shown", pa.string()),
-        ("could have shown, points", pa.float64()),
+        ("images", pa.int64()),
+        ("runs", pa.int64()),
         ("chosen among", pa.int64()),
         ("flattered by, points", pa.float64()),
     ]
 )
-"""Columns of the verdict's table; the last two say how much being chosen as the best on these images flatters it."""
+"""Columns of the verdict's table."""
+STANDING_LEGEND = {
+    "runs": "runs whose mean the mIoU is",
+    "from, to": "ends of the interval; all intervals of the table hold together",
+    "p, adjusted": "how often a difference like it would come by chance, adjusted for the number of comparisons",
+    "shown": "what the interval shows: better, worse, no different by more than the study's margin, or open",
+    "could have shown": "the smallest true difference that such seeds and images show in 80 % of studies",
+    "chosen among": "finished settings of the arm, of which this was the best on the images that score it",
+    "flattered by": "points by which being chosen on these images raises its score",
+}
+
+
+ARMS = pa.schema(
+    [
+        ("arm", pa.string()),
+        (LAST, pa.float64()),
+        (BEST, pa.float64()),
+        (SPENT, pa.float64()),
+        ("trial-seconds", pa.float64()),
+        ("GPU-seconds", pa.float64()),
+        ("best trial", pa.string()),
+        ("trials", pa.int64()),
+        *((state, pa.int64()) for state in ENDINGS),
+    ]
+)
+ARMS_LEGEND = {
+    SPENT: "iterations at the price of each arm, in whole trials of the plain student",
+    "trial-seconds": "seconds of training, evaluation and checkpoints, whatever ran beside",
+    **{state: f"trials that {said}" for state, said in ENDINGS.items()},
+}
 
 
 def summary(source: Source) -> Section:
@@ -50,7 +78,7 @@ def summary(source: Source) -> Section:
             "They are in the learning curves and nowhere else."
         )
     caption = f"Arms of {source.study.name}, each by its best finished trial"
-    arms = Table(name="arms", caption=caption, rows=arm_table(source))
+    arms = Table(name="arms", caption=caption, rows=arm_table(source), legend=ARMS_LEGEND)
     return Section(key="summary", title="Summary", text=tuple(text), tables=(arms,))
 
 
@@ -66,24 +94,24 @@ def _what(source: Source) -> str:
 
 
 def conclusion(source: Source) -> Section:
-    """What the study shows, how sure that is, and what the evidence lacks."""
-    try:
-        found = verdict(source.study)
-    except ValueError as fault:
-        return Section(key="verdict", title="Verdict", text=(f"No verdict: {fault}.",))
-    if not found.arms:
-        return Section(key="verdict", title="Verdict", text=("No trial of an arm has ended, so there is no verdict.",))
+    """What the study shows in numbers, how sure that is, and what the evidence lacks."""
+    found = source.verdict
+    if isinstance(found, str) or not found.arms:
+        return Section(key="verdict", title="Verdict")
     rows = [row for arm in found.arms for row in _standing_rows(arm)]
     caption = (
         "Best setting of each arm against the baseline; intervals hold together for all settings with several seeds, "
         f"and one seed has none: {_seed_noise(found.seed_points)}"
     )
-    standings = (Table(name="verdict", caption=caption, rows=pa.Table.from_pylist(rows, STANDING)),) if rows else ()
-    first, *others = found.answer
-    lists = (("In detail", tuple(others)), ("Tuning", found.tuning), ("What the evidence lacks", found.missing))
-    lead = f"{first[0].upper()}{first[1:]}."
+    standings = Table(
+        name="verdict", caption=caption, rows=pa.Table.from_pylist(rows, STANDING), legend=STANDING_LEGEND
+    )
+    lists = (("In detail", found.answer[1:]), ("Tuning", found.tuning), ("What the evidence lacks", found.missing))
     return Section(
-        key="verdict", title="Verdict", text=(lead,), lists=lists, tables=(*standings, *_rescored(found.rescored))
+        key="verdict",
+        title="Verdict",
+        lists=tuple((what, said) for what, said in lists if said),
+        tables=(*((standings,) if rows else ()), *_rescored(found.rescored)),
     )
 
 
@@ -137,9 +165,7 @@ def arm_table(source: Source) -> pa.Table:
     rows = [_arm_row(source, arm) for arm in source.arms]
     if source.study.teacher:
         rows.append({"arm": "teacher", LAST: source.study.teacher["miou_percent"]})
-    names = ["arm", "trials", "whole budget", "stopped early", "failed", "best trial"]
-    kinds = [pa.string(), *[pa.int64()] * 4, pa.string(), *[pa.float64()] * 3]
-    return pa.Table.from_pylist(rows, pa.schema(list(zip([*names, LAST, BEST, "trial-seconds"], kinds, strict=True))))
+    return pa.Table.from_pylist(rows, ARMS)
 
 
 def _arm_row(source: Source, arm: str) -> dict[str, Any]:
@@ -149,9 +175,9 @@ def _arm_row(source: Source, arm: str) -> dict[str, Any]:
     return {
         "arm": arm,
         "trials": mine.num_rows,
-        "whole budget": states["COMPLETE"],
-        "stopped early": states["PRUNED"],
-        "failed": states["FAIL"],
+        **{state: states[state] for state in ENDINGS},
+        SPENT: pc.sum(mine["cost_trials"]).as_py(),
+        "GPU-seconds": pc.sum(mine["gpu_seconds"]).as_py(),
         "best trial": f"{arm}-{best['trial']}" if best else None,
         LAST: best.get("last_miou_percent"),
         BEST: best.get("best_miou_percent"),
@@ -174,8 +200,9 @@ def configurations(source: Source) -> Section:
 
 def _with_parameters(trials: pa.Table) -> pa.Table:
     renamed = {
-        "arm": "arm", "trial": "trial", "state": "state", "iterations": "iterations", "last_miou_percent": LAST,
-        "best_miou_percent": BEST, "best_iteration": "iteration of the best", "seconds": "trial-seconds",
+        "arm": "arm", "trial": "trial", "last_miou_percent": LAST, "best_miou_percent": BEST, "cost_trials": SPENT,
+        "state": "state", "iterations": "iterations", "best_iteration": "iteration of the best",
+        "seconds": "trial-seconds",
     }  # fmt: skip
     paths = searched(trials)
     columns = [*(trials[name] for name in renamed), *(trials[PARAMETER + path] for path in paths)]

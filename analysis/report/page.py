@@ -28,12 +28,14 @@ class Chapter:
         title: the study's name.
         folder: where it lies.
         sections: in the order of the page.
+        left_out: titles of sections without evidence, each with the reason.
     """
 
     key: str
     title: str
     folder: str
     sections: Sequence[Section]
+    left_out: Sequence[tuple[str, str]] = ()
 
 
 def render(title: str, chapters: Sequence[Chapter], tables: Path) -> str:

@@ -1,10 +1,12 @@
 """What a report consists of: sections of sentences, figures, tables and commands. Nothing here knows HTML."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+import plotly.graph_objects as go
 import pyarrow as pa
 
-from analysis.figures.drawing import Drawing
+from analysis.figures.drawing import Drawing, NoFigure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,11 +17,13 @@ class Table:
         name: of its files, without a suffix.
         caption: what it holds, as a sentence.
         rows: its columns are named as they are shown, with their units.
+        legend: what a column means whose name does not say it, by that name.
     """
 
     name: str
     caption: str
     rows: pa.Table
+    legend: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +33,12 @@ class Section:
     Attributes:
         key: names it in links.
         title: its heading.
-        text: sentences before everything else, each a paragraph.
-        lists: of sentences, each with what it is a list of.
+        facts: what and its value, in a few words each.
+        text: sentences before everything below, each a paragraph.
+        lists: of sentences, each with what it is a list of, folded.
         drawings: rows of figures: one that is alone in its row is as wide as the page, several stand side by side.
+        notes: how to read the figures, below them.
+        answer: the sentence that the figures come to; "" where there is none.
         tables: below the figures.
         commands: to be copied, each with what it does.
         verbatim: longer texts by their heading, folded.
@@ -39,9 +46,24 @@ class Section:
 
     key: str
     title: str
+    facts: tuple[tuple[str, str], ...] = ()
     text: tuple[str, ...] = ()
     lists: tuple[tuple[str, tuple[str, ...]], ...] = ()
     drawings: tuple[tuple[Drawing, ...], ...] = ()
+    notes: tuple[str, ...] = ()
+    answer: str = ""
     tables: tuple[Table, ...] = ()
     commands: tuple[tuple[str, str], ...] = ()
     verbatim: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def has_evidence(self) -> bool:
+        """Whether there is more in it than sentences on why there is nothing."""
+        drawn = any(isinstance(drawing, go.Figure) for row in self.drawings for drawing in row)
+        return bool(self.facts or self.lists or self.tables or self.commands or self.verbatim or drawn)
+
+
+def reason(section: Section) -> str:
+    """Why there is nothing in a section, in a sentence; "" where it does not say."""
+    drawn = (drawing.reason for row in section.drawings for drawing in row if isinstance(drawing, NoFigure))
+    return next(drawn, next(iter(section.text), ""))

@@ -13,6 +13,7 @@ from analysis.figures.style import OKABE_ITO, TEACHER_GREY, arm_colours, rgb
 from analysis.figures.training import Trial
 from analysis.studies.runs import finished
 from analysis.studies.study import TEACHER, EvaluationKey, Study
+from analysis.verdict.verdict import Verdict, verdict
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,14 @@ class Source:
     @property
     def objective(self) -> str:
         return self.study.objective
+
+    @cached_property
+    def verdict(self) -> Verdict | str:
+        """The answer, or why there is none. That one has looked is recorded once."""
+        try:
+            return verdict(self.study)
+        except ValueError as fault:
+            return str(fault)
 
     def ranked(self, arm: str) -> pa.Table:
         """The finished trials of an arm, the best first."""

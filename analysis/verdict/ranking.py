@@ -38,6 +38,7 @@ class Standing:
         ended: seeds with which it ran, that have ended.
         failed: those of them that failed.
         outcome: what the difference shows, or that it has too few seeds so far; None where there is none to expect.
+        by_seed: the difference to the baseline of each seed that both finished, in points.
     """
 
     arm: str
@@ -50,6 +51,7 @@ class Standing:
     ended: int
     failed: int
     outcome: Shown | None
+    by_seed: tuple[float, ...] = ()
 
     @property
     def p_value(self) -> float | None:
@@ -228,7 +230,8 @@ def _over_seeds(
         difference = differences.get(id(runs))
         within = layout.runs(runs) if difference or runs is layout.settings[0] else runs.runs
         shown = _shown(difference, looked, about.margin) if difference else "waiting"
-        by_arm[arm] = _standing(arm, runs, within, evidence, difference, None if arm in about.own_arms else shown)
+        standing = _standing(arm, runs, within, evidence, difference, None if arm in about.own_arms else shown)
+        by_arm[arm] = replace(standing, by_seed=_by_seed(runs, layout, evidence) if difference else ())
     shares = zip(layout.settings, family.best_shares, strict=True)
     return replace(
         about,
@@ -239,6 +242,13 @@ def _over_seeds(
         shares={runs.name: share for runs, share in shares if share is not None},
         not_worse=tuple(r.name for r, stays in zip(layout.settings, family.not_worse, strict=True) if stays),
     )
+
+
+def _by_seed(runs: Runs, layout: Layout, evidence: _Evidence) -> tuple[float, ...]:
+    base = layout.settings[0]
+    mine, own = runs.by_seeds, base.by_seeds
+    both = [seeds for seeds in layout.seeds if seeds in mine and seeds in own]
+    return tuple(evidence.scores[mine[seeds].name] - evidence.scores[own[seeds].name] for seeds in both)
 
 
 def _interim(study: Study, about: Standings, layout: Layout) -> bool:

@@ -5,6 +5,7 @@ import json
 import shutil
 import textwrap
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from study.configuration.schema import IMPLEMENTATIONS, study_schema
@@ -25,11 +26,49 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Run it."""
     width = shutil.get_terminal_size().columns
-    for path, schema, required in _below(study_schema(), options.path):
-        print(f"{path}  {_type(schema)}{_default(schema, required)}")
-        if meaning := schema.get("description"):
-            print(textwrap.fill(meaning, width, initial_indent="    ", subsequent_indent="    "))
+    for key in keys(options.path):
+        default = ", required" if key.required else f", default {key.default}" if key.default is not None else ""
+        print(f"{key.path}  {key.type}{default}")
+        if key.meaning:
+            print(textwrap.fill(key.meaning, width, initial_indent="    ", subsequent_indent="    "))
     return 0
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of a study's file.
+
+    Attributes:
+        path: with dots; NAME stands for a name that the file chooses.
+        type: type and range in words.
+        default: as JSON; None where there is none.
+        required: whether a file must have it.
+        meaning: "" where the code says nothing of it.
+    """
+
+    path: str
+    type: str
+    default: str | None
+    required: bool
+    meaning: str
+
+
+def keys(path: str) -> list[Key]:
+    """Keys below a path, or of the whole file for ""; the key itself where nothing is below it.
+
+    Raises:
+        ValueError: there is no such key.
+    """
+    return [
+        Key(
+            path=name,
+            type=_type(schema),
+            default=json.dumps(schema["default"]) if "default" in schema else None,
+            required=required and "default" not in schema,
+            meaning=schema.get("description", ""),
+        )
+        for name, schema, required in _below(study_schema(), path)
+    ]
 
 
 def _below(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any], bool]]:
@@ -104,9 +143,3 @@ def _range(schema: dict[str, Any]) -> str:
     words = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
     limits = [f"{word} {schema[name]}" for name, word in words.items() if name in schema]
     return " " + ", ".join(limits) if limits else ""
-
-
-def _default(schema: dict[str, Any], required: bool) -> str:
-    if "default" in schema:
-        return f", default {json.dumps(schema['default'])}"
-    return ", required" if required else ""

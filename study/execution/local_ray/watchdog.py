@@ -15,7 +15,7 @@ import psutil
 
 GCS = "gcs_server"
 """The name of Ray's control process; it is a child of the driver that started the cluster."""
-LOOK_EVERY_S = 2.0
+LOOK_EVERY_S = 0.5
 
 
 @contextmanager
@@ -37,6 +37,8 @@ def watching(advice: str) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
+        if not _alive(found):  # it died between two looks: Ray could not be shut down in order either
+            end(advice)
 
 
 def _watch(process: psutil.Process, done: threading.Event, advice: str) -> None:
@@ -55,11 +57,18 @@ def _alive(process: psutil.Process) -> bool:
 def end(advice: str) -> None:
     """End this process and all that it has started, as a kill would; the study's files stand that.
 
-    The main thread waits inside Ray and cannot end anything in order.
+    The main thread waits inside Ray and cannot end anything in order. It may go on for a moment, as Ray's other
+    processes end, but nothing that it still writes comes after the line.
     """
     show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
-    sys.stderr.write(f"{show_cursor}\nkdstudy: Ray's control process ({GCS}) has ended; nothing is lost: {advice}\n")
-    sys.stderr.flush()
+    line = f"{show_cursor}\nkdstudy: Ray's control process ({GCS}) has ended; nothing is lost: {advice}\n"
+    if (own := sys.__stderr__) is not None and sys.stderr is own:
+        kept = os.dup(own.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), own.fileno())
+        os.write(kept, line.encode())
+    else:  # a notebook's
+        sys.stderr.write(line)
+        sys.stderr.flush()
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
             child.kill()

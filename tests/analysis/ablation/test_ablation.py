@@ -237,7 +237,7 @@ def test_the_report_has_the_tables_of_which_two_lines_are_filled(study: Callable
     line = by_setting["and"]
     assert (line["mIoU %, last evaluation"], line["seeds"], line["published"]) == (19.5, 2, 70.01)
     assert (line["points"], line["pairs"]) == (-1.5, 2) and line["points, from"] < -1.5 < line["points, to"]
-    assert (by_setting["or"]["mIoU %, last evaluation"], by_setting["or"]["seeds"]) == (None, 0)
+    assert "or" not in by_setting and "no evidence for or" in shown.caption
 
 
 def test_every_line_of_every_table_is_there_and_named_once() -> None:
@@ -257,7 +257,7 @@ def test_the_tables_are_shown_with_their_seeds_and_without_empty_ones(study: Cal
     assert "RDD, table 6" in text and "ours on camvid" in text
     row = next(line.split() for line in text.splitlines() if line.startswith(" xor"))
     assert row[:5] == ["xor", "20.50", "[14.15,", "26.85]", "2"]
-    assert next(line for line in text.splitlines() if line.startswith(" and")).split()[1:3] == ["no", "evidence"]
+    assert "no evidence for: and, or" in text and not any(line.startswith(" and") for line in text.splitlines())
     assert "19.00, one seed" in text and "+1.00, one pair" in text
     assert "no evidence for: RDD, table 9" in text
 

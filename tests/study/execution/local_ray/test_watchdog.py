@@ -5,19 +5,26 @@ import sys
 import time
 
 import psutil
+import pytest
 
 SCRIPT = """
-import subprocess, sys, time
+import psutil, subprocess, sys, time
 from study.execution.local_ray import watchdog
 watchdog.LOOK_EVERY_S = 0.01
 watchdog.GCS = "sleep"
 control = subprocess.Popen(["sleep", "600"])
+while psutil.Process(control.pid).name() != "sleep":  # the kernel names it a moment after it runs
+    pass
 other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 print(other.pid, flush=True)
 with watchdog.watching("go on with: kdstudy resume X"):
-    if sys.argv[1] == "dies":
+    if sys.argv[1] != "is silent":
         control.kill()
-        time.sleep(600)
+    while sys.argv[1] == "dies":
+        print("still at work", file=sys.stderr, flush=True)
+    if sys.argv[1] == "dies before the end":
+        control.wait()
+        raise ValueError("which has lost its control process")
     control.send_signal(19)  # SIGSTOP: silent, but alive
     time.sleep(0.2)
 control.kill()
@@ -36,8 +43,9 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_the_death_of_the_control_process_ends_the_driver_and_all_it_started() -> None:
-    done = run("dies")
+@pytest.mark.parametrize("what", ["dies", "dies before the end"])
+def test_the_death_of_the_control_process_ends_the_driver_and_all_it_started(what: str) -> None:
+    done = run(what)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
         "kdstudy: Ray's control process (sleep) has ended; nothing is lost: go on with: kdstudy resume X"
