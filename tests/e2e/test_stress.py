@@ -20,7 +20,7 @@ import torch
 
 from tests.e2e.disks import small_disk
 from tests.e2e.drivers import ENVIRONMENT, eventually, kdstudy, of_this_study, wait_while_alive
-from tests.e2e.storms import Deck, Victim, take_the_dataset_away, write_dataset, write_whole, wrong_in
+from tests.e2e.fault_injection import FaultOrder, Target, take_the_dataset_away, write_dataset, write_whole, wrong_in
 from tests.e2e.studies import TRIALS, assert_consistent, assert_same_study, journal, trial_rows, weights
 from tests.e2e.test_store import stored_weights
 from tests.stores import s3_bucket
@@ -32,7 +32,7 @@ REPORT = Path(os.environ.get("STRESS_REPORT", "runs/stress.md"))
 LINES = (0, 1, 2, 3, 5, 8, 13, 21, 34)
 """Of the ledger's journal, that a driver writes before a fault comes; the whole study has about 300."""
 PAGE = """\
-# Storm
+# Stress run
 
 {began:%Y-%m-%d %H:%M} UTC, seed {seed}, {minutes:.0f} minutes, {cores} cores, load {least:.0f} to {most:.0f}.
 
@@ -51,7 +51,7 @@ NONE = "Differences: 0. Tracebacks: 0."
 
 
 @dataclass
-class Storm:
+class StressRun:
     """What was done, and what came of it."""
 
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -84,80 +84,80 @@ class Storm:
         REPORT.write_text(page)
 
 
-def disturb(victim: Victim, storm: Storm, deck: Deck, dice: random.Random, until: float) -> None:
+def disturb(target: Target, run: StressRun, order: FaultOrder, draws: random.Random, until: float) -> None:
     """Start the study again and again, each time with a fault, until a driver comes to its end."""
     code = -1
     while code != 0:
-        fault = deck.draw(victim) if time.monotonic() < until else None
-        lines = journal(victim.folder).count(b"\n") + dice.choice(LINES)
-        due = time.monotonic() + dice.choice((0.0, 0.2, 3.0))
-        victim.said.clear()
-        victim.start()
-        storm.loads.append(os.getloadavg()[0])
+        fault = order.draw(target) if time.monotonic() < until else None
+        lines = journal(target.folder).count(b"\n") + draws.choice(LINES)
+        due = time.monotonic() + draws.choice((0.0, 0.2, 3.0))
+        target.said.clear()
+        target.start()
+        run.loads.append(os.getloadavg()[0])
 
         def ready(lines: int = lines, due: float = due) -> bool:
-            return journal(victim.folder).count(b"\n") >= lines and time.monotonic() > due
+            return journal(target.folder).count(b"\n") >= lines and time.monotonic() > due
 
-        if fault is not None and wait_while_alive(victim.started, ready):
-            fault(victim, dice)
+        if fault is not None and wait_while_alive(target.started, ready):
+            fault(target, draws)
         else:
             fault = None
-        code = ended(victim)
+        code = ended(target)
         if fault is not None:
-            storm.faults.append((storm.studies + 1, fault.__name__, lines, code))
-        assert fault is not None or code == 0, victim.said[-1]
+            run.faults.append((run.studies + 1, fault.__name__, lines, code))
+        assert fault is not None or code == 0, target.said[-1]
         assert code in (0, 1, -signal.SIGKILL) or (code == 2 and fault is take_the_dataset_away), f"exit code {code}"
 
 
-def ended(victim: Victim) -> int:
+def ended(target: Target) -> int:
     """Wait for the driver's end; its exit code. No driver since the last fault has said what none may say."""
-    code = victim.ended()
-    wrong = [said for said in victim.said if wrong_in(said)]
+    code = target.ended()
+    wrong = [said for said in target.said if wrong_in(said)]
     assert not wrong, wrong[0]
     if code == 1:
-        assert "go on with: kdstudy resume" in victim.said[-1] or "stopped" in victim.said[-1], victim.said[-1]
+        assert "go on with: kdstudy resume" in target.said[-1] or "stopped" in target.said[-1], target.said[-1]
     if code != -signal.SIGKILL:  # what a killed one leaves ends with the next that starts a cluster
-        eventually(lambda: not of_this_study(victim.started.pid), what="its cluster outlived the driver")
+        eventually(lambda: not of_this_study(target.started.pid), what="its cluster outlived the driver")
     if code == 0:
-        eventually(lambda: not any(map(of_this_study, victim.drivers)), what="a killed driver's cluster is left")
+        eventually(lambda: not any(map(of_this_study, target.drivers)), what="a killed driver's cluster is left")
     return code
 
 
-def assert_same(victim: Victim, undisturbed: Path) -> None:
-    assert_consistent(victim.folder)
-    assert_same_study(victim.folder, undisturbed)
-    for row in trial_rows(victim.folder):
+def assert_same(target: Target, undisturbed: Path) -> None:
+    assert_consistent(target.folder)
+    assert_same_study(target.folder, undisturbed)
+    for row in trial_rows(target.folder):
         trial = f"{row['arm']}-{row['trial']:05}"
-        stored = stored_weights(victim.bucket, "tiny", trial) if victim.bucket else None
-        found = stored or weights(victim.folder, trial)
+        stored = stored_weights(target.bucket, "tiny", trial) if target.bucket else None
+        found = stored or weights(target.folder, trial)
         expected = weights(undisturbed, trial)
         assert found.keys() == expected.keys(), trial
         assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items()), trial
 
 
 def test_random_faults_change_no_table_and_no_weight(tmp_path: Path) -> None:
-    data, dice = tmp_path / "data", random.Random(SEED)
-    deck = Deck(dice)
+    data, draws = tmp_path / "data", random.Random(SEED)
+    order = FaultOrder(draws)
     write_dataset(data)
     whole = write_whole(tmp_path, data)
     done = kdstudy("run", whole, "--out", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(trial_rows(tmp_path / "run")) == TRIALS
-    storm, until = Storm(), time.monotonic() + 60 * MINUTES
+    run, until = StressRun(), time.monotonic() + 60 * MINUTES
     try:
         while time.monotonic() < until:
-            place = tmp_path / f"storm-{storm.studies}"
-            with small_disk(place) as disk, s3_bucket() if dice.random() < 0.5 else nullcontext() as bucket:
+            place = tmp_path / f"run-{run.studies}"
+            with small_disk(place) as disk, s3_bucket() if draws.random() < 0.5 else nullcontext() as bucket:
                 environment = {**ENVIRONMENT, **(bucket.environment if bucket else {})}
-                victim = Victim(
+                target = Target(
                     folder=place / "run", file=whole, data=data, environment=environment, disk=disk, bucket=bucket
                 )
-                disturb(victim, storm, deck, dice, until)
-                assert_same(victim, tmp_path / "run")
-            storm.studies += 1
-            storm.write()
+                disturb(target, run, order, draws, until)
+                assert_same(target, tmp_path / "run")
+            run.studies += 1
+            run.write()
     except BaseException as error:
-        storm.wrong = f"{type(error).__name__}: {error}"
+        run.wrong = f"{type(error).__name__}: {error}"
         raise
     finally:
-        storm.write()
+        run.write()

@@ -1,6 +1,6 @@
 """Faults to which a study that runs is put, each at a moment that is drawn; and the study they are meant for.
 
-A fault is a function of the victim and of the dice. It returns once the driver has ended or will end by itself, and
+A fault is a function of the target and of the draws. It returns once the driver has ended or will end by itself, and
 what it has done is undone: whatever the driver makes of it, the next one must go on to the same study.
 """
 
@@ -36,7 +36,7 @@ OWN_FAULT = "a fault of kdstudy's own"
 
 
 @dataclass(kw_only=True)
-class Victim:
+class Target:
     """A study that is disturbed.
 
     Attributes:
@@ -86,7 +86,7 @@ class Victim:
         return self.ended()
 
 
-Fault = Callable[[Victim, random.Random], None]
+Fault = Callable[[Target, random.Random], None]
 
 
 def write_dataset(root: Path) -> None:
@@ -114,47 +114,47 @@ def write_whole(place: Path, data: Path) -> Path:
 # what dies
 
 
-def kill_driver(victim: Victim, dice: random.Random) -> None:
-    victim.kill()
+def kill_driver(target: Target, draws: random.Random) -> None:
+    target.kill()
 
 
-def kill_raylet(victim: Victim, dice: random.Random) -> None:
-    for raylet in below(victim.started.pid, "raylet/raylet"):
+def kill_raylet(target: Target, draws: random.Random) -> None:
+    for raylet in below(target.started.pid, "raylet/raylet"):
         raylet.kill()
 
 
-def kill_control(victim: Victim, dice: random.Random) -> None:
-    for control in below(victim.started.pid, GCS):
+def kill_control(target: Target, draws: random.Random) -> None:
+    for control in below(target.started.pid, GCS):
         control.kill()
 
 
-def kill_trial(victim: Victim, dice: random.Random) -> None:
-    for trial in below(victim.started.pid, TRIAL):
+def kill_trial(target: Target, draws: random.Random) -> None:
+    for trial in below(target.started.pid, TRIAL):
         trial.kill()
 
 
-def stop_and_continue_driver(victim: Victim, dice: random.Random) -> None:
-    victim.started.send_signal(signal.SIGSTOP)
-    time.sleep(dice.uniform(0, 5))
-    victim.started.send_signal(signal.SIGCONT)
+def stop_and_continue_driver(target: Target, draws: random.Random) -> None:
+    target.started.send_signal(signal.SIGSTOP)
+    time.sleep(draws.uniform(0, 5))
+    target.started.send_signal(signal.SIGCONT)
 
 
 # who is asked to stop
 
 
-def terminate_driver(victim: Victim, dice: random.Random) -> None:
-    wait_while_alive(victim.started, lambda: handles_sigterm(victim.started.pid))
-    victim.started.send_signal(dice.choice((signal.SIGTERM, signal.SIGINT)))
+def terminate_driver(target: Target, draws: random.Random) -> None:
+    wait_while_alive(target.started, lambda: handles_sigterm(target.started.pid))
+    target.started.send_signal(draws.choice((signal.SIGTERM, signal.SIGINT)))
 
 
-def signal_at_the_start(victim: Victim, dice: random.Random) -> None:
+def signal_at_the_start(target: Target, draws: random.Random) -> None:
     """To a driver of its own, between its first own step and its first trial; before, none handles signals."""
-    victim.kill()
-    victim.ended()
-    victim.start()
-    wait_while_alive(victim.started, lambda: handles_sigterm(victim.started.pid))
-    time.sleep(dice.uniform(0, 12))
-    victim.started.send_signal(dice.choice((signal.SIGTERM, signal.SIGINT)))
+    target.kill()
+    target.ended()
+    target.start()
+    wait_while_alive(target.started, lambda: handles_sigterm(target.started.pid))
+    time.sleep(draws.uniform(0, 12))
+    target.started.send_signal(draws.choice((signal.SIGTERM, signal.SIGINT)))
 
 
 def handles_sigterm(pid: int) -> bool:
@@ -169,79 +169,79 @@ def handles_sigterm(pid: int) -> bool:
 # what is not written whole
 
 
-def tear_the_journal(victim: Victim, dice: random.Random) -> None:
-    victim.kill()
-    if journal(victim.folder):
-        tear_journal(victim.folder, '{"op_code": 6, "tri')
+def tear_the_journal(target: Target, draws: random.Random) -> None:
+    target.kill()
+    if journal(target.folder):
+        tear_journal(target.folder, '{"op_code": 6, "tri')
 
 
-def tear_a_table(victim: Victim, dice: random.Random) -> None:
-    victim.kill()
-    for path in victim.folder.glob("tables/reports/live-*.arrows"):
+def tear_a_table(target: Target, draws: random.Random) -> None:
+    target.kill()
+    for path in target.folder.glob("tables/reports/live-*.arrows"):
         with path.open("ab") as file:
             file.write(b"\xff\xff\xff\xff\x88\x01\x00\x00half a batch")
 
 
-def cut_a_checkpoint(victim: Victim, dice: random.Random) -> None:
-    victim.kill()
-    if files := files_of_running_trials(victim):
-        with dice.choice(files).open("r+b") as file:
-            file.truncate(dice.randrange(100))
+def cut_a_checkpoint(target: Target, draws: random.Random) -> None:
+    target.kill()
+    if files := files_of_running_trials(target):
+        with draws.choice(files).open("r+b") as file:
+            file.truncate(draws.randrange(100))
 
 
-def flip_a_bit_of_a_checkpoint(victim: Victim, dice: random.Random) -> None:
-    victim.kill()
-    if files := files_of_running_trials(victim):
-        flip_a_bit(dice.choice(files), dice)
+def flip_a_bit_of_a_checkpoint(target: Target, draws: random.Random) -> None:
+    target.kill()
+    if files := files_of_running_trials(target):
+        flip_a_bit(draws.choice(files), draws)
 
 
-def files_of_running_trials(victim: Victim) -> list[Path]:
+def files_of_running_trials(target: Target) -> list[Path]:
     """Of the newest checkpoint of every trial that has not ended; those of others may be all that is left of rows."""
-    if not (victim.folder / "study.json").exists():
+    if not (target.folder / "study.json").exists():
         return []
-    arms = trials_by_arm(read_config(victim.folder), victim.folder)
+    arms = trials_by_arm(read_config(target.folder), target.folder)
     found = []
     for arm, trials in arms.items():
         for trial in trials:
-            places = victim.folder.glob(f"trials/{arm}-{trial.number:05}/[ci]*_[0-9]*")
+            places = target.folder.glob(f"trials/{arm}-{trial.number:05}/[ci]*_[0-9]*")
             if not trial.state.is_finished() and (kept := sorted(places, key=lambda path: iteration_of(path.name))):
                 found += sorted(path for path in kept[-1].iterdir() if path.stat().st_size)
     return found
 
 
-def flip_a_bit(path: Path, dice: random.Random) -> None:
+def flip_a_bit(path: Path, draws: random.Random) -> None:
     content = bytearray(path.read_bytes())
-    content[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
+    content[draws.randrange(len(content))] ^= 1 << draws.randrange(8)
     path.write_bytes(content)
 
 
-def flip_a_bit_of_a_copy(victim: Victim, dice: random.Random) -> None:
+def flip_a_bit_of_a_copy(target: Target, draws: random.Random) -> None:
     """Of a file of any kind: what looks at the study, and a driver that has no time, end in lines."""
-    victim.kill()
-    if not victim.folder.exists():
+    target.kill()
+    if not target.folder.exists():
         return
-    copy = victim.folder.parent / "flipped" / "run"
-    shutil.copytree(victim.folder, copy)
-    flipped = flip_one_of_any_kind(copy, dice)
+    copy = target.folder.parent / "flipped" / "run"
+    shutil.copytree(target.folder, copy)
+    flipped = flip_one_of_any_kind(copy, draws)
     for command in ("status", "best", "verdict", "report"):
-        victim.said.append(f"{command} with a bit of {flipped} flipped: {looked_at(command, copy)}")
-    if victim.bucket is None:  # a copy would write to the checkpoints of the first one
+        target.said.append(f"{command} with a bit of {flipped} flipped: {looked_at(command, copy)}")
+    if target.bucket is None:  # a copy would write to the checkpoints of the first one
         asked = ("resume", copy, "--time-limit", "1s")
-        short = driver(*asked, cwd=victim.folder.parent, environment=victim.environment)
-        victim.said.append(f"resume with a bit of {flipped} flipped: {short.communicate(timeout=ENOUGH_S)[1]}")
-        assert short.returncode in (0, 1, 2), victim.said[-1]
+        short = driver(*asked, cwd=target.folder.parent, environment=target.environment)
+        target.said.append(f"resume with a bit of {flipped} flipped: {short.communicate(timeout=ENOUGH_S)[1]}")
+        assert short.returncode in (0, 1, 2), target.said[-1]
     shutil.rmtree(copy.parent)
 
 
-def flip_one_of_any_kind(folder: Path, dice: random.Random) -> Path | None:
+def flip_one_of_any_kind(folder: Path, draws: random.Random) -> Path | None:
     kinds: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.stat().st_size:
             kinds.setdefault(kind_of(path.relative_to(folder)), []).append(path)
     if not kinds:
         return None
-    flipped = dice.choice(kinds[dice.choice(sorted(kinds))])
-    flip_a_bit(flipped, dice)
+    flipped = draws.choice(kinds[draws.choice(sorted(kinds))])
+    flip_a_bit(flipped, draws)
     return flipped
 
 
@@ -263,30 +263,30 @@ def looked_at(command: str, folder: Path) -> str:
 # what is away for a while
 
 
-def fill_the_disk(victim: Victim, dice: random.Random) -> None:
-    assert victim.disk is not None
-    fill(victim.disk, leave=dice.choice((0, 4096, 50_000, 300_000)))
-    code = victim.refused_again() if dice.random() < 0.3 else victim.ended()
-    (victim.disk / FILLER).unlink()
-    assert code == 0 or (code == 1 and "space" in victim.said[-1]), victim.said[-1]
+def fill_the_disk(target: Target, draws: random.Random) -> None:
+    assert target.disk is not None
+    fill(target.disk, leave=draws.choice((0, 4096, 50_000, 300_000)))
+    code = target.refused_again() if draws.random() < 0.3 else target.ended()
+    (target.disk / FILLER).unlink()
+    assert code == 0 or (code == 1 and "space" in target.said[-1]), target.said[-1]
 
 
-def take_the_dataset_away(victim: Victim, dice: random.Random) -> None:
-    away = victim.data.with_name("away")
-    victim.data.rename(away)
-    if dice.random() < 0.5:
-        victim.kill()
-        assert victim.refused_again() in (0, 1, 2)
+def take_the_dataset_away(target: Target, draws: random.Random) -> None:
+    away = target.data.with_name("away")
+    target.data.rename(away)
+    if draws.random() < 0.5:
+        target.kill()
+        assert target.refused_again() in (0, 1, 2)
     else:
-        time.sleep(dice.uniform(0, 5))
-    away.rename(victim.data)
+        time.sleep(draws.uniform(0, 5))
+    away.rename(target.data)
 
 
-def take_the_store_away(victim: Victim, dice: random.Random) -> None:
-    assert victim.bucket is not None
-    victim.bucket.stop()
-    time.sleep(dice.uniform(0, 40))  # a trial waits for it for half a minute
-    victim.bucket.start()
+def take_the_store_away(target: Target, draws: random.Random) -> None:
+    assert target.bucket is not None
+    target.bucket.stop()
+    time.sleep(draws.uniform(0, 40))  # a trial waits for it for half a minute
+    target.bucket.start()
 
 
 ANYWHERE: tuple[Fault, ...] = (
@@ -304,39 +304,38 @@ ANYWHERE: tuple[Fault, ...] = (
     flip_a_bit_of_a_copy,
     take_the_dataset_away,
 )
-
-
 ON_A_DISK: tuple[Fault, ...] = (fill_the_disk,)
 IN_A_STORE: tuple[Fault, ...] = (take_the_store_away,)
-OF_FILES = (cut_a_checkpoint, flip_a_bit_of_a_checkpoint)
+OF_FILES: tuple[Fault, ...] = (cut_a_checkpoint, flip_a_bit_of_a_checkpoint)
+"""What can be done to any study, to one on a disk of its own, and to one with its checkpoints in a store, or not."""
 
 
-class Deck:
+class FaultOrder:
     """Every fault once, in an order that is drawn, and then all of them again.
 
     Args:
-        dice: draws the order.
+        draws: of random numbers, which give the order.
     """
 
-    def __init__(self, dice: random.Random) -> None:
-        self._dice = dice
+    def __init__(self, draws: random.Random) -> None:
+        self._draws = draws
         self._left: list[Fault] = []
 
-    def draw(self, victim: Victim) -> Fault:
+    def draw(self, target: Target) -> Fault:
         """The next one that can be done to a study."""
-        possible = possible_for(victim)
+        possible = possible_for(target)
         if not any(fault in possible for fault in self._left):
             every = [*ANYWHERE, *ON_A_DISK, *IN_A_STORE]
-            self._left += self._dice.sample(every, len(every))
+            self._left += self._draws.sample(every, len(every))
         drawn = next(fault for fault in self._left if fault in possible)
         self._left.remove(drawn)
         return drawn
 
 
-def possible_for(victim: Victim) -> set[Fault]:
+def possible_for(target: Target) -> set[Fault]:
     """What can be done to a study: with the checkpoints in a store there are none to damage."""
-    possible = {*ANYWHERE, *(ON_A_DISK if victim.disk else ())}
-    return {*possible.difference(OF_FILES), *IN_A_STORE} if victim.bucket else possible
+    possible = {*ANYWHERE, *(ON_A_DISK if target.disk else ())}
+    return {*possible.difference(OF_FILES), *IN_A_STORE} if target.bucket else possible
 
 
 def wrong_in(said: str) -> list[str]:
