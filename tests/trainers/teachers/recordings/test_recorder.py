@@ -223,7 +223,7 @@ def test_a_chunk_tells_how_long_the_teacher_took(recording: Recording) -> None:
     recorder.close()
     chunk = Chunk.of(recording.folder / recording.chunks()[0])
     assert chunk is not None
-    assert 0 < ChunkReader(chunk).header.live_seconds < 60
+    assert ChunkReader(chunk).header.live_seconds > 0
 
 
 def test_plans_of_several_trials_reach_as_far_as_the_last_of_them() -> None:
