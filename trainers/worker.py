@@ -6,6 +6,7 @@ Ray's retries are for lost machines.
 
 import re
 import socket
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -24,11 +25,14 @@ from trainers.data.fingerprint import refuse_changed
 from trainers.distillation.objective import DivergedError
 from trainers.loop import AT_EVALUATIONS, train
 from trainers.plugins.loading import load_values
+from trainers.resources.output import kept_output, log_file
 from trainers.resources.peak_memory import noted_peak, peak_mib
 from trainers.teachers.recordings.plan import RecordingPlan
 
 CHECKPOINT = "checkpoint"
 """Key of a report that holds the address of the checkpoint that came with it."""
+TRACEBACK = "traceback"
+"""Key beside "error": the traceback of the exception."""
 WARNING = "warning"
 """Key of a report that holds a warning: faults since the previous report that did not end the trial."""
 
@@ -151,7 +155,7 @@ def train_rank(arguments: Mapping[str, Any]) -> dict[str, Any]:
     note, requests = (arguments.get(name) and Path(arguments[name]) for name in ("dataset", "requests"))
     context = RayTrainContext(folder, arguments["checkpoints"], requests)
     every = Interval.read(arguments["checkpoint_every"])
-    with noted_peak(folder, context.rank):
+    with kept_output(log_file(folder, context.rank)), noted_peak(folder, context.rank):
         decoded, recording = arguments.get("decoded"), arguments.get("recording")
         return attempt(
             arguments["config"],
@@ -175,6 +179,8 @@ def attempt(
     recording: RecordingPlan | None = None,
 ) -> dict[str, Any]:
     """Train and return the last metrics, or what went wrong under "error", or "stopped" where that was asked for.
+
+    An "error" has its traceback beside it.
 
     Args:
         values: a TrialConfig in its plain form.
@@ -208,7 +214,8 @@ def attempt(
         # alone on one of several ranks, the others would wait for it for ever: let Ray end them all
         if context.world_size > 1 and not isinstance(error, DivergedError):
             raise
-        return {"error": _message(error), "memory/peak_mib": peak_mib(context.device)}
+        text = "".join(traceback.format_exception(error))
+        return {"error": _message(error), TRACEBACK: text, "memory/peak_mib": peak_mib(context.device)}
 
 
 def _lacks_memory(error: RuntimeError) -> bool:
