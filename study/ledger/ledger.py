@@ -483,7 +483,8 @@ def given_up_because(trials: Sequence[FrozenTrial], max_failed: int) -> str | No
     well = any(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
     if len(left) >= ALIKE and len(places) == 1 and None not in places and not well:
         return f"because all of its {len(left)} trials that ended failed alike: {places.pop()}"
-    return f"after {len(left)} failed trials (execution.max_failed)" if len(left) >= max_failed else None
+    trials_failed = f"{len(left)} failed trial{'s' if len(left) > 1 else ''}"
+    return f"after {trials_failed} (execution.max_failed)" if len(left) >= max_failed else None
 
 
 def open_arms(

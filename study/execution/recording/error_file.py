@@ -34,8 +34,7 @@ def write_error_file(row: Mapping[str, Any], own: Path, text: str | None) -> str
     parameters = [f"  {name}: {value}" for name, value in parameters_of(row).items()]
     sections = {
         f"{row['arm']}-{row['trial']}: {row['error']}": [
-            f"failed at iteration {row['iterations']} of {row['budget']}, after {row['attempts']} starts, on "
-            f"{row['host']}, {row['ended']}",
+            f"failed at iteration {row['iterations']} of {row['budget']}, on {row['host']}, {row['ended'][:19]} UTC",
             *(["with", *parameters] if parameters else []),
             f"to run it alone: {alone(row, own)}",
         ],

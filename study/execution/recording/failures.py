@@ -1,6 +1,7 @@
 """Why a trial failed, in one line, from what Ray says of it; and whether it would fail there again."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,7 +110,8 @@ def raised_before(folder: Path, start: int, text: str) -> str | None:
     if place is None:
         return None
     note, line = folder / NOTE, f"{start} {place}"
-    if note.exists() and note.read_text() == line:
-        return place
-    note.write_text(line)
+    with suppress(OSError):  # a full disk, which others name
+        if note.exists() and note.read_text() == line:
+            return place
+        note.write_text(line)
     return None

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from trainers.resources.output import log_files
@@ -29,7 +30,8 @@ class PrintedLines:
         """Show what a trial prints from now on."""
         if name not in self._followed:
             self._followed[name] = folder
-            self._shown |= {file: file.stat().st_size for file in log_files(folder).values()}
+            with suppress(OSError):
+                self._shown |= {file: file.stat().st_size for file in log_files(folder).values()}
 
     def look(self) -> None:
         """Show what is new, where it is time for it."""
@@ -45,6 +47,10 @@ class PrintedLines:
             del self._followed[name]
 
     def _show(self, name: str) -> None:
+        with suppress(OSError):  # a disk out of reach, which others name
+            self._show_new(name)
+
+    def _show_new(self, name: str) -> None:
         for rank, file in log_files(self._followed[name]).items():
             for line in self._new_lines(file):
                 self._say(f"{name}{rank and ' ' + rank} | {line}")

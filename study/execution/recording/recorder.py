@@ -164,7 +164,7 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         if self._printed:
-            self._drain.guard(self._printed.look, None)
+            self._printed.look()
         if not self._drain.on:
             if self._notices:
                 self._notices.look()

@@ -10,7 +10,7 @@ from ray.air.constants import TRAINING_ITERATION
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 
 from study.configuration.trackers.config import MlflowConfig
-from study.execution.trackers.tracked import plain_name
+from study.execution.trackers.tracked import plain_name, study_id
 
 NOTE = "mlflow.note.content"
 """The tag that MLflow shows as a run's description."""
@@ -33,8 +33,8 @@ class MlflowRuns(MLflowLoggerCallback):  # type: ignore[misc]
             logging.getLogger(name).setLevel(logging.ERROR)
         self._folder = folder
         uri = config.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
-        # another study of this name may be in the experiment
-        super().__init__(uri, experiment_name=config.experiment or study, tags={"study": study, "folder": str(folder)})
+        tags = {"study": study, "study_id": study_id(study, folder)}
+        super().__init__(uri, experiment_name=config.experiment or study, tags=tags)
 
     def setup(self, *arguments: Any, **options: Any) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -45,9 +45,8 @@ class MlflowRuns(MLflowLoggerCallback):  # type: ignore[misc]
 
     def _run_of(self, name: str) -> str:
         """The run of a trial, or of the study, which goes on where there is one."""
-        tags = {**self.tags, "trial_name": name}
-        where = " and ".join(f"tags.{tag} = '{value}'" for tag, value in tags.items())
-        experiment = self.mlflow_util.experiment_id
+        tags, experiment = {**self.tags, "trial_name": name}, self.mlflow_util.experiment_id
+        where = f"tags.study_id = '{tags['study_id']}' and tags.trial_name = '{name}'"
         for run in self._client.search_runs([experiment], where):
             self._client.update_run(run.info.run_id, status="RUNNING")
             return str(run.info.run_id)

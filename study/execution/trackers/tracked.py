@@ -1,5 +1,6 @@
 """What a tracker sees of a study: a trial as Ray's logger callbacks know it, and the interface of all trackers."""
 
+import hashlib
 import math
 import re
 from collections.abc import Mapping
@@ -82,6 +83,11 @@ def tracked_metrics(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def study_id(study: str, folder: Path) -> str:
+    """A study's name, and what tells it from others of that name: its tracker's folder."""
+    return f"{study}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
 
 
 def plain_name(name: str) -> str:

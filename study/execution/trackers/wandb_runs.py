@@ -4,7 +4,6 @@ Ray's own WandbLoggerCallback starts two processes for each trial, never looks a
 run whenever a trial goes on. Here all runs are in the driver's process, which W&B allows by now, and keep their ids.
 """
 
-import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from ray.air.constants import TRAINING_ITERATION
 from ray.tune.logger import LoggerCallback
 
 from study.configuration.trackers.config import WandbConfig
+from study.execution.trackers.tracked import study_id
 
 
 class WandbRuns(LoggerCallback):  # type: ignore[misc]
@@ -26,8 +26,7 @@ class WandbRuns(LoggerCallback):  # type: ignore[misc]
 
     def __init__(self, config: WandbConfig, study: str, folder: Path) -> None:
         self._config, self._study, self._folder = config, study, folder
-        # of another study of this name there may be runs in the project
-        self._prefix = f"{study}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
+        self._prefix = study_id(study, folder)
         self._runs: dict[str, Any] = {}
 
     def setup(self, *_: Any, **__: Any) -> None:
