@@ -29,7 +29,7 @@ class Weighting(uniform.Weighting):
         if labels.device.type != "meta":  # where operations are counted
             print("step", iteration)
             print("to standard error", file=sys.stderr)
-            if iteration == 3:
+            if iteration == 5:
                 return self.add(labels)
         return super().terms(student, teacher, labels, iteration=iteration)
 
@@ -59,19 +59,19 @@ def test_it_is_tried_twice_and_explained(tmp_path: Path) -> None:
     for row in rows:
         own = (folder / row["error_file"]).parent
         told = (own / "error.txt").read_text()
-        assert row["error"].startswith("TypeError: unsupported operand") and row["iterations"] in (0, 2)
+        assert row["error"].startswith("TypeError: unsupported operand")
         assert "in add\n" in told and "train_rank" in told and "truncated" not in told
         assert "to standard error\n" in told and f"--trial broken-{row['trial']} --workers 0" in told
         for name in ("log.txt", "log-rank1.txt"):
-            printed = (own / name).read_text().splitlines()
-            # evaluated, and with it left a checkpoint, after step 1
-            assert [line for line in printed if line.startswith("step")] == [
-                "step 0", "step 1", "step 2", "step 3", "step 2", "step 3",
-            ]  # fmt: skip
+            steps = [line for line in (own / name).read_text().splitlines() if line.startswith("step")]
+            assert steps[:6] == [f"step {number}" for number in range(6)]
+            assert steps.count("step 5") == 2 and steps[-1] == "step 5"
         with (folder / "trackers" / "csv" / f"broken-{row['trial']}" / "progress.csv").open(newline="") as file:
-            assert [line["training_iteration"] for line in csv.DictReader(file)] == ["2"]
-    assert {(row["trial"], row["iteration"]) for row in rows_of(folder, "reports")} == {(0, 2), (1, 2)}
-    assert "broken 0 | step 0\n" in done.stderr and "broken 0 rank 1 | step 3\n" in done.stderr
+            tracked = [int(line["training_iteration"]) for line in csv.DictReader(file)]
+        reports = [one["iteration"] for one in rows_of(folder, "reports") if one["trial"] == row["trial"]]
+        # the report of iteration 4 may have been on its way
+        assert tracked == reports and tracked in ([2], [2, 4])
+    assert "broken 0 | step 0\n" in done.stderr and "broken 0 rank 1 | step 5\n" in done.stderr
     assert not (folder / "tune").exists()
 
     again = kdstudy("train", folder, "--trial", "broken-1", "--workers", "0", "--out", tmp_path / "alone", cwd=tmp_path)

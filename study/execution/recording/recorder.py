@@ -185,27 +185,29 @@ class Recorder(Callback):  # type: ignore[misc]
             return
         self._let_go(followed, state)
         text = failure.text if failure else last.get(TRACEBACK)
-        row = trial_row(run, state.name, last, error, followed.started)
-        row["attempts"] += followed.restarts
-        value = last.get(metric)
-        arm = self._arms[run.arm]
-        row |= {**arm.costs(run.number, row["iterations"]), "stopped_by": arm.stopped_by(run.number)}
+        row, arm = self._row(followed, state.name, last, error), self._arms[run.arm]
         if error is not None:
             row["error_file"] = write_error_file(row, followed.folder, text)
         given_up = arm.given_up
-        arm.tell(run.number, state, value, row, fault=deterministic_place(text) if error and text else None)
+        arm.tell(run.number, state, last.get(metric), row, fault=deterministic_place(text) if error and text else None)
         if wrong := self._tables.add_trial(row, last.get(CHECKPOINT)):
             self._view.say(f"warning: {run.name}: {wrong}")
         if state == TrialState.COMPLETE and run.arm == TEACHER:
             self._on_teacher(last[CHECKPOINT])
-        self._view.ended(run.arm, run.number, _ending(state, row["stopped_by"]), value, error)
+        self._view.ended(run.arm, run.number, _ending(state, row["stopped_by"]), last.get(metric), error)
         if error is not None:
-            self._view.say(
-                f"  what led to it: {error_file(followed.folder)}; run it alone: {alone(row, followed.folder)}"
-            )
+            where = followed.folder
+            self._view.say(f"  what led to it: {error_file(where)}; run it alone: {alone(row, where)}")
         if arm.given_up != given_up:
             self._view.say(f"{run.arm}: given up {arm.given_up}")
         del self._running[trial.trial_id]
+
+    def _row(self, followed: _Followed, state: str, last: dict[str, Any], error: str | None) -> dict[str, Any]:
+        """The trial's row of the trials table, without the file of an error."""
+        run, arm = followed.run, self._arms[followed.run.arm]
+        row = trial_row(run, state, last, error, followed.started)
+        row["attempts"] += followed.restarts
+        return {**row, **arm.costs(run.number, row["iterations"]), "stopped_by": arm.stopped_by(run.number)}
 
 
 def _ending(state: TrialState, stopped_by: str | None) -> str:
