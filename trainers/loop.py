@@ -34,9 +34,9 @@ from trainers.distillation.distiller import Distiller
 from trainers.distillation.loss_scale import LossScale
 from trainers.distillation.objective import Objective
 from trainers.distillation.pretraining import prepare_methods
+from trainers.distributed.batch_norm import synchronise
 from trainers.distributed.ranks import to_first
 from trainers.evaluation.evaluation import Evaluation, evaluate
-from trainers.methods import Adversary
 from trainers.reports import Interims, Reports
 from trainers.resources.peak_memory import forget_peak, peak_mib
 from trainers.teachers import teacher as teachers
@@ -148,11 +148,12 @@ class _Clock:
 def _steps(parts: Parts, state: TrainState, reports: Reports, interims: Interims, clock: _Clock) -> None:
     """Train from `state.iteration` to the end, with an evaluation every `evaluate_every` steps."""
     config = parts.config
+    _to_training(state.distiller, config.train)  # what pretraining or a user did in between may have left another
     for images, labels in _batches(parts, state.iteration):
         step(parts, state, images, labels)
         reports.advance(state.iteration)
         if state.iteration % CHECK_EVERY == 0:
-            parts.objective.check_finite()
+            _check_convergence(parts)
         if _is_evaluation(state.iteration, config.train):
             reports.finish()
             clock.steps_end(state)
@@ -168,9 +169,15 @@ def _steps(parts: Parts, state: TrainState, reports: Reports, interims: Interims
                 raise StopRequestedError(state.iteration)
 
 
+def _check_convergence(parts: StepParts) -> None:
+    """Raise DivergedError if a term or the loss scale has broken. Synchronises with the device."""
+    parts.objective.check_finite()
+    parts.scale.check()
+
+
 def _keep(parts: Parts, state: TrainState, reports: Reports, clock: _Clock) -> None:
     """Leave a checkpoint between two evaluations, on all ranks."""
-    parts.objective.check_finite()
+    _check_convergence(parts)
     clock.steps_end(state)
     clock.trial_stands(state)
     state.peak_mib = max(state.peak_mib, peak_mib(parts.context.device))
@@ -235,7 +242,8 @@ def prepare_step(
         for name, adversary in distiller.adversaries().items()
     }
     trainable = [parameter for parameter in distiller.parameters() if parameter.requires_grad]
-    objective, scale = Objective(config, distiller.weighting), LossScale()
+    _to_training(distiller, config.train)
+    objective, scale = Objective(config, distiller.weighting), LossScale(context.device)
     state = TrainState(
         distiller=distiller,
         optimizer=optim.optimizer(trainable, config.train.optimizer),
@@ -290,7 +298,7 @@ def _placed(distiller: Distiller, config: TrainConfig, context: TrialContext) ->
     """The distiller on its device, and inside DDP where there are several ranks."""
     ranks = context.world_size
     if ranks > 1 and context.device.type == "cuda":
-        _synchronise_batch_norm(distiller)
+        synchronise(distiller)
     distiller.to(device=context.device, dtype=_dtype(config), **_layout(config))
     if ranks == 1:
         return distiller
@@ -298,15 +306,13 @@ def _placed(distiller: Distiller, config: TrainConfig, context: TrialContext) ->
     # DDP waits for the gradient of every parameter, and an auxiliary head without weight gets none
     idle = "aux" in distiller.student.channels and not distiller.weighting.config.aux_weight
     # in training no buffer is read that differs between ranks, so they need no broadcast; memory banks are large
-    return DistributedDataParallel(distiller, device_ids=ids, find_unused_parameters=idle, broadcast_buffers=False)
-
-
-def _synchronise_batch_norm(distiller: Distiller) -> None:
-    """On all of the distiller but the adversaries, whose gradient penalty needs a batch norm that derives twice."""
-    for owner in (distiller, *distiller.methods.values()):
-        for name, child in owner.named_children():
-            if child is not distiller.methods and not isinstance(child, Adversary):
-                setattr(owner, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))  # type: ignore[no-untyped-call]
+    return DistributedDataParallel(
+        distiller,
+        device_ids=ids,
+        find_unused_parameters=idle,
+        broadcast_buffers=False,
+        gradient_as_bucket_view=True,  # saves a copy of every gradient
+    )
 
 
 def _dtype(config: TrainConfig) -> torch.dtype:
@@ -346,17 +352,14 @@ def step(parts: StepParts, state: TrainState, images: Tensor, labels: Tensor) ->
         parts: of the trial.
         state: updated; `iteration` is the 0-based step, and grows by 1.
         images: RGB uint8 [B, 3, H, W].
-        labels: int64 [B, H, W], 255 ignored.
+        labels: integers [B, H, W], 255 ignored.
     """
     config, context, iteration = parts.config, parts.context, state.iteration
     dtype = _dtype(config.train)
     images = images.to(context.device, non_blocking=True, **_layout(config.train))
-    labels = labels.to(context.device, non_blocking=True)
+    labels = labels.to(context.device, non_blocking=True).long()
     # dropout is counted like everything random, so that no generator's state has to survive a resume
-    torch.manual_seed(_dropout_seed(config.init_seed, iteration, context.rank))
-    state.distiller.train()
-    if config.train.freeze_batch_norm:
-        _freeze_batch_norm(state.distiller)
+    _seed(_dropout_seed(config.init_seed, iteration, context.rank), context.device)
     optim.set_rate(
         state.optimizer,
         optim.poly_rate(config.train.optimizer, iteration, config.train.iterations),
@@ -381,16 +384,27 @@ def _dropout_seed(seed: int, iteration: int, rank: int) -> int:
     return int(generator(seed, "dropout", iteration, rank).integers(2**62))
 
 
-def _freeze_batch_norm(model: nn.Module) -> None:
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.eval()
+def _seed(seed: int, device: torch.device) -> None:
+    """Of the generators that a step draws from: the CPU's, and that of its own GPU, not of all there are."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+
+
+def _to_training(distiller: Distiller, config: TrainConfig) -> None:
+    """Into the mode of training, once for all steps up to the next evaluation."""
+    distiller.train()
+    if config.freeze_batch_norm:
+        for module in distiller.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
 
 
 def _evaluate(parts: Parts, state: TrainState, clock: _Clock) -> None:
     """Evaluate on all ranks, and store metrics and counts in the state."""
     config, context = parts.config, parts.context
-    parts.objective.check_finite()
+    _check_convergence(parts)
     _share_buffers(state.distiller.student)
     evaluation = evaluate(
         state.distiller.student,
@@ -401,6 +415,7 @@ def _evaluate(parts: Parts, state: TrainState, clock: _Clock) -> None:
         rank=context.rank,
         loader_workers=parts.loader_workers,
     )
+    _to_training(state.distiller, config.train)
     clock.trial_stands(state)
     state.peak_mib = max(state.peak_mib, peak_mib(context.device))
     state.evaluated(_metrics(parts, state, evaluation))

@@ -31,19 +31,21 @@ def steps(names: tuple[str, ...], *options: str) -> list[dict[str, Any]]:
 
 
 def check(names: tuple[str, ...], *options: str) -> None:
-    assert {line["case"]: line["error"] for line in steps(names, *options)} == dict.fromkeys(names)
+    """Every tensor lies on the GPU, and no step of training waits for it."""
+    found = {line["case"]: line["error"] or line["syncs"] for line in steps(names, *options)}
+    assert found == {name: {} for name in names}
 
 
-def test_a_step_keeps_its_tensors_on_the_gpu() -> None:
+def test_a_step_runs_on_the_gpu_and_waits_for_nothing() -> None:
     check(ONE_RANK, *SMALL)
 
 
-def test_a_step_of_four_ranks_does_too() -> None:
+def test_so_does_a_step_of_four_ranks() -> None:
     check(FOUR_RANKS, "--ranks", "4", *SMALL)
 
 
 @pytest.mark.stress
 @pytest.mark.parametrize("ranks", ["1", "4"])
 @pytest.mark.parametrize("precision", ["float16", "bfloat16", "float32"])
-def test_every_case_does_at_the_papers_sizes(ranks: str, precision: str) -> None:
+def test_so_does_every_case_at_the_papers_sizes(ranks: str, precision: str) -> None:
     check(tuple(cases.CASES), "--ranks", ranks, "--precision", precision)

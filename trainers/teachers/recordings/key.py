@@ -94,7 +94,7 @@ def _first_sample(config: TrialConfig) -> str:
     order = CountedBatches(length=len(data), batch=1, seed=seed, start=0, stop=1, rank=0, ranks=1)
     (first,) = next(iter(order))
     image, label = TrainingSamples(data, config.augment, seed=seed)[first]
-    return hashlib.sha256(image.numpy().tobytes() + label.numpy().tobytes()).hexdigest()
+    return hashlib.sha256(image.numpy().tobytes() + label.long().numpy().tobytes()).hexdigest()
 
 
 def _teacher(config: TrialConfig) -> dict[str, Any]:
