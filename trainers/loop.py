@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,9 @@ from trainers.distributed.batch_norm import synchronise
 from trainers.distributed.ranks import to_first
 from trainers.evaluation.evaluation import Evaluation, evaluate
 from trainers.reports import Interims, Reports
+from trainers.resources.gpu import kernels, refuse_precision, reserved_mib, return_unused
 from trainers.resources.peak_memory import forget_peak, peak_mib
+from trainers.resources.waiting import Waiting, lack_of_loaders
 from trainers.teachers import teacher as teachers
 from trainers.teachers.outputs import LazyTeacher, LiveTeacher, TeacherOutputs
 from trainers.teachers.recordings.plan import RecordingPlan
@@ -74,6 +76,7 @@ class Parts(StepParts):
     train_data: SegmentationDataset
     val_data: SegmentationDataset
     loader_workers: int
+    waiting: Waiting = field(default_factory=Waiting)
 
     @property
     def recorded(self) -> RecordedTeacher | None:
@@ -121,7 +124,7 @@ def train(
             state.load(folder, rank=context.rank, device=context.device)
         else:
             prepare_methods(state.distiller, config, parts.train_data, context, loader_workers=loader_workers)
-    with Reports(context) as reports, parts.recorded or nullcontext():
+    with kernels(context.device, search=True), Reports(context) as reports, parts.recorded or nullcontext():
         _steps(parts, state, reports, Interims(context, checkpoint_every), _Clock(state, started))
     return state.metrics
 
@@ -149,7 +152,7 @@ def _steps(parts: Parts, state: TrainState, reports: Reports, interims: Interims
     """Train from `state.iteration` to the end, with an evaluation every `evaluate_every` steps."""
     config = parts.config
     _to_training(state.distiller, config.train)  # what pretraining or a user did in between may have left another
-    for images, labels in _batches(parts, state.iteration):
+    for images, labels in parts.waiting.of(_batches(parts, state.iteration)):
         step(parts, state, images, labels)
         reports.advance(state.iteration)
         if state.iteration % CHECK_EVERY == 0:
@@ -208,6 +211,7 @@ def _prepare(
             f"both splits must hold images, but {config.data.name} has {len(train_data)} for training and "
             f"{len(val_data)} for {config.evaluate_on}; complete the dataset"
         )
+    refuse_precision(config.train.precision, context.device)
     config.train.refuse_single_images(workers=context.world_size, on_gpus=context.device.type == "cuda")
     lazy = _lazy_teacher(config, train_data, context.device)
     of_step, state = prepare_step(config, context, lazy, num_classes=len(train_data.class_names))
@@ -272,7 +276,7 @@ def _lazy_teacher(config: TrialConfig, data: SegmentationDataset, device: torch.
 
     def network() -> Teacher:
         teacher = teachers.load(path, class_names=data.class_names, expected_sha256=expected)
-        return teacher.to(device=device, dtype=_dtype(config.train), **_layout(config.train))
+        return teacher.to(device=device, dtype=_dtype(config.train), **_layout(config.train, device))
 
     return LazyTeacher(teachers.channels(card), network)
 
@@ -299,7 +303,7 @@ def _placed(distiller: Distiller, config: TrainConfig, context: TrialContext) ->
     ranks = context.world_size
     if ranks > 1 and context.device.type == "cuda":
         synchronise(distiller)
-    distiller.to(device=context.device, dtype=_dtype(config), **_layout(config))
+    distiller.to(device=context.device, dtype=_dtype(config), **_layout(config, context.device))
     if ranks == 1:
         return distiller
     ids = [context.device.index] if context.device.type == "cuda" else None
@@ -319,8 +323,9 @@ def _dtype(config: TrainConfig) -> torch.dtype:
     return torch.float64 if config.precision == "float64" else torch.float32
 
 
-def _layout(config: TrainConfig) -> dict[str, Any]:
-    return {"memory_format": torch.channels_last} if config.channels_last else {}
+def _layout(config: TrainConfig, device: torch.device) -> dict[str, Any]:
+    last = config.is_channels_last(on_gpu=device.type == "cuda")
+    return {"memory_format": torch.channels_last} if last else {}
 
 
 def _autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager[object]:
@@ -356,7 +361,7 @@ def step(parts: StepParts, state: TrainState, images: Tensor, labels: Tensor) ->
     """
     config, context, iteration = parts.config, parts.context, state.iteration
     dtype = _dtype(config.train)
-    images = images.to(context.device, non_blocking=True, **_layout(config.train))
+    images = images.to(context.device, non_blocking=True, **_layout(config.train, context.device))
     labels = labels.to(context.device, non_blocking=True).long()
     # dropout is counted like everything random, so that no generator's state has to survive a resume
     _seed(_dropout_seed(config.init_seed, iteration, context.rank), context.device)
@@ -419,6 +424,7 @@ def _evaluate(parts: Parts, state: TrainState, clock: _Clock) -> None:
     clock.trial_stands(state)
     state.peak_mib = max(state.peak_mib, peak_mib(context.device))
     state.evaluated(_metrics(parts, state, evaluation))
+    return_unused(context.device)
     state.evaluations["last"] = evaluation.images
     if state.metrics["best/iteration"] == state.iteration:
         state.evaluations["best"] = evaluation.images
@@ -448,6 +454,7 @@ def _metrics(parts: Parts, state: TrainState, evaluation: Evaluation) -> Metrics
     is_best = miou > best
     optimizer = parts.config.train.optimizer
     rate = optim.poly_rate(optimizer, state.iteration - 1, parts.config.train.iterations)
+    step_ms = 1000 * state.step_seconds / (state.iteration - state.reported)
     ious = evaluation.iou_percent(parts.val_data.class_names)
     return {
         "iteration": state.iteration,
@@ -461,7 +468,18 @@ def _metrics(parts: Parts, state: TrainState, evaluation: Evaluation) -> Metrics
         **(parts.recorded.drain() if parts.recorded else {}),
         **mask_metrics(state.distiller.weighting.class_shares.drain(), parts.train_data.class_names),
         "train/learning_rate": rate,
-        "time/step_ms": 1000 * state.step_seconds / (state.iteration - state.reported),
+        "time/step_ms": step_ms,
+        "time/loader_ms": _waited(parts, step_ms),
         "time/trial_seconds": state.seconds,
         "memory/peak_mib": state.peak_mib,
+        **reserved_mib(parts.context.device),
     }
+
+
+def _waited(parts: Parts, step_ms: float) -> float:
+    """Milliseconds that a step of this attempt waited for its images; said where a GPU waits too long."""
+    waiting_ms = parts.waiting.drain()
+    lack = lack_of_loaders(parts.loader_workers, step_ms=step_ms, waiting_ms=waiting_ms)
+    if lack and parts.context.device.type == "cuda":
+        parts.context.warn(lack)
+    return waiting_ms

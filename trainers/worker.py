@@ -24,6 +24,7 @@ from trainers.data.fingerprint import refuse_changed
 from trainers.distillation.objective import DivergedError
 from trainers.loop import AT_EVALUATIONS, train
 from trainers.plugins.loading import load_values
+from trainers.resources.gpu import take_share
 from trainers.resources.peak_memory import noted_peak, peak_mib
 from trainers.teachers.recordings.plan import RecordingPlan
 
@@ -66,14 +67,17 @@ class RayContext(LocalContext):
 
 
 def reserved_device() -> torch.device:
-    """The device that Ray has reserved for this process: its GPU, or the CPU.
+    """The device that Ray has reserved for this process: its GPU, or its share of one's memory, or the CPU.
 
     Ray shows all GPUs of a node also to a process that has asked for none.
     """
     import ray
     import ray.train.torch
 
-    device: torch.device = ray.train.torch.get_device() if ray.get_gpu_ids() else torch.device("cpu")
+    if not ray.get_gpu_ids():
+        return torch.device("cpu")
+    device: torch.device = ray.train.torch.get_device()
+    take_share(device, ray.get_runtime_context().get_assigned_resources().get("GPU", 1.0))
     return device
 
 

@@ -121,7 +121,7 @@ def watched(name: str, args: argparse.Namespace) -> dict[str, Any]:
     with already_on_the_gpu():
         teacher = teacher_of(args) if config.methods else None
         if teacher is not None:
-            teacher.to(**loop._layout(config.train))
+            teacher.to(**loop._layout(config.train, context.device))
         parts, state = loop.prepare_step(config, context, teacher, num_classes=args.classes)
     state.iteration = LATER
     syncs = watching.HostSyncs()

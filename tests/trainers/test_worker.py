@@ -1,6 +1,7 @@
 """What a rank under Ray tells beside its metrics, without Ray."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -44,7 +45,13 @@ def test_the_device_is_what_was_reserved_whatever_can_be_seen(monkeypatch: pytes
     assert reserved_device() == torch.device("cpu")
     monkeypatch.setattr(ray, "get_gpu_ids", lambda: ["3"])
     monkeypatch.setattr("ray.train.torch.get_device", lambda: torch.device("cuda:1"))
-    assert reserved_device() == torch.device("cuda:1")
+    shares: list[tuple[float, torch.device]] = []
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *share: shares.append(share))
+    for share in (1.0, 0.25):
+        reserved = SimpleNamespace(get_assigned_resources=lambda share=share: {"CPU": 4.0, "GPU": share})
+        monkeypatch.setattr(ray, "get_runtime_context", lambda reserved=reserved: reserved)
+        assert reserved_device() == torch.device("cuda:1")
+    assert shares == [(0.25, torch.device("cuda:1"))]
 
 
 def test_a_worker_on_the_cpu_makes_no_cuda_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
