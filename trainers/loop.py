@@ -40,7 +40,7 @@ from trainers.evaluation.evaluation import Evaluation, evaluate
 from trainers.reports import Interims, Reports
 from trainers.resources.gpu import kernels, refuse_precision, reserved_mib, return_unused
 from trainers.resources.peak_memory import forget_peak, peak_mib
-from trainers.resources.waiting import Waiting, lack_of_loaders
+from trainers.resources.waiting import Waiting
 from trainers.teachers import teacher as teachers
 from trainers.teachers.outputs import LazyTeacher, LiveTeacher, TeacherOutputs
 from trainers.teachers.recordings.plan import RecordingPlan
@@ -117,15 +117,16 @@ def train(
     torch.set_num_threads(config.train.threads)
     cv2.setNumThreads(0)
     forget_peak(context.device)
-    parts, state = _prepare(config, context, loader_workers, Reader(decoded, warn=context.warn), recording)
-    started = time.monotonic()
-    with context.latest_checkpoint() as folder:
-        if folder is not None:
-            state.load(folder, rank=context.rank, device=context.device)
-        else:
-            prepare_methods(state.distiller, config, parts.train_data, context, loader_workers=loader_workers)
-    with kernels(context.device, search=True), Reports(context) as reports, parts.recorded or nullcontext():
-        _steps(parts, state, reports, Interims(context, checkpoint_every), _Clock(state, started))
+    with kernels(context.device, search=True):
+        parts, state = _prepare(config, context, loader_workers, Reader(decoded, warn=context.warn), recording)
+        started = time.monotonic()
+        with context.latest_checkpoint() as folder:
+            if folder is not None:
+                state.load(folder, rank=context.rank, device=context.device)
+            else:
+                prepare_methods(state.distiller, config, parts.train_data, context, loader_workers=loader_workers)
+        with Reports(context) as reports, parts.recorded or nullcontext():
+            _steps(parts, state, reports, Interims(context, checkpoint_every), _Clock(state, started))
     return state.metrics
 
 
@@ -477,9 +478,10 @@ def _metrics(parts: Parts, state: TrainState, evaluation: Evaluation) -> Metrics
 
 
 def _waited(parts: Parts, step_ms: float) -> float:
-    """Milliseconds that a step of this attempt waited for its images; said where a GPU waits too long."""
+    """Milliseconds that a step of this attempt waited for its images; said once where a GPU waits too long."""
     waiting_ms = parts.waiting.drain()
-    lack = lack_of_loaders(parts.loader_workers, step_ms=step_ms, waiting_ms=waiting_ms)
-    if lack and parts.context.device.type == "cuda":
-        parts.context.warn(lack)
+    if parts.context.device.type == "cuda" and parts.context.rank == 0:
+        lack = parts.waiting.lack(parts.loader_workers, step_ms=step_ms, waiting_ms=waiting_ms)
+        if lack is not None:
+            parts.context.warn(lack)
     return waiting_ms

@@ -21,6 +21,7 @@ class Waiting:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._seconds, self._items = 0.0, 0
+        self._said = False
 
     def of(self, items: Iterable[T]) -> Iterator[T]:
         """The items, whose making is timed, but for the first one's, which waits for the loaders to start."""
@@ -36,6 +37,12 @@ class Waiting:
         mean = 1000 * self._seconds / max(self._items, 1)
         self._seconds, self._items = 0.0, 0
         return mean
+
+    def lack(self, loaders: int, *, step_ms: float, waiting_ms: float) -> str | None:
+        """As `lack_of_loaders`, but once."""
+        found = None if self._said else lack_of_loaders(loaders, step_ms=step_ms, waiting_ms=waiting_ms)
+        self._said |= found is not None
+        return found
 
 
 def lack_of_loaders(loaders: int, *, step_ms: float, waiting_ms: float) -> str | None:

@@ -43,3 +43,9 @@ def test_as_many_loaders_are_advised_as_make_a_batch_in_the_time_of_a_step(
 
 def test_a_little_waiting_is_no_lack() -> None:
     assert lack_of_loaders(3, step_ms=300, waiting_ms=60) is None
+
+
+def test_a_lack_is_said_once() -> None:
+    waiting = Waiting()
+    said = [waiting.lack(3, step_ms=300, waiting_ms=ms) for ms in (10, 200, 200)]
+    assert [text is None for text in said] == [True, False, True]
