@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
+from trainers import optim
 from trainers.checkpoints.manifest import EARLIER, EVALUATIONS, METRICS, STATE, TRIAL, WEIGHTS
 from trainers.checkpoints.reading import read_evaluations, read_reports
 from trainers.config import TrialConfig, canonical_json
@@ -142,10 +143,10 @@ class TrainState:
         """
         self.distiller.load_state_dict(load_file(folder / WEIGHTS))
         state = torch.load(folder / STATE, weights_only=True, map_location="cpu")
-        self.optimizer.load_state_dict(state["optimizer"])
+        optim.load(self.optimizer, state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         for name, optimizer in self.adversaries.items():
-            optimizer.load_state_dict(state["opponents"][name])
+            optim.load(optimizer, state["opponents"][name])
         self.iteration, self.seconds = state["iteration"], state["seconds"]
         # checkpoints of earlier versions are those of evaluations alone, and lack these
         self.step_seconds, self.peak_mib = state.get("step_seconds", 0.0), state.get("peak_mib", 0.0)

@@ -90,7 +90,7 @@ class TrainConfig:
         workers: data-parallel ranks. On the CPU each rank normalises by its own batch statistics.
         threads: CPU threads of each rank. One and two threads do not give the same bits.
         precision: float32 and float64 compute plainly; bfloat16 and float16 autocast, float16 with a loss scaler.
-        channels_last: memory format of images and weights.
+        channels_last: memory format of images and weights; None for channels last on GPUs and not on CPUs.
         freeze_batch_norm: normalise by the stored statistics in training too.
     """
 
@@ -101,8 +101,12 @@ class TrainConfig:
     threads: Annotated[int, Ge(1)] = 1
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     precision: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
-    channels_last: bool = False
+    channels_last: bool | None = field(default=None, metadata={"unset_as": False})
     freeze_batch_norm: bool = False
+
+    def is_channels_last(self, *, on_gpu: bool) -> bool:
+        """The memory format on such a device."""
+        return on_gpu if self.channels_last is None else self.channels_last
 
     def refuse_single_images(self, *, workers: int, on_gpus: bool) -> None:
         """Hold the batch against batch normalisation, whose variance over one image of 1x1 maps does not exist.
@@ -248,12 +252,17 @@ def identity(config: object) -> Any:
     """As `plain`, without fields that change no number or only say where something lies, and later ones at defaults."""
     if dataclasses.is_dataclass(config):
         kept = [f for f in dataclasses.fields(config) if not _is_apart(f) and not _unset(config, f)]
-        return {f.name: identity(getattr(config, f.name)) for f in kept}
+        return {f.name: identity(_set(getattr(config, f.name), f)) for f in kept}
     if isinstance(config, Mapping):
         return {key: identity(value) for key, value in config.items()}
     if isinstance(config, list | tuple):
         return [identity(value) for value in config]
     return config
+
+
+def _set(value: Any, of: "dataclasses.Field[Any]") -> Any:
+    """A value; in place of None what hashes had there before the field could be left to the device."""
+    return of.metadata["unset_as"] if value is None and "unset_as" in of.metadata else value
 
 
 def _is_apart(of: "dataclasses.Field[Any]") -> bool:

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,13 @@ from trainers.distillation.distiller import Distiller
 from trainers.distillation.loss_scale import LossScale
 from trainers.distillation.objective import Objective
 from trainers.distillation.pretraining import prepare_methods
+from trainers.distributed.batch_norm import synchronise
 from trainers.distributed.ranks import to_first
 from trainers.evaluation.evaluation import Evaluation, evaluate
-from trainers.methods import Adversary
 from trainers.reports import Interims, Reports
+from trainers.resources.gpu import kernels, refuse_precision, reserved_mib, return_unused
 from trainers.resources.peak_memory import forget_peak, peak_mib
+from trainers.resources.waiting import Waiting
 from trainers.teachers import teacher as teachers
 from trainers.teachers.outputs import LazyTeacher, LiveTeacher, TeacherOutputs
 from trainers.teachers.recordings.plan import RecordingPlan
@@ -74,6 +76,7 @@ class Parts(StepParts):
     train_data: SegmentationDataset
     val_data: SegmentationDataset
     loader_workers: int
+    waiting: Waiting = field(default_factory=Waiting)
 
     @property
     def recorded(self) -> RecordedTeacher | None:
@@ -114,15 +117,16 @@ def train(
     torch.set_num_threads(config.train.threads)
     cv2.setNumThreads(0)
     forget_peak(context.device)
-    parts, state = _prepare(config, context, loader_workers, Reader(decoded, warn=context.warn), recording)
-    started = time.monotonic()
-    with context.latest_checkpoint() as folder:
-        if folder is not None:
-            state.load(folder, rank=context.rank, device=context.device)
-        else:
-            prepare_methods(state.distiller, config, parts.train_data, context, loader_workers=loader_workers)
-    with Reports(context) as reports, parts.recorded or nullcontext():
-        _steps(parts, state, reports, Interims(context, checkpoint_every), _Clock(state, started))
+    with kernels(context.device, search=True):
+        parts, state = _prepare(config, context, loader_workers, Reader(decoded, warn=context.warn), recording)
+        started = time.monotonic()
+        with context.latest_checkpoint() as folder:
+            if folder is not None:
+                state.load(folder, rank=context.rank, device=context.device)
+            else:
+                prepare_methods(state.distiller, config, parts.train_data, context, loader_workers=loader_workers)
+        with Reports(context) as reports, parts.recorded or nullcontext():
+            _steps(parts, state, reports, Interims(context, checkpoint_every), _Clock(state, started))
     return state.metrics
 
 
@@ -148,11 +152,12 @@ class _Clock:
 def _steps(parts: Parts, state: TrainState, reports: Reports, interims: Interims, clock: _Clock) -> None:
     """Train from `state.iteration` to the end, with an evaluation every `evaluate_every` steps."""
     config = parts.config
-    for images, labels in _batches(parts, state.iteration):
+    _to_training(state.distiller, config.train)  # what pretraining or a user did in between may have left another
+    for images, labels in parts.waiting.of(_batches(parts, state.iteration)):
         step(parts, state, images, labels)
         reports.advance(state.iteration)
         if state.iteration % CHECK_EVERY == 0:
-            parts.objective.check_finite()
+            _check_convergence(parts)
         if _is_evaluation(state.iteration, config.train):
             reports.finish()
             clock.steps_end(state)
@@ -168,9 +173,15 @@ def _steps(parts: Parts, state: TrainState, reports: Reports, interims: Interims
                 raise StopRequestedError(state.iteration)
 
 
+def _check_convergence(parts: StepParts) -> None:
+    """Raise DivergedError if a term or the loss scale has broken. Synchronises with the device."""
+    parts.objective.check_finite()
+    parts.scale.check()
+
+
 def _keep(parts: Parts, state: TrainState, reports: Reports, clock: _Clock) -> None:
     """Leave a checkpoint between two evaluations, on all ranks."""
-    parts.objective.check_finite()
+    _check_convergence(parts)
     clock.steps_end(state)
     clock.trial_stands(state)
     state.peak_mib = max(state.peak_mib, peak_mib(parts.context.device))
@@ -201,6 +212,7 @@ def _prepare(
             f"both splits must hold images, but {config.data.name} has {len(train_data)} for training and "
             f"{len(val_data)} for {config.evaluate_on}; complete the dataset"
         )
+    refuse_precision(config.train.precision, context.device)
     config.train.refuse_single_images(workers=context.world_size, on_gpus=context.device.type == "cuda")
     lazy = _lazy_teacher(config, train_data, context.device)
     of_step, state = prepare_step(config, context, lazy, num_classes=len(train_data.class_names))
@@ -235,7 +247,8 @@ def prepare_step(
         for name, adversary in distiller.adversaries().items()
     }
     trainable = [parameter for parameter in distiller.parameters() if parameter.requires_grad]
-    objective, scale = Objective(config, distiller.weighting), LossScale()
+    _to_training(distiller, config.train)
+    objective, scale = Objective(config, distiller.weighting), LossScale(context.device)
     state = TrainState(
         distiller=distiller,
         optimizer=optim.optimizer(trainable, config.train.optimizer),
@@ -264,7 +277,7 @@ def _lazy_teacher(config: TrialConfig, data: SegmentationDataset, device: torch.
 
     def network() -> Teacher:
         teacher = teachers.load(path, class_names=data.class_names, expected_sha256=expected)
-        return teacher.to(device=device, dtype=_dtype(config.train), **_layout(config.train))
+        return teacher.to(device=device, dtype=_dtype(config.train), **_layout(config.train, device))
 
     return LazyTeacher(teachers.channels(card), network)
 
@@ -290,31 +303,30 @@ def _placed(distiller: Distiller, config: TrainConfig, context: TrialContext) ->
     """The distiller on its device, and inside DDP where there are several ranks."""
     ranks = context.world_size
     if ranks > 1 and context.device.type == "cuda":
-        _synchronise_batch_norm(distiller)
-    distiller.to(device=context.device, dtype=_dtype(config), **_layout(config))
+        synchronise(distiller)
+    distiller.to(device=context.device, dtype=_dtype(config), **_layout(config, context.device))
     if ranks == 1:
         return distiller
     ids = [context.device.index] if context.device.type == "cuda" else None
     # DDP waits for the gradient of every parameter, and an auxiliary head without weight gets none
     idle = "aux" in distiller.student.channels and not distiller.weighting.config.aux_weight
     # in training no buffer is read that differs between ranks, so they need no broadcast; memory banks are large
-    return DistributedDataParallel(distiller, device_ids=ids, find_unused_parameters=idle, broadcast_buffers=False)
-
-
-def _synchronise_batch_norm(distiller: Distiller) -> None:
-    """On all of the distiller but the adversaries, whose gradient penalty needs a batch norm that derives twice."""
-    for owner in (distiller, *distiller.methods.values()):
-        for name, child in owner.named_children():
-            if child is not distiller.methods and not isinstance(child, Adversary):
-                setattr(owner, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))  # type: ignore[no-untyped-call]
+    return DistributedDataParallel(
+        distiller,
+        device_ids=ids,
+        find_unused_parameters=idle,
+        broadcast_buffers=False,
+        gradient_as_bucket_view=True,  # saves a copy of every gradient
+    )
 
 
 def _dtype(config: TrainConfig) -> torch.dtype:
     return torch.float64 if config.precision == "float64" else torch.float32
 
 
-def _layout(config: TrainConfig) -> dict[str, Any]:
-    return {"memory_format": torch.channels_last} if config.channels_last else {}
+def _layout(config: TrainConfig, device: torch.device) -> dict[str, Any]:
+    last = config.is_channels_last(on_gpu=device.type == "cuda")
+    return {"memory_format": torch.channels_last} if last else {}
 
 
 def _autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager[object]:
@@ -346,17 +358,14 @@ def step(parts: StepParts, state: TrainState, images: Tensor, labels: Tensor) ->
         parts: of the trial.
         state: updated; `iteration` is the 0-based step, and grows by 1.
         images: RGB uint8 [B, 3, H, W].
-        labels: int64 [B, H, W], 255 ignored.
+        labels: integers [B, H, W], 255 ignored.
     """
     config, context, iteration = parts.config, parts.context, state.iteration
     dtype = _dtype(config.train)
-    images = images.to(context.device, non_blocking=True, **_layout(config.train))
-    labels = labels.to(context.device, non_blocking=True)
+    images = images.to(context.device, non_blocking=True, **_layout(config.train, context.device))
+    labels = labels.to(context.device, non_blocking=True).long()
     # dropout is counted like everything random, so that no generator's state has to survive a resume
-    torch.manual_seed(_dropout_seed(config.init_seed, iteration, context.rank))
-    state.distiller.train()
-    if config.train.freeze_batch_norm:
-        _freeze_batch_norm(state.distiller)
+    _seed(_dropout_seed(config.init_seed, iteration, context.rank), context.device)
     optim.set_rate(
         state.optimizer,
         optim.poly_rate(config.train.optimizer, iteration, config.train.iterations),
@@ -381,16 +390,27 @@ def _dropout_seed(seed: int, iteration: int, rank: int) -> int:
     return int(generator(seed, "dropout", iteration, rank).integers(2**62))
 
 
-def _freeze_batch_norm(model: nn.Module) -> None:
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.eval()
+def _seed(seed: int, device: torch.device) -> None:
+    """Of the generators that a step draws from: the CPU's, and that of its own GPU, not of all there are."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+
+
+def _to_training(distiller: Distiller, config: TrainConfig) -> None:
+    """Into the mode of training, once for all steps up to the next evaluation."""
+    distiller.train()
+    if config.freeze_batch_norm:
+        for module in distiller.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
 
 
 def _evaluate(parts: Parts, state: TrainState, clock: _Clock) -> None:
     """Evaluate on all ranks, and store metrics and counts in the state."""
     config, context = parts.config, parts.context
-    parts.objective.check_finite()
+    _check_convergence(parts)
     _share_buffers(state.distiller.student)
     evaluation = evaluate(
         state.distiller.student,
@@ -401,9 +421,11 @@ def _evaluate(parts: Parts, state: TrainState, clock: _Clock) -> None:
         rank=context.rank,
         loader_workers=parts.loader_workers,
     )
+    _to_training(state.distiller, config.train)
     clock.trial_stands(state)
     state.peak_mib = max(state.peak_mib, peak_mib(context.device))
     state.evaluated(_metrics(parts, state, evaluation))
+    return_unused(context.device)
     state.evaluations["last"] = evaluation.images
     if state.metrics["best/iteration"] == state.iteration:
         state.evaluations["best"] = evaluation.images
@@ -433,6 +455,7 @@ def _metrics(parts: Parts, state: TrainState, evaluation: Evaluation) -> Metrics
     is_best = miou > best
     optimizer = parts.config.train.optimizer
     rate = optim.poly_rate(optimizer, state.iteration - 1, parts.config.train.iterations)
+    step_ms = 1000 * state.step_seconds / (state.iteration - state.reported)
     ious = evaluation.iou_percent(parts.val_data.class_names)
     return {
         "iteration": state.iteration,
@@ -446,7 +469,19 @@ def _metrics(parts: Parts, state: TrainState, evaluation: Evaluation) -> Metrics
         **(parts.recorded.drain() if parts.recorded else {}),
         **mask_metrics(state.distiller.weighting.class_shares.drain(), parts.train_data.class_names),
         "train/learning_rate": rate,
-        "time/step_ms": 1000 * state.step_seconds / (state.iteration - state.reported),
+        "time/step_ms": step_ms,
+        "time/loader_ms": _waited(parts, step_ms),
         "time/trial_seconds": state.seconds,
         "memory/peak_mib": state.peak_mib,
+        **reserved_mib(parts.context.device),
     }
+
+
+def _waited(parts: Parts, step_ms: float) -> float:
+    """Milliseconds that a step of this attempt waited for its images; said once where a GPU waits too long."""
+    waiting_ms = parts.waiting.drain()
+    if parts.context.device.type == "cuda" and parts.context.rank == 0:
+        lack = parts.waiting.lack(parts.loader_workers, step_ms=step_ms, waiting_ms=waiting_ms)
+        if lack is not None:
+            parts.context.warn(lack)
+    return waiting_ms

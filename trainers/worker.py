@@ -87,7 +87,7 @@ class PermanentError(Exception):
 
 
 def reserved_device() -> torch.device:
-    """The device that Ray has reserved for this process: its GPU, or the CPU.
+    """The device that Ray has reserved for this process: its GPU, or its share of one's memory, or the CPU.
 
     Ray shows all GPUs of a node also to a process that has asked for none. Where a share of a GPU was reserved, PyTorch
     takes no more than that share of its memory.
@@ -98,7 +98,7 @@ def reserved_device() -> torch.device:
     if not ray.get_gpu_ids():
         return torch.device("cpu")
     device: torch.device = ray.train.torch.get_device()
-    limit_to_share(device, ray.get_runtime_context().get_assigned_resources()["GPU"])
+    limit_to_share(device, ray.get_runtime_context().get_assigned_resources().get("GPU", 1.0))
     return device
 
 

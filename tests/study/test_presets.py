@@ -20,6 +20,9 @@ from trainers.registry import implementations
 METHODS = ("kd", "at", "fitnet", "skd", "ifvd", "cwd", "dsd", "cirkd", "idd")
 ROWS = ("baseline", "ohem", "focal", *METHODS, "rdd", *(f"rdd-{method}" for method in METHODS if method != "kd"))
 NETWORK = "{architecture: deeplabv3, backbone: mobilenetv2_035, head_channels: 12, rates: [2, 4]}"
+RANKS_COUNT = ("cirkd", "rdd-cirkd")
+"""The rows whose numbers depend on how a batch is split over ranks."""
+FOUR = {"train/workers": 4}
 SHRUNKEN = [
     "data={name: streets, size: [48, 64], train_images: 8, val_images: 2}",
     "augment={crop: [48, 64]}",
@@ -27,11 +30,13 @@ SHRUNKEN = [
     "train={iterations: 6, batch: 2, evaluate_every: 3, optimizer: {lr: 0.01}}",
     *(f"arms.{row}.methods.idd.pretraining={{iterations: 3, batch: 2}}" for row in ("idd", "rdd-idd")),
 ]
+ALONE = [f"arms.{row}.fixed={{train/workers: 1}}" for row in RANKS_COUNT]
+"""In a test."""
 
 
 @pytest.fixture(scope="module")
 def paper_sized(teacher_file: Path) -> StudyConfig:
-    return load("camvid-methods-paper", [*SHRUNKEN, f"teacher.file={teacher_file}"])
+    return load("camvid-methods-paper", [*SHRUNKEN, *ALONE, f"teacher.file={teacher_file}"])
 
 
 def test_the_rows_are_all_there(paper_sized: StudyConfig) -> None:
@@ -46,7 +51,20 @@ def test_both_sizes_have_the_same_arms() -> None:
     for arms in (small, large):
         for arm in arms.values():
             arm.pop("enqueue", None)
+    ranks = {name: arm.pop("fixed") for name, arm in large.items() if "fixed" in arm}
     assert small == large
+    assert ranks == dict.fromkeys(RANKS_COUNT, FOUR)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in PRESETS.glob("*-paper.yaml")))
+def test_students_of_the_papers_size_have_a_gpu_each_and_what_depends_on_ranks_has_four(name: str) -> None:
+    config = load(name, [SHRUNKEN[0].replace("train_images: 8", "train_images: 16"), SHRUNKEN[1]])
+    assert config.execution.gpus_per_worker == 1 and config.train.workers == 1
+    for arm, of in config.arms.items():
+        assert dict(of.fixed) == (FOUR if "cirkd" in of.methods else {}), arm
+        assert not (getattr(of.task, "min_kept", 0) or getattr(of.task, "tfe_map", "per_pixel") == "batch_mean")
+    trained = [config.train, config.teacher.train]
+    assert {train and train.precision for train in trained} == {"bfloat16"}
 
 
 @pytest.mark.parametrize(
@@ -61,6 +79,7 @@ def test_the_ablation_presets_fill_every_line_of_their_tables(
 ) -> None:
     """And nothing else: every arm stands in a line."""
     arms = [yaml.safe_load((PRESETS / f"{preset}.yaml").read_text())["arms"] for preset in (small, large)]
+    assert all(arm.pop("fixed", FOUR) == FOUR for arm in arms[1].values())
     assert arms[0] == arms[1]
     config = load(small, [SHRUNKEN[0], f"teacher.file={teacher_file}"])
     rows = []

@@ -168,3 +168,15 @@ def test_replaced_and_leaf_go_by_paths() -> None:
     assert leaf(values, "a/c") == 2 and leaf(values, "a.b", separator=".") == 1
     with pytest.raises(KeyError):
         leaf(values, "a/x")
+
+
+def test_a_memory_format_that_is_left_to_the_device_keeps_the_hash_of_before() -> None:
+    """It was off unless it was asked for, and trials and teachers from then keep their hashes."""
+    left, off, on = (small.trial({"train/channels_last": value}) for value in (None, False, True))
+    assert left == small.trial()
+    assert content_hash(left) == content_hash(off) != content_hash(on)
+    formats = {
+        trial.train.channels_last: [trial.train.is_channels_last(on_gpu=gpu) for gpu in (False, True)]
+        for trial in (left, off, on)
+    }
+    assert formats == {None: [False, True], False: [False, False], True: [True, True]}

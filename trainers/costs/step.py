@@ -25,6 +25,7 @@ from trainers.context import LocalContext
 from trainers.data.classes import classes_of
 from trainers.data.transforms import Normalisation
 from trainers.loop import StepParts, prepare_step, step
+from trainers.resources.gpu import kernels
 from trainers.teachers.teacher import Teacher, TeacherCard
 
 WARM_UP, STEPS = 2, 7
@@ -108,7 +109,8 @@ def step_seconds(trials: Mapping[str, TrialConfig], teacher: object | None, devi
             torch.set_num_threads(parts.config.train.threads)
             # early and late steps in turns, where a weighting has stages
             state.iteration = (turn % 2) * (parts.config.train.iterations - 1)
-            times[name].append(_seconds(parts, state, _batch(parts.config), device))
+            with kernels(device, search=True):
+                times[name].append(_seconds(parts, state, _batch(parts.config), device))
     torch.set_num_threads(before)
     return {name: statistics.median(found[WARM_UP:]) for name, found in times.items()}
 

@@ -36,10 +36,14 @@ class Normalisation:
 
     def __call__(self, images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """RGB uint8 [B, 3, H, W] to normalised `dtype` [B, 3, H, W]."""
-        mean = images.new_tensor(self.mean, dtype=dtype).view(1, 3, 1, 1)
-        std = images.new_tensor(self.std, dtype=dtype).view(1, 3, 1, 1)
+        mean, std = (_per_channel(values, images.device, dtype) for values in (self.mean, self.std))
         normalised = (images.to(dtype) - mean) / std
         return normalised.flip(1) if self.bgr else normalised
+
+
+def _per_channel(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """[1, C, 1, 1], filled on the device: a GPU would make the host wait for a copy."""
+    return torch.stack([torch.full((), value, dtype=dtype, device=device) for value in values]).view(1, -1, 1, 1)
 
 
 NORMALISATION = Normalisation()
@@ -126,9 +130,11 @@ def _padded(image: Array, label: Array, height: int, width: int) -> tuple[Array,
 
 
 def tensors(image: Array, label: Array) -> tuple[Tensor, Tensor]:
-    """Image uint8 [3, H, W] and label int64 [H, W]."""
+    """Image uint8 [3, H, W] and label uint8 [H, W]: eight times smaller on their way to the device than as int64."""
     channels_first = np.ascontiguousarray(image.transpose(2, 0, 1))
-    return torch.from_numpy(channels_first), torch.from_numpy(label.astype(np.int64))
+    # a dataset of the user's own may hold other integers
+    kind = np.uint8 if label.dtype == np.uint8 else np.int64
+    return torch.from_numpy(channels_first), torch.from_numpy(label.astype(kind))
 
 
 class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):

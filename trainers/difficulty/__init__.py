@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, Generic, TypeVar
 
+import torch
 from annotated_types import Ge
 from torch import Tensor
 
@@ -81,6 +82,15 @@ class DifficultyWeighting(ABC, Generic[ConfigT]):
         self.config = config
         self.iterations = iterations
         self.class_shares: ClassShares[str] = ClassShares(num_classes)
+        self._class_weights: Tensor | None = None
+
+    def class_weights(self, device: torch.device) -> Tensor | None:
+        """The factors of the classes, float64 [C], copied to the device once; None where there are none."""
+        if self.config.class_weights is None:
+            return None
+        if self._class_weights is None or self._class_weights.device != device:
+            self._class_weights = torch.tensor(self.config.class_weights, dtype=torch.float64, device=device)
+        return self._class_weights
 
     @property
     def teacher_taps(self) -> tuple[str, ...]:

@@ -43,4 +43,4 @@ class Weighting(PerHeadWeighting[Config]):
     def head_loss(self, name: str, logits: Tensor, labels: Tensor) -> Mean:
         """Focal loss of one head."""
         losses = focal(pixel_cross_entropy(logits, labels).cross_entropy, self.config.gamma)
-        return weighted_mean(losses, labels, class_weights=self.config.class_weights)
+        return weighted_mean(losses, labels, class_weights=self.class_weights(logits.device))

@@ -71,5 +71,5 @@ class Weighting(PerHeadWeighting[Config]):
             labels,
             hard,
             denominator=self.config.denominator,
-            class_weights=self.config.class_weights,
+            class_weights=self.class_weights(logits.device),
         )

@@ -281,7 +281,7 @@ class Weighting(DifficultyWeighting[Config]):
             labels,
             mask,
             denominator=config.denominator,
-            class_weights=config.class_weights,
+            class_weights=self.class_weights(labels.device),
         )
 
 

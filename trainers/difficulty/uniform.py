@@ -21,4 +21,4 @@ class Weighting(PerHeadWeighting[Config]):
 
     def head_loss(self, name: str, logits: Tensor, labels: Tensor) -> Mean:
         """Plain cross entropy of one head."""
-        return weighted_cross_entropy(logits, labels, class_weights=self.config.class_weights)
+        return weighted_cross_entropy(logits, labels, class_weights=self.class_weights(logits.device))

@@ -34,7 +34,9 @@ class AdversaryTraining:
         device = self._adversary.trainable[0].device
         ids = [device.index] if device.type == "cuda" else None
         self._adversary.unfreeze()  # DDP reduces the parameters that require a gradient when it is constructed
-        model = DistributedDataParallel(self._adversary, device_ids=ids, broadcast_buffers=False)
+        model = DistributedDataParallel(
+            self._adversary, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True
+        )
         self._adversary.freeze()
         return model
 

@@ -40,6 +40,32 @@ def to_first(value: Any) -> list[Any] | None:
     return found
 
 
+def summed(part: Tensor) -> Tensor:
+    """The sum over ranks, with a gradient that derives any number of times.
+
+    Args:
+        part: of one shape on all ranks.
+    """
+    if world_size() == 1:
+        return part
+    total: Tensor = _Sum.apply(part)
+    return total
+
+
+class _Sum(torch.autograd.Function):
+    """all_reduce, whose gradient is the sum of what every rank's loss says of the total."""
+
+    @staticmethod
+    def forward(_: Any, part: Tensor) -> Tensor:
+        total = part.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        return summed(gradient)
+
+
 def gathered(part: Tensor) -> Tensor:
     """The parts of all ranks, in the order of ranks, along the first axis. The gradient goes back to each rank's part.
 

@@ -18,6 +18,7 @@ from trainers.data.transforms import Normalisation, WholeImages
 from trainers.distributed.ranks import world_size
 from trainers.evaluation import metrics
 from trainers.evaluation.prediction import Views, predict
+from trainers.resources.gpu import kernels
 
 BATCH = 8
 """Images of one size in a forward pass, where their logits at the images' size are at most MAX_LOGITS elements."""
@@ -90,15 +91,16 @@ def evaluate(
     mine = range(rank, total, world_size())
     was_training = network.training
     network.eval()
-    for indices, batch, labels in _batches(data, mine, loader_workers):
-        labels = labels.to(device)
-        predictions = predict(network, normalisation(batch.to(device), dtype), views)
-        matrices = metrics.confusion_matrices(predictions, labels, num_classes=classes)
-        confusion += matrices.sum(0)
-        counts[indices] = metrics.image_counts(matrices)
-        if export is not None:
-            for index, prediction in zip(indices, predictions, strict=True):
-                export.write(index, prediction.to(torch.uint8).cpu().numpy())
+    with kernels(device, search=False):  # images may be of many sizes
+        for indices, batch, labels in _batches(data, mine, loader_workers):
+            labels = labels.to(device)
+            predictions = predict(network, normalisation(batch.to(device), dtype), views)
+            matrices = metrics.confusion_matrices(predictions, labels, num_classes=classes)
+            confusion += matrices.sum(0)
+            counts[indices] = metrics.image_counts(matrices)
+            if export is not None:
+                for index, prediction in zip(indices, predictions, strict=True):
+                    export.write(index, prediction.to(torch.uint8).cpu().numpy())
     network.train(was_training)
     if world_size() > 1:
         dist.all_reduce(confusion)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
+from trainers import optim
 from trainers.distributed.means import Mean, at_least_float32, in_full_precision
 from trainers.methods import Adversary, DistillationMethod, check_one_grid, unit, weighed
 from trainers.methods.discriminator import (
@@ -149,8 +150,8 @@ class Critic(Adversary):
         """Adam or SGD, as configured."""
         config = self.config
         if config.optimizer == "adam":
-            return torch.optim.Adam(self.trainable, lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay)
-        return torch.optim.SGD(self.trainable, lr=config.lr, momentum=0.9, weight_decay=config.weight_decay)
+            return optim.adam(self.trainable, lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay)
+        return optim.sgd(self.trainable, lr=config.lr, momentum=0.9, weight_decay=config.weight_decay)
 
     def rate(self, iteration: int, iterations: int) -> float:
         """`lr`, decayed where configured."""

@@ -176,6 +176,7 @@ class SplitDifficulty:
         self._seen.add(index)
         image, label = self.data.load(index)
         images, labels = (tensor.unsqueeze(0).to(self._device) for tensor in tensors(image, label))
+        labels = labels.long()
         ours: Taps = self._student(self._normalisation(images))
         theirs: Taps = self._teacher(images)
         maps = difficulty_maps(ours, theirs, labels, config=self.config, thresholds=self.thresholds)

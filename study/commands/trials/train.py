@@ -29,7 +29,7 @@ from study.execution.report_keys import ERROR, STOPPED
 from study.folder import read_config
 from trainers.checkpoints.interval import Interval
 from trainers.checkpoints.requests import Request
-from trainers.config import ConfigError, TeacherFile, TrialConfig, absolute, canonical_json, parse, plain
+from trainers.config import ConfigError, TeacherFile, TrialConfig, absolute, canonical_json, content_hash, parse, plain
 from trainers.context import LocalContext
 from trainers.plugins.content import COPIES, copied
 from trainers.plugins.faults import place_in_plugin
@@ -137,7 +137,7 @@ def train(
     kept = {name: copied(name, plugin, folder / COPIES) for name, plugin in config.plugins.items()}
     config = replace(config, plugins=kept)
     held = folder / TRIAL
-    if held.exists() and held.read_text() != canonical_json(config):
+    if held.exists() and not _is(config, held):
         raise ValueError(f"--out must be a new folder or hold this trial, but {folder} holds another; choose another")
     held.write_text(canonical_json(config))
     if workers == 0:
@@ -201,6 +201,14 @@ def arm_trial(config: StudyConfig, arm: str, sets: Sequence[str] = ()) -> TrialC
         print(f"kdstudy: {setting.setting} stands in the place of what {arm} fixes or searches", file=sys.stderr)
     typed = {setting.path: setting.value for setting in covered}
     return config.trial(arm, config.space(arm).defaults(typed), teacher)
+
+
+def _is(config: TrialConfig, held: Path) -> bool:
+    """Whether a trial's file is of this trial, which an earlier version may have written without later fields."""
+    try:
+        return content_hash(parse(TrialConfig, json.loads(held.read_text()))) == content_hash(config)
+    except ValueError:
+        return False
 
 
 def _with_ray(execution: ExecutionConfig, trial: TrialConfig, folder: Path) -> Mapping[str, Any]:

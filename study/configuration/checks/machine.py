@@ -12,6 +12,7 @@ import torch
 from study.configuration.checks.findings import Finding, fault, warning
 from study.configuration.config import ExecutionConfig
 from trainers.config import TrainConfig
+from trainers.resources.gpu import BFLOAT16_SINCE, no_bfloat16
 
 HALVES = {"bfloat16": "bf16", "float16": "fp16"}
 """How the names end that PyTorch has for a CPU's arithmetic of a precision."""
@@ -63,9 +64,12 @@ def check_machine(workers: int, execution: ExecutionConfig) -> Iterable[Finding]
 
 
 def check_precision(train: TrainConfig, execution: ExecutionConfig) -> Iterable[Finding]:
-    """A CPU that trains in half precision can compute in it."""
+    """What trains in half precision can compute in it."""
     name = HALVES.get(train.precision)
-    if name is None or execution.gpus_per_worker:
+    if name is None:
+        return
+    if execution.gpus_per_worker:
+        yield from _check_gpus(train)
         return
     able = [feature for feature, there in torch.cpu.get_capabilities().items() if there and feature.endswith(name)]
     if not able:
@@ -73,3 +77,12 @@ def check_precision(train: TrainConfig, execution: ExecutionConfig) -> Iterable[
             f"train.precision: this machine's CPU does not compute in {train.precision}, and PyTorch would stand in "
             "for it, ten times slower than float32 and more; set train.precision to float32, or give workers GPUs"
         )
+
+
+def _check_gpus(train: TrainConfig) -> Iterable[Finding]:
+    """Those of this machine; a trial on another's is refused there."""
+    for index in range(torch.cuda.device_count()):
+        capability = torch.cuda.get_device_capability(index)
+        if train.precision == "bfloat16" and capability < BFLOAT16_SINCE:
+            yield warning(no_bfloat16(torch.cuda.get_device_name(index), capability))
+            return

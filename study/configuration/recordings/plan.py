@@ -11,6 +11,7 @@ from pathlib import Path
 
 from study.configuration.checks.teacher import unwritable
 from study.configuration.config import StudyConfig
+from study.configuration.identity import on_gpus
 from study.configuration.prices import teacher_network
 from study.configuration.recordings.readers import key_of
 from study.configuration.recordings.shared import SharedOutputs, Taps, shared_outputs
@@ -112,7 +113,7 @@ def _space(config: StudyConfig, place: Path, outputs: Sequence[SharedOutputs], t
     there = next(folder for folder in (place, *place.parents) if folder.exists())
     usable = shutil.disk_usage(there).free + sum(entry.bytes for entry in entries)
     quota = int(FREE_SHARE * usable if most is None else most * 2**30)
-    keys = [of_trial(shared.readers[0].trial) for shared in outputs]
+    keys = [of_trial(shared.readers[0].trial, on_gpu=on_gpus(config)) for shared in outputs]
     others = sum(entry.bytes for entry in entries if not any(_is_of(entry, key, teacher) for key in keys))
     return Space(place, quota, max(0, quota - others))
 

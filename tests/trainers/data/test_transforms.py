@@ -37,7 +37,7 @@ def test_samples_are_as_large_as_the_crop(crop: tuple[int, int]) -> None:
     for epoch in range(4):
         image, label = samples(crop=crop)[epoch, 1]
         assert image.shape == (3, *crop) and image.dtype == torch.uint8
-        assert label.shape == crop and label.dtype == torch.int64
+        assert label.shape == crop and label.dtype == torch.uint8
 
 
 def test_what_lies_beside_the_image_is_ignored() -> None:

@@ -250,3 +250,11 @@ def test_agrees_with_published_cross_entropy(case: dict[str, Any], dtype: torch.
     means = weighting.terms(taps, None, reference.labels, iteration=0)
     loss = torch.stack([weights[name] * mean.value for name, mean in means.items()]).sum()
     reference.agrees(loss, **leaves)
+
+
+def test_class_weights_are_made_once_a_device() -> None:
+    weighting = uniform.Weighting(uniform.Config(class_weights=(0.5, 1.5)), num_classes=2, iterations=1)
+    made = weighting.class_weights(torch.device("cpu"))
+    assert made is not None and made.tolist() == [0.5, 1.5]
+    assert weighting.class_weights(torch.device("cpu")) is made
+    assert uniform.Weighting(uniform.Config(), num_classes=2, iterations=1).class_weights(torch.device("cpu")) is None

@@ -77,7 +77,7 @@ def test_a_scale_that_grows_is_no_skipped_step() -> None:
     weight = nn.Parameter(torch.ones(1))
     optimizer = torch.optim.SGD([weight], lr=0.1)
     scaler = torch.amp.GradScaler("cpu", growth_interval=1)
-    scale = LossScale()
+    scale = LossScale(torch.device("cpu"))
     for iteration in range(3):
         optimizer.zero_grad()
         scaler.scale(weight.sum()).backward()

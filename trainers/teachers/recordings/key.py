@@ -47,7 +47,7 @@ def recording_key(config: TrialConfig, *, device: torch.device, ranks: int | Non
         "fingerprint": digest(fingerprint(config.data, ("train",))),
         "augmentation": transforms.VERSION,
         "sample": _first_sample(config),
-        **of_trial(config),
+        **of_trial(config, on_gpu=device.type == "cuda"),
         **({"ranks": ranks} if ranks else {}),
         **_machine(device),
         **({"added": added} if (added := _added(config)) else {}),
@@ -66,8 +66,8 @@ def _added(config: TrialConfig) -> dict[str, str]:
     return {**{name: config.plugins[name].sha256 for name in sorted(used)}, **packages}
 
 
-def of_trial(config: TrialConfig) -> dict[str, Any]:
-    """What of a key the configuration of a trial decides but for its teacher: the same on every machine."""
+def of_trial(config: TrialConfig, *, on_gpu: bool = False) -> dict[str, Any]:
+    """What of a key the configuration of a trial decides but for its teacher: the same on all machines of a kind."""
     train = config.train
     return {
         "data": identity(config.data),
@@ -78,7 +78,7 @@ def of_trial(config: TrialConfig) -> dict[str, Any]:
         "ranks": train.workers,
         "threads": train.threads,
         "precision": train.precision,
-        "channels_last": train.channels_last,
+        "channels_last": train.is_channels_last(on_gpu=on_gpu),
     }
 
 
@@ -94,7 +94,7 @@ def _first_sample(config: TrialConfig) -> str:
     order = CountedBatches(length=len(data), batch=1, seed=seed, start=0, stop=1, rank=0, ranks=1)
     (first,) = next(iter(order))
     image, label = TrainingSamples(data, config.augment, seed=seed)[first]
-    return hashlib.sha256(image.numpy().tobytes() + label.numpy().tobytes()).hexdigest()
+    return hashlib.sha256(image.numpy().tobytes() + label.long().numpy().tobytes()).hexdigest()
 
 
 def _teacher(config: TrialConfig) -> dict[str, Any]:

@@ -89,6 +89,18 @@ def test_a_folder_holds_one_trial(trained: Path, tmp_path: Path, capsys: pytest.
     assert "holds another; choose another" in capsys.readouterr().err
 
 
+def test_a_folder_of_an_earlier_version_holds_its_trial(trained: Path, tmp_path: Path) -> None:
+    """Written before fields that came later, and before the memory format could be left to the device."""
+    held = trained / "trial.json"
+    before = held.read_text()
+    values = json.loads(before)
+    values["train"]["channels_last"] = False
+    del values["evaluate_on"]
+    held.write_text(json.dumps(values))
+    assert main(["train", str(tmp_path / "tiny.yaml"), "--out", str(trained)]) == 0
+    assert held.read_text() == before
+
+
 @pytest.mark.parametrize(
     ("arm", "message"),
     [("basline", "did you mean 'baseline'?"), ("rdd", "its teacher is not trained yet; first: kdstudy teacher")],
