@@ -17,6 +17,7 @@ from trainers.difficulty import (
     weighted_cross_entropy,
 )
 from trainers.difficulty.cross_entropy import max_probability, pixel_cross_entropy
+from trainers.difficulty.ohem import hard_pixels
 from trainers.testing import WeightingContract
 from trainers.testing.taps import CLASSES, LABELS_SIZE, random_labels
 
@@ -250,3 +251,15 @@ def test_agrees_with_published_cross_entropy(case: dict[str, Any], dtype: torch.
     means = weighting.terms(taps, None, reference.labels, iteration=0)
     loss = torch.stack([weights[name] * mean.value for name, mean in means.items()]).sum()
     reference.agrees(loss, **leaves)
+
+
+@pytest.mark.parametrize("min_kept", [1, 7, 20, 40, 1000])
+@pytest.mark.parametrize("levels", [3, 1000])  # ties, and hardly any
+def test_the_least_confident_pixels_are_those_up_to_the_kth_value(min_kept: int, levels: int) -> None:
+    draw = torch.Generator().manual_seed(levels)
+    confidence = torch.randint(levels, (2, 4, 6), generator=draw) / levels
+    valid = torch.rand(2, 4, 6, generator=draw) < 0.8
+    ranked = confidence.masked_fill(~valid, torch.inf).flatten()
+    kth = ranked.kthvalue(min(min_kept, ranked.numel())).values
+    found = hard_pixels(confidence, valid, threshold=1e-3, min_kept=min_kept)
+    assert torch.equal(found, valid & (confidence <= kth.clamp(min=1e-3)))
