@@ -508,3 +508,31 @@ def test_banks_are_modules_that_a_checkpoint_holds() -> None:
     assert {name: tensor.dtype for name, tensor in saved.items()} == {
         f"banks.{bank}.{part}": dtype for bank in method.banks for part, dtype in parts.items()
     }
+
+
+@pytest.mark.parametrize(("gib", "chunk"), [(1, 2**22), (8, 2**24), (11, 2**24), (24, 2**26), (141, 2**26)])
+def test_a_gpu_computes_as_many_similarities_at_a_time_as_its_memory_suggests(
+    monkeypatch: pytest.MonkeyPatch, gib: int, chunk: int
+) -> None:
+    properties = type("Properties", (), {"total_memory": gib * 2**30})
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
+    assert contrast.chunk_size(torch.device("cuda", 0)) == chunk
+    assert chunk * contrast.ALIVE <= max(gib * 2**30 / contrast.SHARE, 2**26)
+    assert contrast.chunk_size(torch.device("cpu")) == contrast.CHUNK
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_half_banks_are_float16_wherever_they_go_and_change_little(dtype: torch.dtype) -> None:
+    whole, half = small_method().to(dtype), small_method(half_banks=True).to(dtype)
+    for step in range(3):
+        student, teacher, labels = taps_of(step)
+        expected, found = (
+            {name: float(mean.value) for name, mean in method.terms(student, teacher, labels).items()}
+            for method in (whole, half)
+        )
+        assert found == pytest.approx(expected, rel=2e-3) and found["minibatch"] == expected["minibatch"]
+    for bank in half.banks.values():
+        assert bank.rows.dtype == torch.float16 and bank.rows.any()
+    restored = small_method(1, half_banks=True).to(dtype)
+    restored.load_state_dict(copy.deepcopy(half.state_dict()))
+    assert all(torch.equal(a, b) for a, b in zip(outcome(half, 3), outcome(restored, 3), strict=True))
