@@ -5,13 +5,14 @@ cluster is asked (`study.execution.capacity`).
 """
 
 import os
+import shutil
 from collections.abc import Iterable
 
 import torch
 
 from study.configuration.checks.findings import Finding, fault, warning
 from study.configuration.config import ExecutionConfig
-from trainers.config import TrainConfig
+from trainers.config import TrainConfig, TrialConfig
 
 HALVES = {"bfloat16": "bf16", "float16": "fp16"}
 """How the names end that PyTorch has for a CPU's arithmetic of a precision."""
@@ -72,4 +73,15 @@ def check_precision(train: TrainConfig, execution: ExecutionConfig) -> Iterable[
         yield warning(
             f"train.precision: this machine's CPU does not compute in {train.precision}, and PyTorch would stand in "
             "for it, ten times slower than float32 and more; set train.precision to float32, or give workers GPUs"
+        )
+
+
+def check_compile(trial: TrialConfig, execution: ExecutionConfig) -> Iterable[Finding]:
+    """What torch.compile makes for a CPU can be built: it is C++."""
+    asked = [path for path, part in (("train", trial.train), ("teacher", trial.teacher)) if part and part.compile]
+    compilers = (os.environ.get("CXX", "g++"), "c++", "clang++")
+    if asked and not execution.gpus_per_worker and not any(map(shutil.which, compilers)):
+        yield warning(
+            f"{asked[0]}.compile: torch.compile needs a C++ compiler for a CPU, and this machine has no "
+            f"{', '.join(compilers)}; install one, or leave {asked[0]}.compile out"
         )
