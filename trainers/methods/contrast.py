@@ -15,8 +15,8 @@ CHUNK = 2**22
 """Similarities computed at a time on a CPU, 16 MiB in float32; about three times that is alive."""
 CUDA_CHUNK = 2**26
 """The most on a GPU, where each chunk costs twenty kernel launches."""
-SHARE = 24
-"""What is alive of a chunk is at most this fraction of a GPU's memory."""
+SHARE = 20
+"""What is alive of a chunk is at most this part of a GPU's memory, 1/SHARE."""
 ALIVE = 16
 """Bytes that are alive for each similarity: four values in float32."""
 
@@ -61,7 +61,7 @@ def similarity_kl(
 def chunk_size(device: torch.device) -> int:
     """Similarities to compute at a time: few, for the memory, on a CPU; as many as its memory suggests on a GPU.
 
-    A power of two between CHUNK and CUDA_CHUNK, which GPUs of 24 GiB and more take.
+    A power of two between CHUNK and CUDA_CHUNK, which GPUs of 20 GiB and more take.
     """
     if device.type != "cuda":
         return CHUNK
