@@ -92,6 +92,7 @@ class TrainConfig:
         precision: float32 and float64 compute plainly; bfloat16 and float16 autocast, float16 with a loss scaler.
         channels_last: memory format of images and weights; None for channels last on GPUs and not on CPUs.
         freeze_batch_norm: normalise by the stored statistics in training too.
+        compile: run student, methods and task loss through torch.compile, which rounds otherwise; evaluations do not.
     """
 
     iterations: Annotated[int, Ge(1)]
@@ -103,6 +104,7 @@ class TrainConfig:
     precision: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
     channels_last: bool | None = field(default=None, metadata={"unset_as": False})
     freeze_batch_norm: bool = False
+    compile: bool = field(default=False, metadata=LATER)
 
     def is_channels_last(self, *, on_gpu: bool) -> bool:
         """The memory format on such a device."""
@@ -128,10 +130,19 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherFile:
-    """A teacher's file; `sha256` is its identity, `path` only where it lies."""
+    """A teacher's file, and how it is run.
+
+    Attributes:
+        path: where the file lies; no part of its identity.
+        sha256: of the file, which is.
+        fold_batch_norm: fold its batch normalisations into the convolutions before them, which rounds otherwise.
+        compile: run it through torch.compile, which rounds otherwise.
+    """
 
     path: Annotated[str, MinLen(1)] = field(metadata={"location": True})
     sha256: str | None = None
+    fold_batch_norm: bool = field(default=False, metadata=LATER)
+    compile: bool = field(default=False, metadata=LATER)
 
 
 @dataclass(frozen=True, kw_only=True)

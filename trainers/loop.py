@@ -43,6 +43,7 @@ from trainers.resources.peak_memory import forget_peak, peak_mib
 from trainers.resources.waiting import Waiting
 from trainers.teachers import teacher as teachers
 from trainers.teachers.outputs import LazyTeacher, LiveTeacher, TeacherOutputs
+from trainers.teachers.placement import placed
 from trainers.teachers.recordings.plan import RecordingPlan
 from trainers.teachers.recordings.teacher import RecordedTeacher, recorded_teacher
 from trainers.teachers.teacher import Teacher
@@ -277,9 +278,20 @@ def _lazy_teacher(config: TrialConfig, data: SegmentationDataset, device: torch.
 
     def network() -> Teacher:
         teacher = teachers.load(path, class_names=data.class_names, expected_sha256=expected)
-        return teacher.to(device=device, dtype=_dtype(config.train), **_layout(config.train, device))
+        return placed_teacher(teacher, config, device)
 
     return LazyTeacher(teachers.channels(card), network)
+
+
+def placed_teacher(teacher: Teacher, config: TrialConfig, device: torch.device) -> Teacher:
+    """A teacher as a trial with one runs it, ready for `step`.
+
+    Raises:
+        ValueError: its batch normalisations cannot be folded.
+    """
+    assert config.teacher is not None
+    place = {"device": device, "dtype": _dtype(config.train), **_layout(config.train, device)}
+    return placed(teacher, config.teacher, autocast=_half(config.train), **place)
 
 
 def _outputs(
@@ -305,6 +317,8 @@ def _placed(distiller: Distiller, config: TrainConfig, context: TrialContext) ->
     if ranks > 1 and context.device.type == "cuda":
         synchronise(distiller)
     distiller.to(device=context.device, dtype=_dtype(config), **_layout(config, context.device))
+    if config.compile:
+        distiller.compile()  # in its place, so that weights keep their names; evaluations call the student itself
     if ranks == 1:
         return distiller
     ids = [context.device.index] if context.device.type == "cuda" else None
@@ -329,10 +343,14 @@ def _layout(config: TrainConfig, device: torch.device) -> dict[str, Any]:
     return {"memory_format": torch.channels_last} if last else {}
 
 
+def _half(config: TrainConfig) -> torch.dtype | None:
+    """The type that steps autocast to; None where they do not."""
+    return {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(config.precision)
+
+
 def _autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager[object]:
-    if config.precision in ("bfloat16", "float16"):
-        return torch.autocast(device.type, dtype=getattr(torch, config.precision))
-    return nullcontext()
+    half = _half(config)
+    return nullcontext() if half is None else torch.autocast(device.type, dtype=half)
 
 
 def _batches(parts: Parts, start: int) -> DataLoader[tuple[Tensor, Tensor]]:

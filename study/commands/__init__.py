@@ -80,6 +80,7 @@ COMMANDS: Mapping[str, Command] = {
     "difficulty": Command("trials.difficulty", "draw what a student and its teacher find hard"),
     "data": Command("networks.data", "datasets on disk"),
     "profile": Command("networks.profile", "parameters, operations, latency and memory of a network"),
+    "doctor": Command("machine.doctor", "check that trials train on this machine as they should, and write what it is"),
     "convert": Command("networks.convert", "write a published checkpoint as a teacher's file"),
 }
 

@@ -92,6 +92,8 @@ class TeacherConfig:
         sha256: of that file, where it must be this one.
         model: network to train as a teacher when no `file` is named.
         train: how; required with `model`.
+        fold_batch_norm: whether trials fold its batch normalisations into the convolutions before them.
+        compile: whether trials run it through torch.compile.
         folder: where trained teachers are kept, by the content of what trained them, for other studies to reuse.
         record: whether trials leave the teacher's outputs for others to read: `auto`, `off`, or a mapping.
     """
@@ -100,8 +102,14 @@ class TeacherConfig:
     sha256: str | None = None
     model: Annotated[Any, OneOf("trainers.models", "architecture")] | None = None
     train: TrainConfig | None = None
+    fold_batch_norm: bool = field(default=False, metadata=LATER)
+    compile: bool = field(default=False, metadata=LATER)
     folder: str = field(default="runs/teachers", metadata={"location": True})
     record: Record = field(default_factory=RecordConfig, metadata=NEUTRAL)
+
+    def run_as_asked(self, file: TeacherFile) -> TeacherFile:
+        """A teacher's file, to be run as this says."""
+        return replace(file, fold_batch_norm=self.fold_batch_norm, compile=self.compile)
 
 
 def _checked_interval(value: Any) -> Any:
@@ -283,7 +291,8 @@ class StudyConfig(StudyOutline):
         Raises:
             ConfigError: where a value does not fit.
         """
-        trial = {**self.unsearched(arm), "teacher": plain(teacher) if self.needs_teacher(arm) else None}
+        trained_by = self.teacher.run_as_asked(teacher) if teacher and self.needs_teacher(arm) else None
+        trial = {**self.unsearched(arm), "teacher": plain(trained_by)}
         if self.arms[arm].replicated:
             seed = self.seed + values.get(REPLICATE, 0)
             trial, values = {**trial, "data_seed": seed, "init_seed": seed}, {}

@@ -96,7 +96,12 @@ def already_on_the_gpu() -> Iterator[None]:
     """Modules are made on the GPU and stay there: a fake parameter cannot be moved in place."""
     moved = nn.Module.to
 
-    def laid_out(module: nn.Module, *_: Any, memory_format: torch.memory_format | None = None, **__: Any) -> nn.Module:
+    def laid_out(
+        module: nn.Module, dtype: torch.dtype | None = None, *, memory_format: Any = None, **_: Any
+    ) -> nn.Module:
+        if isinstance(dtype, torch.dtype):  # of a frozen layer; those of a whole module are its own already
+            for name, parameter in module.named_parameters(recurse=False):
+                setattr(module, name, nn.Parameter(parameter.detach().type(dtype), requires_grad=False))
         if memory_format is not None:
             for tensor in _tensors(module):
                 if tensor.dim() == 4:
@@ -121,7 +126,7 @@ def watched(name: str, args: argparse.Namespace) -> dict[str, Any]:
     with already_on_the_gpu():
         teacher = teacher_of(args) if config.methods else None
         if teacher is not None:
-            teacher.to(**loop._layout(config.train, context.device))
+            loop.placed_teacher(teacher, config, context.device)
         parts, state = loop.prepare_step(config, context, teacher, num_classes=args.classes)
     state.iteration = LATER
     syncs = watching.HostSyncs()

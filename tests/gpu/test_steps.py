@@ -31,9 +31,9 @@ def steps(names: tuple[str, ...], *options: str) -> list[dict[str, Any]]:
 
 
 def check(names: tuple[str, ...], *options: str) -> None:
-    """Every tensor lies on the GPU, and no step of training waits for it."""
-    found = {line["case"]: line["error"] or line["syncs"] for line in steps(names, *options)}
-    assert found == {name: {} for name in names}
+    """Every tensor lies on the GPU, no step of training waits for it, and no weight of the teacher is cast in it."""
+    found = {line["case"]: line["error"] or (line["syncs"], line["frozen_casts"]) for line in steps(names, *options)}
+    assert found == {name: ({}, 0) for name in names}
 
 
 def test_a_step_runs_on_the_gpu_and_waits_for_nothing() -> None:

@@ -24,7 +24,7 @@ from trainers.config import TrialConfig
 from trainers.context import LocalContext
 from trainers.data.classes import classes_of
 from trainers.data.transforms import Normalisation
-from trainers.loop import StepParts, prepare_step, step
+from trainers.loop import StepParts, placed_teacher, prepare_step, step
 from trainers.resources.gpu import kernels
 from trainers.teachers.teacher import Teacher, TeacherCard
 
@@ -78,7 +78,7 @@ def step_operations(trial: TrialConfig, teacher: object | None) -> float:
     Raises:
         ValueError: networks and methods do not fit together.
     """
-    trial = replace(trial, train=replace(trial.train, precision="float32"))  # autocast counts the same
+    trial = _uncompiled(trial)
     with torch.device("meta"):
         parts, state = _prepared(trial, teacher, torch.device("meta"))
         images, labels = _batch(trial)
@@ -88,6 +88,12 @@ def step_operations(trial: TrialConfig, teacher: object | None) -> float:
                 step(parts, state, images, labels)
     total: int = counted.total
     return total / 4 * trial.train.workers  # two steps, and two operations for each multiply-accumulate
+
+
+def _uncompiled(trial: TrialConfig) -> TrialConfig:
+    """The trial without what changes no count, and cannot be done where there are no values."""
+    teacher = trial.teacher and replace(trial.teacher, fold_batch_norm=False, compile=False)
+    return replace(trial, train=replace(trial.train, precision="float32", compile=False), teacher=teacher)
 
 
 def step_seconds(trials: Mapping[str, TrialConfig], teacher: object | None, device: torch.device) -> dict[str, float]:
@@ -130,7 +136,7 @@ def _prepared(trial: TrialConfig, teacher: object | None, device: torch.device) 
     frozen = None
     if teacher is not None:
         card = TeacherCard(model=teacher, class_names=classes, normalisation=Normalisation())
-        frozen = Teacher(models.build(teacher, num_classes=len(classes)), card).to(device)
+        frozen = placed_teacher(Teacher(models.build(teacher, num_classes=len(classes)), card), trial, device)
     # nothing is read or written there
     return prepare_step(trial, LocalContext(Path(), device=device), frozen, num_classes=len(classes))
 

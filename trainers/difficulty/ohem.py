@@ -48,7 +48,9 @@ def hard_pixels(confidence: Tensor, valid: Tensor, *, threshold: float, min_kept
     if min_kept == 0:
         return valid & (confidence <= threshold)
     ranked = confidence.masked_fill(~valid, torch.inf).flatten()
-    last = ranked.kthvalue(min(min_kept, ranked.numel())).values
+    # of many values on a GPU, kthvalue selects in one block of threads, and topk in many
+    least = ranked.topk(min(min_kept, ranked.numel()), largest=False, sorted=False).values
+    last = least.amax()
     return valid & (confidence <= last.clamp(min=threshold))
 
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
+from trainers.config import LATER
 from trainers.distributed.means import Mean, at_least_float32, in_full_precision
 from trainers.distributed.ranks import gathered
 from trainers.methods import DistillationMethod, check_one_grid, unit
@@ -52,6 +53,7 @@ class Config:
         fill: which pixels are remembered: those of the class, or, as published, the first of the image whatever they
             are of; see `PixelBank`.
         contrast_unfilled: contrast with the random initial content of the banks too, as published.
+        half_banks: remember in float16, which halves the banks in memory and in checkpoints.
         weights: weight of each term.
     """
 
@@ -66,6 +68,7 @@ class Config:
     region_contrast_size: Annotated[int, Ge(0)] = 1024
     fill: Fill = "by_class"
     contrast_unfilled: bool = False
+    half_banks: bool = field(default=False, metadata=LATER)
     weights: Weights = field(default_factory=Weights)
 
     @property
@@ -165,6 +168,7 @@ def _banks(config: Config, num_classes: int, channels: int) -> dict[str, MemoryB
             channels,
             contrast_size=config.pixel_contrast_size,
             contrast_unfilled=config.contrast_unfilled,
+            half=config.half_banks,
             pixels_per_class=config.pixels_per_class,
             fill=config.fill,
         )
@@ -175,6 +179,7 @@ def _banks(config: Config, num_classes: int, channels: int) -> dict[str, MemoryB
             channels,
             contrast_size=config.region_contrast_size,
             contrast_unfilled=config.contrast_unfilled,
+            half=config.half_banks,
         )
     return banks
 

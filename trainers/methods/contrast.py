@@ -12,7 +12,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 CHUNK = 2**22
-"""Similarities computed at a time, 16 MiB in float32; about three times that is alive."""
+"""Similarities computed at a time on a CPU, 16 MiB in float32; about three times that is alive."""
+CUDA_CHUNK = 2**26
+"""The most on a GPU, where each chunk costs twenty kernel launches."""
+SHARE = 20
+"""What is alive of a chunk is at most this part of a GPU's memory, 1/SHARE."""
+ALIVE = 16
+"""Bytes that are alive for each similarity: four values in float32."""
 
 
 def similarity_kl(
@@ -39,9 +45,28 @@ def similarity_kl(
     Returns:
         0-dim sum over rows and groups.
     """
+    rows, keys = student
     masks = (counted, usable)
-    total: Tensor = _SimilarityKL.apply(*student, *(t.detach() for t in teacher), 1 / temperature, groups, masks)
+    total: Tensor = _SimilarityKL.apply(
+        rows,
+        keys.view_as(keys),  # torch.compile takes no tensor twice, and rows may be their own keys
+        *(t.detach() for t in teacher),
+        1 / temperature,
+        groups,
+        masks,
+    )
     return total
+
+
+def chunk_size(device: torch.device) -> int:
+    """Similarities to compute at a time: few, for the memory, on a CPU; as many as its memory suggests on a GPU.
+
+    A power of two between CHUNK and CUDA_CHUNK, which GPUs of 20 GiB and more take.
+    """
+    if device.type != "cuda":
+        return CHUNK
+    fitting: int = torch.cuda.get_device_properties(device).total_memory // (SHARE * ALIVE)
+    return min(max(CHUNK, 1 << (fitting.bit_length() - 1)), CUDA_CHUNK)
 
 
 class _SimilarityKL(torch.autograd.Function):
@@ -64,7 +89,7 @@ class _SimilarityKL(torch.autograd.Function):
             for tensor, needed in zip((student, student_keys), ctx.needs_input_grad, strict=False)
         )
         counted, usable = masks
-        step = max(1, CHUNK // max(1, len(student_keys)))
+        step = max(1, chunk_size(student.device) // max(1, len(student_keys)))
         for first in range(0, len(student), step):
             part = slice(first, first + step)
             ours, theirs = student[part] * scale, teacher[part] * scale

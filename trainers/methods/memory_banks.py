@@ -5,7 +5,8 @@ Every rank has the same bank: what enters comes from all ranks, and what is draw
 """
 
 from abc import ABC, abstractmethod
-from typing import Literal, NamedTuple
+from collections.abc import Callable
+from typing import Literal, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +41,7 @@ class MemoryBank(nn.Module, ABC):
         contrast_size: vectors that `sample` draws, about: `contrast_size // num_classes + 1` of each class.
         contrast_unfilled: begin with random unit vectors in the slots and contrast with them too, as published.
             Otherwise slots never written are not contrasted with.
+        half: remember in float16, whatever the method's type: half the memory, and half of a checkpoint.
     """
 
     rows: Tensor
@@ -48,17 +50,31 @@ class MemoryBank(nn.Module, ABC):
     step: Tensor
 
     def __init__(
-        self, num_classes: int, size: int, channels: int, *, contrast_size: int, contrast_unfilled: bool = False
+        self,
+        num_classes: int,
+        size: int,
+        channels: int,
+        *,
+        contrast_size: int,
+        contrast_unfilled: bool = False,
+        half: bool = False,
     ) -> None:
         super().__init__()
         shape = (num_classes, size, channels)
         rows = F.normalize(torch.randn(shape), dim=2) if contrast_unfilled else torch.zeros(shape)
-        self.register_buffer("rows", rows)
+        self.register_buffer("rows", rows.half() if half else rows)
         self.register_buffer("pointer", torch.zeros(num_classes, dtype=torch.int64))
         self.register_buffer("written", torch.zeros(num_classes, dtype=torch.int64))
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-        self.size, self.contrast_unfilled = size, contrast_unfilled
+        self.size, self.contrast_unfilled, self.half_rows = size, contrast_unfilled, half
         self.drawn = min(size, contrast_size // num_classes + 1)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """As of every module, but `half` rows go to another device only, and keep their type."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self.half_rows:
+            self.rows = self.rows.half()
+        return self
 
     @torch.no_grad()
     @in_full_precision
@@ -122,6 +138,7 @@ class PixelBank(MemoryBank):
             published code does: where n pixels are of the class, it enters random ones of the *first n pixels* of the
             image, whatever they are of; and where the slots left do not suffice, or just suffice, it overwrites the
             last ones and begins again at the first.
+        options: those of every bank, `contrast_unfilled` and `half`.
     """
 
     def __init__(
@@ -131,11 +148,11 @@ class PixelBank(MemoryBank):
         channels: int,
         *,
         contrast_size: int,
-        contrast_unfilled: bool = False,
         pixels_per_class: int = 16,
         fill: Fill = "by_class",
+        **options: bool,
     ) -> None:
-        super().__init__(num_classes, size, channels, contrast_size=contrast_size, contrast_unfilled=contrast_unfilled)
+        super().__init__(num_classes, size, channels, contrast_size=contrast_size, **options)
         self.pixels_per_class, self.fill = pixels_per_class, fill
 
     def entries(self, features: Tensor, labels: Tensor) -> Entries:

@@ -126,7 +126,7 @@ def _teacher(config: StudyConfig, folder: Path, taken: Sequence[Setting]) -> Tea
     if all(setting.config.teacher is None for setting in taken):
         return config.teacher
     note, kept = read_saved(folder / TEACHER_NOTE, TeacherNote), config.teacher
-    return TeacherConfig(file=note["path"], sha256=note.get("sha256"), folder=kept.folder, record=kept.record)
+    return replace(kept, file=note["path"], sha256=note.get("sha256"), model=None, train=None)
 
 
 def _refuse_another(study: StudyConfig, name: str, setting: Setting) -> None:

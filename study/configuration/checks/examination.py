@@ -85,6 +85,10 @@ def _record(subject: Subject) -> Iterable[Finding]:
     return teacher.check_record(subject.config, subject.teacher_channels) if subject.distils else ()
 
 
+def _teacher_options(subject: Subject) -> Iterable[Finding]:
+    return teacher.check_options(subject.config, distils=subject.distils)
+
+
 def _sample(subject: Subject) -> Iterable[Finding]:
     return data.check_sample(subject.sample, subject.config.data) if subject.sample else ()
 
@@ -113,6 +117,7 @@ STUDY_CHECKS = (
     StudyCheck(_teacher, ("data", "teacher.file", "teacher.model", "teacher.train")),
     StudyCheck(_teacher_folder, ("teacher", "data", "student", "augment")),
     StudyCheck(_record, ("teacher", "data.name")),
+    StudyCheck(_teacher_options, ("teacher", "arms")),
     StudyCheck(lambda subject: arms.check_names(subject.given), ()),
     StudyCheck(lambda subject: map(fault, search_faults(subject.given)), ("searches",)),
     StudyCheck(_groups, ("data", "evaluate_on", "holdout", "groups")),
@@ -149,6 +154,10 @@ CASE_CHECKS = (
     CaseCheck(
         lambda subject, case: machine.check_precision(case.trial.train, subject.config.execution),
         ("train.precision", "execution.gpus_per_worker"),
+    ),
+    CaseCheck(
+        lambda subject, case: machine.check_compile(case.trial, subject.config.execution),
+        ("train.compile", "teacher.compile", "execution.gpus_per_worker"),
     ),
     CaseCheck(lambda subject, case: subject.network_findings(case), ("student", "data", "augment.crop")),
 )

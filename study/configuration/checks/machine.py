@@ -5,13 +5,14 @@ cluster is asked (`study.execution.capacity`).
 """
 
 import os
+import shutil
 from collections.abc import Iterable
 
 import torch
 
 from study.configuration.checks.findings import Finding, fault, warning
 from study.configuration.config import ExecutionConfig
-from trainers.config import TrainConfig
+from trainers.config import TrainConfig, TrialConfig
 from trainers.resources.gpu import BFLOAT16_SINCE, no_bfloat16
 
 HALVES = {"bfloat16": "bf16", "float16": "fp16"}
@@ -86,3 +87,14 @@ def _check_gpus(train: TrainConfig) -> Iterable[Finding]:
         if train.precision == "bfloat16" and capability < BFLOAT16_SINCE:
             yield warning(no_bfloat16(torch.cuda.get_device_name(index), capability))
             return
+
+
+def check_compile(trial: TrialConfig, execution: ExecutionConfig) -> Iterable[Finding]:
+    """What torch.compile makes for a CPU can be built: it is C++."""
+    asked = [path for path, part in (("train", trial.train), ("teacher", trial.teacher)) if part and part.compile]
+    compilers = (os.environ.get("CXX", "g++"), "c++", "clang++")
+    if asked and not execution.gpus_per_worker and not any(map(shutil.which, compilers)):
+        yield warning(
+            f"{asked[0]}.compile: torch.compile needs a C++ compiler for a CPU, and this machine has no "
+            f"{', '.join(compilers)}; install one, or leave {asked[0]}.compile out"
+        )

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from study.configuration.checks.findings import Finding, fault
+from study.configuration.checks.findings import Finding, fault, warning
 from study.configuration.config import StudyConfig
 from trainers.addresses import is_url, redacted
 from trainers.registry import nearest
@@ -49,6 +49,24 @@ def refuse_unwritable_folder(config: StudyConfig) -> None:
     """Raise ValueError where a teacher could not be kept once it is trained."""
     for finding in check_teacher_folder(config):
         raise ValueError(finding.text)
+
+
+def check_options(config: StudyConfig, *, distils: bool) -> Iterable[Finding]:
+    """How the teacher is run matters to a trial: it has one, and computes what it answers.
+
+    Args:
+        config: the study.
+        distils: whether an arm does.
+    """
+    teacher = config.teacher
+    asked = [name for name in ("fold_batch_norm", "compile") if getattr(teacher, name)]
+    if asked and not distils:
+        yield warning(f"teacher.{asked[0]}: no arm distils, so nothing runs the teacher; leave it out")
+    elif teacher.compile and teacher.record.on:
+        yield warning(
+            "teacher.compile: trials that read recorded outputs do not run the teacher, so only what is not recorded "
+            "gains by it; leave it out, or set teacher.record to off"
+        )
 
 
 def check_record(config: StudyConfig, channels: Mapping[str, int] | None) -> Iterable[Finding]:

@@ -16,7 +16,7 @@ from study.configuration.prices import teacher_network
 from study.configuration.recordings.readers import key_of
 from study.configuration.recordings.shared import SharedOutputs, Taps, shared_outputs
 from study.configuration.recordings.wording import Decision, Space, plan_lines
-from trainers.config import TeacherFile, TrialConfig
+from trainers.config import TeacherFile, TrialConfig, identity
 from trainers.data.fingerprint import is_known
 from trainers.registry import module_of
 from trainers.teachers.recordings.catalog import RecordingEntry, catalog
@@ -70,7 +70,8 @@ def plan_recordings(config: StudyConfig, folder: Path, teacher: TeacherFile | No
     if unknown := _unknown_images(config):
         return StudyRecordings(lines=(unknown,))
     found = shared_outputs(config, teacher_network(config))
-    space = _space(config, recordings_folder(config, folder), list(found.values()), teacher)
+    asked = teacher and config.teacher.run_as_asked(teacher)
+    space = _space(config, recordings_folder(config, folder), list(found.values()), asked)
     decisions: dict[str, Decision] = {}
     left = space.left
     for key, outputs in found.items():
@@ -120,7 +121,6 @@ def _space(config: StudyConfig, place: Path, outputs: Sequence[SharedOutputs], t
 
 def _is_of(entry: RecordingEntry, key: Mapping[str, object], teacher: TeacherFile | None) -> bool:
     """Whether a recording is of this key and teacher, on whatever machine."""
-    recorded = entry.key.get("teacher")
-    if teacher is None or not isinstance(recorded, dict) or recorded.get("sha256") != teacher.sha256:
+    if teacher is None or entry.key.get("teacher") != identity(teacher):
         return False
     return all(entry.key.get(name) == value for name, value in key.items())

@@ -392,3 +392,11 @@ def test_validate_names_every_fault_without_a_traceback(study_file: Writer) -> N
         "kdstudy: train.batch:",
         "kdstudy: seed:",
     ]
+
+
+def test_trials_run_the_teacher_as_the_study_says(config: Reader) -> None:
+    file = TeacherFile(path="t", sha256="0" * 64)
+    usual, asked = config(), config(teacher__fold_batch_norm=True, teacher__compile=True)
+    assert usual.trial("rdd", {}, file).teacher == file
+    assert asked.trial("rdd", {}, file).teacher == replace(file, fold_batch_norm=True, compile=True)
+    assert asked.trial("baseline", {}, file).teacher is None

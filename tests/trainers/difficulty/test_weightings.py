@@ -17,6 +17,7 @@ from trainers.difficulty import (
     weighted_cross_entropy,
 )
 from trainers.difficulty.cross_entropy import max_probability, pixel_cross_entropy
+from trainers.difficulty.ohem import hard_pixels
 from trainers.testing import WeightingContract
 from trainers.testing.taps import CLASSES, LABELS_SIZE, random_labels
 
@@ -258,3 +259,15 @@ def test_class_weights_are_made_once_a_device() -> None:
     assert made is not None and made.tolist() == [0.5, 1.5]
     assert weighting.class_weights(torch.device("cpu")) is made
     assert uniform.Weighting(uniform.Config(), num_classes=2, iterations=1).class_weights(torch.device("cpu")) is None
+
+
+@pytest.mark.parametrize("min_kept", [1, 7, 20, 40, 1000])
+@pytest.mark.parametrize("levels", [3, 1000])  # ties, and hardly any
+def test_the_least_confident_pixels_are_those_up_to_the_kth_value(min_kept: int, levels: int) -> None:
+    draw = torch.Generator().manual_seed(levels)
+    confidence = torch.randint(levels, (2, 4, 6), generator=draw) / levels
+    valid = torch.rand(2, 4, 6, generator=draw) < 0.8
+    ranked = confidence.masked_fill(~valid, torch.inf).flatten()
+    kth = ranked.kthvalue(min(min_kept, ranked.numel())).values
+    found = hard_pixels(confidence, valid, threshold=1e-3, min_kept=min_kept)
+    assert torch.equal(found, valid & (confidence <= kth.clamp(min=1e-3)))

@@ -508,3 +508,32 @@ def test_banks_are_modules_that_a_checkpoint_holds() -> None:
     assert {name: tensor.dtype for name, tensor in saved.items()} == {
         f"banks.{bank}.{part}": dtype for bank in method.banks for part, dtype in parts.items()
     }
+
+
+@pytest.mark.parametrize(("gib", "chunk"), [(1, 2**22), (8, 2**24), (11, 2**25), (23, 2**26), (141, 2**26)])
+def test_a_gpu_computes_as_many_similarities_at_a_time_as_its_memory_suggests(
+    monkeypatch: pytest.MonkeyPatch, gib: int, chunk: int
+) -> None:
+    properties = type("Properties", (), {"total_memory": gib * 2**30})
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
+    assert contrast.chunk_size(torch.device("cuda", 0)) == chunk
+    assert chunk * contrast.ALIVE <= max(gib * 2**30 / contrast.SHARE, 2**26)
+    assert contrast.chunk_size(torch.device("cpu")) == contrast.CHUNK
+
+
+def test_half_banks_change_little_and_are_restored_bit_for_bit() -> None:
+    whole, half, restored = small_method(), small_method(half_banks=True), small_method(1, half_banks=True)
+    for step in range(3):
+        expected, found = outcome(whole, step)[:3], outcome(half, step)[:3]
+        assert torch.equal(found[0], expected[0])  # the mini-batch term has no bank
+        assert all(torch.allclose(ours, theirs, rtol=2e-3) for ours, theirs in zip(found, expected, strict=True))
+    restored.load_state_dict(copy.deepcopy(half.state_dict()))
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(outcome(half, 3), outcome(restored, 3), strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_half_banks_are_float16_in_a_method_of_any_type(dtype: torch.dtype) -> None:
+    method = small_method(half_banks=True).to(dtype)
+    assert method.projection[0].weight.dtype == dtype
+    assert [bank.rows.dtype for bank in method.banks.values()] == [torch.float16] * 2
+    assert [bank.rows.dtype for bank in small_method().to(dtype).banks.values()] == [dtype] * 2

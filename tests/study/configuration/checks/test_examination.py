@@ -198,7 +198,7 @@ def test_keys_that_stand_twice_come_with_the_other_faults(study_file: Writer) ->
         ("arms.rdf.trials=3", "--set must name an arm of the study, but got 'arms.rdf.trials=3'; did you mean 'rdd'?"),
         ("train={batch: 2, batch: 4}", "--set train: batch: stands twice"),
         ("sampler=tpe", "sampler: no such key; known: "),
-        ("teacher.path=x", "teacher.path: no such key; known: file, "),
+        ("teacher.path=x", "teacher.path: no such key; known: compile, file, "),
     ],
 )
 def test_a_setting_that_cannot_be_meant_is_refused_with_the_right_hint(

@@ -1,17 +1,20 @@
 """What a study asks of machines, and how storage and a teacher's folder are held against what is there."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
 
 from study.configuration.checks import machine, storage
-from study.configuration.checks.teacher import unwritable
-from study.configuration.config import ExecutionConfig
-from trainers.config import TrainConfig
+from study.configuration.checks.teacher import check_options, unwritable
+from study.configuration.config import ExecutionConfig, StudyConfig, TeacherConfig
+from tests.trainers import small
+from trainers.config import TrainConfig, parse
 
 
 @pytest.mark.parametrize(
@@ -34,6 +37,44 @@ def test_a_cpu_that_only_imitates_a_precision_is_warned_of(
     found = list(machine.check_precision(config, ExecutionConfig(gpus_per_worker=gpus)))
     assert len(found) == warned and not any(finding.is_fault for finding in found)
     assert all(f"does not compute in {precision}" in finding.text for finding in found)
+
+
+@pytest.mark.parametrize(
+    ("asks", "gpus", "compiler", "warned"),
+    [
+        ({}, 0, None, ""),
+        ({"train/compile": True}, 0, "/usr/bin/c++", ""),
+        ({"train/compile": True}, 1, None, ""),
+        ({"train/compile": True}, 0, None, "train.compile: torch.compile needs a C++ compiler"),
+        ({"teacher": {"path": "t", "compile": True}}, 0, None, "teacher.compile: torch.compile needs a C++ compiler"),
+    ],
+)
+def test_a_cpu_without_a_compiler_is_warned_of(
+    asks: dict[str, Any], gpus: int, compiler: str | None, warned: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: compiler if compiler and compiler.endswith(f"/{name}") else None)
+    found = [*machine.check_compile(small.trial(asks), ExecutionConfig(gpus_per_worker=gpus))]
+    assert len(found) == bool(warned) and not any(finding.is_fault for finding in found)
+    assert all(finding.text.startswith(warned) for finding in found)
+
+
+@pytest.mark.parametrize(
+    ("options", "distils", "warned"),
+    [
+        ({}, True, ""),
+        ({"fold_batch_norm": True}, True, ""),
+        ({"fold_batch_norm": True}, False, "teacher.fold_batch_norm: no arm distils"),
+        ({"compile": True}, True, "teacher.compile: trials that read recorded outputs do not run the teacher"),
+        ({"compile": True, "record": "off"}, True, ""),
+    ],
+)
+def test_options_of_a_teacher_that_nobody_runs_are_warned_of(
+    options: dict[str, Any], distils: bool, warned: str
+) -> None:
+    config = cast(StudyConfig, SimpleNamespace(teacher=parse(TeacherConfig, options)))
+    found = [*check_options(config, distils=distils)]
+    assert len(found) == bool(warned) and not any(finding.is_fault for finding in found)
+    assert all(finding.text.startswith(warned) for finding in found)
 
 
 def test_what_this_machine_lacks_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
