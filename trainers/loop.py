@@ -39,6 +39,7 @@ from trainers.evaluation.evaluation import Evaluation, evaluate
 from trainers.methods import Adversary
 from trainers.reports import Interims, Reports
 from trainers.resources.peak_memory import forget_peak, peak_mib
+from trainers.resources.progress import ProgressNotes
 from trainers.teachers import teacher as teachers
 from trainers.teachers.outputs import LazyTeacher, LiveTeacher, TeacherOutputs
 from trainers.teachers.recordings.plan import RecordingPlan
@@ -136,9 +137,14 @@ class _Clock:
         """Note how long the steps since the last report took."""
         state.step_seconds = time.monotonic() - self._steps
 
+    @property
+    def seconds(self) -> float:
+        """Of the trial so far."""
+        return time.monotonic() - self._trial
+
     def trial_stands(self, state: TrainState) -> None:
         """Note how long the trial took so far."""
-        state.seconds = time.monotonic() - self._trial
+        state.seconds = self.seconds
 
     def steps_begin(self, state: TrainState) -> None:
         """The steps of the next report begin."""
@@ -147,12 +153,13 @@ class _Clock:
 
 def _steps(parts: Parts, state: TrainState, reports: Reports, interims: Interims, clock: _Clock) -> None:
     """Train from `state.iteration` to the end, with an evaluation every `evaluate_every` steps."""
-    config = parts.config
+    config, notes = parts.config, ProgressNotes(parts.context.show_progress, state.iteration, clock.seconds)
     for images, labels in _batches(parts, state.iteration):
         step(parts, state, images, labels)
         reports.advance(state.iteration)
         if state.iteration % CHECK_EVERY == 0:
             parts.objective.check_finite()
+        _note(parts, state.iteration, notes)
         if _is_evaluation(state.iteration, config.train):
             reports.finish()
             clock.steps_end(state)
@@ -160,12 +167,20 @@ def _steps(parts: Parts, state: TrainState, reports: Reports, interims: Interims
             clock.steps_begin(state)
             reports.begin(state.metrics, _files(parts, state))
             interims.restart()
+            notes.restart(state.iteration)
         elif request := interims.due(state.iteration):
             _keep(parts, state, reports, clock)
             interims.restart()
             if request is Request.STOP:
                 reports.finish()
                 raise StopRequestedError(state.iteration)
+
+
+def _note(parts: Parts, iteration: int, notes: ProgressNotes) -> None:
+    """Say how far rank 0 is, with the loss where the host has just waited for the device, or never has to."""
+    if not parts.context.rank:
+        synchronised = parts.context.device.type == "cpu" or iteration % CHECK_EVERY == 0
+        notes.advance(iteration, parts.objective.mean_loss if synchronised else None)
 
 
 def _keep(parts: Parts, state: TrainState, reports: Reports, clock: _Clock) -> None:

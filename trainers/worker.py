@@ -25,6 +25,7 @@ from trainers.distillation.objective import DivergedError
 from trainers.loop import AT_EVALUATIONS, train
 from trainers.plugins.loading import load_values
 from trainers.resources.peak_memory import noted_peak, peak_mib
+from trainers.resources.progress import Progress
 from trainers.teachers.recordings.plan import RecordingPlan
 
 CHECKPOINT = "checkpoint"
@@ -53,6 +54,9 @@ class RayContext(LocalContext):
 
     def requested(self) -> Request:
         return self._requests.look() if self._requests else Request.NONE
+
+    def show_progress(self, progress: Progress) -> None:
+        progress.write(self.folder)
 
     def warn(self, message: str) -> None:
         super().warn(message)

@@ -100,6 +100,10 @@ class ClusterCapacity:
         if trial_id in self._running:
             self._running_by_workers[self._running.pop(trial_id)] -= 1
 
+    def at_a_time(self, workers: int) -> int:
+        """How many trials of so many workers run at a time, were there no others."""
+        return min(self.max_trials(workers), self._execution.concurrent or MAX_CONCURRENT)
+
     @property
     def idle(self) -> bool:
         """Whether no trial runs."""

@@ -16,6 +16,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from study.configuration.config import TEACHER, StudyConfig
+from study.execution.display.view import View
 from study.execution.ray_train import error_text, release
 from study.execution.recording.failures import Failure
 from study.execution.recording.outcome import all_skipped, outcome
@@ -23,7 +24,6 @@ from study.execution.recording.rows import trial_row
 from study.execution.recording.study_tables import StudyTables
 from study.execution.report_keys import ERROR, FINAL, PEAK
 from study.execution.stopping import DRAIN_S, Drain, NodeNotices
-from study.execution.view import View
 from study.ledger.ledger import ArmLedger
 from study.ledger.trial_run import TrialRun
 from trainers.resources.faults import is_machine_fault
@@ -84,8 +84,7 @@ class Recorder(Callback):  # type: ignore[misc]
         return self._running[trial.trial_id]
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        run = self._followed(trial).run
-        self._view.started(run.arm, run.number)
+        self._view.started(self._followed(trial).run)
 
     def on_trial_result(
         self,
@@ -105,7 +104,7 @@ class Recorder(Callback):  # type: ignore[misc]
             self._view.say(f"warning: {run.name}: {unmoved}")
         self._tables.add_report(run, result)
         miou = float(result["eval/miou_percent"])
-        self._view.reported(run.arm, run.number, int(result["iteration"]), run.budget, miou)
+        self._view.reported(run, int(result["iteration"]), miou)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         if trial.trial_id in self._drain.left:
