@@ -19,7 +19,7 @@ from analysis.verdict.verdict import verdict
 
 TOP = 10
 LAST, BEST = "mIoU %, last evaluation", "mIoU %, best evaluation"
-ENDINGS = {"COMPLETE": "used their whole budget", "PRUNED": "were stopped early", "FAIL": "failed"}
+ENDINGS = {"COMPLETE": "used their whole budget", "PRUNED": "stopped early", "FAIL": "with an error"}
 STANDING = pa.schema(
     [
         ("setting", pa.string()),
@@ -57,7 +57,7 @@ def summary(source: Source) -> Section:
 def _what(source: Source) -> str:
     study = source.study
     states = Counter(study.trials["state"].to_pylist())
-    which = ", ".join(f"{states[state]} {said}" for state, said in ENDINGS.items())
+    which = ", ".join(f"{states[state]} {state} ({said})" for state, said in ENDINGS.items())
     arms = ", ".join(source.arms) or "none yet"
     return (
         f"{study.name} compares arms on {study.dataset}: {arms}. {study.trials.num_rows} trials ended: {which}. "
@@ -137,7 +137,7 @@ def arm_table(source: Source) -> pa.Table:
     rows = [_arm_row(source, arm) for arm in source.arms]
     if source.study.teacher:
         rows.append({"arm": "teacher", LAST: source.study.teacher["miou_percent"]})
-    names = ["arm", "trials", "whole budget", "stopped early", "failed", "best trial"]
+    names = ["arm", "trials", *ENDINGS, "best trial"]
     kinds = [pa.string(), *[pa.int64()] * 4, pa.string(), *[pa.float64()] * 3]
     return pa.Table.from_pylist(rows, pa.schema(list(zip([*names, LAST, BEST, "trial-seconds"], kinds, strict=True))))
 
@@ -149,9 +149,7 @@ def _arm_row(source: Source, arm: str) -> dict[str, Any]:
     return {
         "arm": arm,
         "trials": mine.num_rows,
-        "whole budget": states["COMPLETE"],
-        "stopped early": states["PRUNED"],
-        "failed": states["FAIL"],
+        **{state: states[state] for state in ENDINGS},
         "best trial": f"{arm}-{best['trial']}" if best else None,
         LAST: best.get("last_miou_percent"),
         BEST: best.get("best_miou_percent"),

@@ -92,6 +92,7 @@ def connected(
     own_token = address == "local" and not any(name in os.environ for name in TOKENS)
     if own_token:
         os.environ["RAY_AUTH_TOKEN_PATH"] = _own_token()
+    say("starting Ray ..." if address == "local" else f"joining the Ray cluster at {address} ...")
     import ray
 
     try:

@@ -8,8 +8,12 @@ from study.commands.options import add_folder, add_json
 from study.configuration.tuning import EQUAL
 from study.folder import read_outline
 from study.ledger.ledger import standing
+from study.ledger.lock import driver_of
 from study.ledger.presence import refuse_missing
 from study.ledger.spending import Spent
+
+INTERRUPTED = "INTERRUPTED"
+"""A trial that was running when its driver ended, and goes on with the next one."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +26,11 @@ def execute(options: argparse.Namespace) -> int:
     """Run it."""
     config = read_outline(options.folder)
     refuse_missing(config, options.folder)
-    found = standing(config, options.folder)
+    driver = driver_of(options.folder)
+    found = {
+        arm: (_as_driven(counts, driven=driver is not None), spent)
+        for arm, (counts, spent) in standing(config, options.folder).items()
+    }
     if options.json:
         print(json.dumps({arm: {**counts, **_priced(spent)} for arm, (counts, spent) in found.items()}))
         return 0
@@ -30,7 +38,17 @@ def execute(options: argparse.Namespace) -> int:
         print("begun before arms were tuned at equal cost: each has its own first rung, and is served by its trials")
     for arm, (counts, spent) in found.items():
         print(f"{arm}: " + ", ".join([*_counted(counts, capped=spent is None or spent.budget is None), *_told(spent)]))
+    if driver is not None:
+        print(f"driven by process {driver.pid} on {driver.host}")
+    elif any(counts[INTERRUPTED] or counts["WAITING"] for counts, _ in found.values()):
+        print(f"no driver runs; go on with: kdstudy resume {options.folder}")
     return 0
+
+
+def _as_driven(counts: dict[str, int], *, driven: bool) -> dict[str, int]:
+    """Trials by state, where those that the ledger has as running only run while there is a driver."""
+    running = counts["RUNNING"]
+    return {**counts, "RUNNING": running if driven else 0, INTERRUPTED: 0 if driven else running}
 
 
 def _counted(counts: dict[str, int], *, capped: bool) -> list[str]:

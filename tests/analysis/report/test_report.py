@@ -62,8 +62,8 @@ def test_the_page_has_every_section_and_draws_what_there_is(searched: Path) -> N
 
 def test_each_arm_has_its_numbers(searched: Path) -> None:
     found = {row["arm"]: row for row in rows(searched, "arms")}
-    kd = {name: found["kd"][name] for name in ("trials", "whole budget", "stopped early", "failed", "best trial")}
-    assert kd == {"trials": "16", "whole budget": "12", "stopped early": "3", "failed": "1", "best trial": "kd-14"}
+    kd = {name: found["kd"][name] for name in ("trials", "COMPLETE", "PRUNED", "FAIL", "best trial")}
+    assert kd == {"trials": "16", "COMPLETE": "12", "PRUNED": "3", "FAIL": "1", "best trial": "kd-14"}
     assert float(found["kd"]["mIoU %, last evaluation"]) == 55.0
     # 12 whole trials of 80 s, 3 stopped ones of 20 s
     assert float(found["kd"]["trial-seconds"]) == 12 * 80 + 3 * 20
@@ -165,7 +165,7 @@ TEACHER = [Trial(arm="teacher", number=0)]
                 "No trial has used its whole budget",
                 "no history to draw",
                 "no learning curves",
-                "4 failed",
+                "4 FAIL (with an error)",
                 "Trials that failed: 4",
             ],
         ),
