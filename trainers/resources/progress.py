@@ -85,7 +85,5 @@ class ProgressNotes:
         if now - self._noted_at < EVERY_S:
             return
         rate = (iteration - self._iteration) / (now - self._noted_at)
-        self._show(
-            Progress(iteration=iteration, seconds=now - self._began, steps_per_s=rate, loss=self._loss),
-        )
+        self._show(Progress(iteration=iteration, seconds=now - self._began, steps_per_s=rate, loss=self._loss))
         self._iteration, self._noted_at = iteration, now
