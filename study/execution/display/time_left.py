@@ -77,9 +77,8 @@ def seconds_left(arms: Sequence[ArmTimes], teacher: ArmTimes | None = None) -> f
     known = _Known.of(arms) or _Known.of([teacher] if teacher else [])
     if known is None:
         return None
-    work = [_Work.of(arm, known) for arm in arms]
-    ready = [one for one, arm in zip(work, arms, strict=True) if not (teacher and arm.waits)]
-    waiting = [one for one in work if one not in ready]
+    ready = [_Work.of(arm, known) for arm in arms if not (teacher and arm.waits)]
+    waiting = [_Work.of(arm, known) for arm in arms if teacher and arm.waits]
     if teacher is None:
         return _together(ready)
     first = _Work.of(teacher, replace(known, share=1.0))  # nobody stops it early

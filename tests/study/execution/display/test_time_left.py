@@ -74,6 +74,8 @@ def test_arms_wait_for_the_teacher_and_others_are_trained_beside_it() -> None:
     assert seconds_left([more, taught], teacher) == pytest.approx(200 + (500 / 2 - 200 / 2) + 400 / 2)
     alone = [replace(one, slots=1) for one in (plain, taught, teacher)]
     assert seconds_left(alone[:2], alone[2]) == pytest.approx(200 + 100 + 400)
+    twins = [replace(plain, waits=waits) for waits in (False, True)]
+    assert seconds_left(twins, teacher) == pytest.approx(200 + 100), "each counts, however alike they are"
     assert seconds_left([plain, taught]) == pytest.approx((100 + 400) / 2), "there is a teacher"
 
 
