@@ -45,7 +45,7 @@ def print_leaderboard(answer: Mapping[str, Any], console: Console | None = None)
 
 def _arms(answer: Mapping[str, Any], several: bool) -> Table:
     scores = ("trial", "last mIoU %", "best", "points")
-    table = numbers("arm", *scores, "spent", "hours", "GPU-h", "trials", "stopped early", "failed")
+    table = numbers("arm", *scores, "spent", "hours", "GPU-h", "trials", "PRUNED", "FAIL")
     for study in answer["studies"]:
         if several:
             table.add_row(study["folder"])

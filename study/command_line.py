@@ -19,10 +19,15 @@ from study.execution.stopping import HaltedError, write_fault
 from trainers.addresses import redacted
 from trainers.plugins.faults import place_in_plugin
 
+STARTS_RAY = ("run", "resume", "replicate", "teacher")
+"""Commands that a person waits for while Python imports PyTorch and Ray starts."""
+
 
 def parsed(arguments: Sequence[str]) -> argparse.Namespace:
-    """The options of a command; its module is imported."""
+    """The options of a command; its module is imported, and where that takes seconds a line comes first."""
     refuse_double(arguments[0] if arguments else "")
+    if arguments and arguments[0] in STARTS_RAY and not {"-h", "--help"} & set(arguments):
+        print("checking the study, then starting Ray ...", file=sys.stderr, flush=True)
     return command_parser(arguments).parse_args(arguments)
 
 

@@ -15,6 +15,7 @@ import torch
 from trainers.checkpoints.base import KEEP
 from trainers.checkpoints.places import checkpoints_at
 from trainers.checkpoints.requests import Request
+from trainers.resources.progress import Progress
 
 Metrics = Mapping[str, float | int | str]
 
@@ -60,6 +61,10 @@ class TrialContext(Protocol):
 
     def requested(self) -> Request:
         """What the trial was asked to do since the last call; called on rank 0 alone."""
+        ...
+
+    def show_progress(self, progress: Progress) -> None:
+        """Say how far the trial is between two evaluations; called on rank 0 alone, about once a second."""
         ...
 
     def report(self, metrics: Metrics) -> None:
@@ -117,6 +122,9 @@ class LocalContext:
 
     def requested(self) -> Request:
         return Request.NONE
+
+    def show_progress(self, progress: Progress) -> None:
+        pass
 
     def report(self, metrics: Metrics) -> None:
         if self.rank == 0:

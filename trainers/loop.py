@@ -40,6 +40,7 @@ from trainers.evaluation.evaluation import Evaluation, evaluate
 from trainers.reports import Interims, Reports
 from trainers.resources.gpu import kernels, refuse_precision, reserved_mib, return_unused
 from trainers.resources.peak_memory import forget_peak, peak_mib
+from trainers.resources.progress import ProgressNotes
 from trainers.resources.waiting import Waiting
 from trainers.teachers import teacher as teachers
 from trainers.teachers.outputs import LazyTeacher, LiveTeacher, TeacherOutputs
@@ -141,9 +142,14 @@ class _Clock:
         """Note how long the steps since the last report took."""
         state.step_seconds = time.monotonic() - self._steps
 
+    @property
+    def seconds(self) -> float:
+        """Of the trial so far."""
+        return time.monotonic() - self._trial
+
     def trial_stands(self, state: TrainState) -> None:
         """Note how long the trial took so far."""
-        state.seconds = time.monotonic() - self._trial
+        state.seconds = self.seconds
 
     def steps_begin(self, state: TrainState) -> None:
         """The steps of the next report begin."""
@@ -152,13 +158,14 @@ class _Clock:
 
 def _steps(parts: Parts, state: TrainState, reports: Reports, interims: Interims, clock: _Clock) -> None:
     """Train from `state.iteration` to the end, with an evaluation every `evaluate_every` steps."""
-    config = parts.config
+    config, notes = parts.config, ProgressNotes(parts.context.show_progress, state.iteration, clock.seconds)
     _to_training(state.distiller, config.train)  # what pretraining or a user did in between may have left another
     for images, labels in parts.waiting.of(_batches(parts, state.iteration)):
         step(parts, state, images, labels)
         reports.advance(state.iteration)
         if state.iteration % CHECK_EVERY == 0:
             _check_convergence(parts)
+        _note(parts, state.iteration, notes)
         if _is_evaluation(state.iteration, config.train):
             reports.finish()
             clock.steps_end(state)
@@ -166,6 +173,7 @@ def _steps(parts: Parts, state: TrainState, reports: Reports, interims: Interims
             clock.steps_begin(state)
             reports.begin(state.metrics, _files(parts, state))
             interims.restart()
+            notes.restart(state.iteration)
         elif request := interims.due(state.iteration):
             _keep(parts, state, reports, clock)
             interims.restart()
@@ -178,6 +186,13 @@ def _check_convergence(parts: StepParts) -> None:
     """Raise DivergedError if a term or the loss scale has broken. Synchronises with the device."""
     parts.objective.check_finite()
     parts.scale.check()
+
+
+def _note(parts: Parts, iteration: int, notes: ProgressNotes) -> None:
+    """Say how far rank 0 is, with the loss where the host has just waited for the device, or never has to."""
+    if not parts.context.rank:
+        synchronised = parts.context.device.type == "cpu" or iteration % CHECK_EVERY == 0
+        notes.advance(iteration, parts.objective.mean_loss if synchronised else None)
 
 
 def _keep(parts: Parts, state: TrainState, reports: Reports, clock: _Clock) -> None:

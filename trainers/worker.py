@@ -28,6 +28,7 @@ from trainers.plugins.loading import load_values
 from trainers.resources.memory import Memory, lacked_memory, limit_to_share
 from trainers.resources.output import kept_output, log_file
 from trainers.resources.peak_memory import noted_peak, peak_mib
+from trainers.resources.progress import Progress
 from trainers.teachers.recordings.plan import RecordingPlan
 
 CHECKPOINT = "checkpoint"
@@ -58,6 +59,9 @@ class RayContext(LocalContext):
 
     def requested(self) -> Request:
         return self._requests.look() if self._requests else Request.NONE
+
+    def show_progress(self, progress: Progress) -> None:
+        progress.write(self.folder)
 
     def warn(self, message: str) -> None:
         super().warn(message)

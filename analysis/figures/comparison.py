@@ -112,12 +112,12 @@ def costs(cost: pa.Table, column: str, unit: str) -> Drawing:
         return NoFigure(f"No {unit} were used.")
     drawn = figure(f"{unit[0].upper()}{unit[1:]} of each arm, by how its trials ended", f"{unit} (s)", "")
     shades = {"COMPLETE": "#0072B2", "PRUNED": "#56B4E9", "FAIL": "#D55E00"}
-    for state, (name, _) in STATES.items():
+    for state in STATES:
         here = cost.filter(pc.field("state") == state)
         if here:
-            hover = "%{y}, " + name + ": %{x:.0f} s<extra></extra>"
+            hover = "%{y}, " + state + ": %{x:.0f} s<extra></extra>"
             bar = {"orientation": "h", "marker": {"color": shades[state]}, "hovertemplate": hover}
-            drawn.add_trace(go.Bar(x=here[column].to_pylist(), y=here["arm"].to_pylist(), name=name, **bar))
+            drawn.add_trace(go.Bar(x=here[column].to_pylist(), y=here["arm"].to_pylist(), name=state, **bar))
     arms = len(set(cost["arm"].to_pylist()))
     drawn.update_layout(barmode="stack", height=150 + 34 * arms)
     return drawn.update_yaxes(autorange="reversed", showgrid=False)

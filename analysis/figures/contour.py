@@ -68,7 +68,7 @@ def _interpolated(x: Array, y: Array, t: Array, fraction: Array, miou: Array) ->
 
 def _marks(trials: pa.Table, objective: str) -> Sequence[go.Scatter]:
     marks = []
-    for state, (name, symbol) in STATES.items():
+    for state, symbol in STATES.items():
         rows = sample(trials.filter(pc.field("state") == state).to_pylist(), MARKS)
         if rows:
             mark = {
@@ -84,7 +84,7 @@ def _marks(trials: pa.Table, objective: str) -> Sequence[go.Scatter]:
                     x=[row[PARAMETER + THRESHOLD] for row in rows],
                     y=[row[PARAMETER + FRACTION] for row in rows],
                     mode="markers",
-                    name=name,
+                    name=state,
                     marker=mark,
                     text=[f"{row['arm']} {row['trial']}: {row[objective]:.2f} %" for row in rows],
                     hovertemplate="%{text}, t %{x:.3f}, TFE fraction %{y}<extra></extra>",

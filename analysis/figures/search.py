@@ -62,7 +62,7 @@ def _best_so_far(rows: Rows, objective: str, arm: str, colour: str) -> list[go.S
 def _points(rows: Rows, x: str, y: str, arm: str, colour: str, *, legend: bool) -> list[go.Scatter]:
     """One trace of marks for each state; several traces of an arm hide and show together."""
     traces: list[go.Scatter] = []
-    for state, (name, symbol) in STATES.items():
+    for state, symbol in STATES.items():
         here = [row for row in rows if row["state"] == state and row[x] is not None]
         if here:
             traces.append(
@@ -74,7 +74,7 @@ def _points(rows: Rows, x: str, y: str, arm: str, colour: str, *, legend: bool) 
                     name=arm,
                     legendgroup=arm,
                     showlegend=legend and not traces,
-                    text=[_hover_text(row, name) for row in here],
+                    text=[_hover_text(row, state) for row in here],
                     hovertemplate="%{text}<br>%{y:.2f} %<extra></extra>",
                 )
             )
@@ -92,8 +92,10 @@ def _place(value: Any) -> Any:
 def _state_legend(trials: pa.Table) -> list[go.Scatter]:
     there = set(trials["state"].to_pylist())
     return [
-        go.Scatter(x=[None], y=[None], mode="markers", name=name, marker={"color": "#444", "symbol": symbol, "size": 8})
-        for state, (name, symbol) in STATES.items()
+        go.Scatter(
+            x=[None], y=[None], mode="markers", name=state, marker={"color": "#444", "symbol": symbol, "size": 8}
+        )
+        for state, symbol in STATES.items()
         if state in there
     ]
 

@@ -16,12 +16,8 @@ TEACHER_GREY = "#6B6B6B"
 TEXT, GRID = "#1F2328", "#E3E6EA"
 SEQUENTIAL, DIVERGING = "Cividis", "RdBu"
 
-STATES = {
-    "COMPLETE": ("whole budget", "circle"),
-    "PRUNED": ("stopped early", "circle-open"),
-    "FAIL": ("failed", "x"),
-}
-"""What a trial's state is called in figures, and its mark."""
+STATES = {"COMPLETE": "circle", "PRUNED": "circle-open", "FAIL": "x"}
+"""The mark of a trial's state in figures."""
 
 MIOU = "mIoU (%)"
 

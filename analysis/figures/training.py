@@ -125,7 +125,7 @@ def _rung_marks(arm: str, rows: Sequence[Mapping[str, Any]], colour: str, *, sto
         x=[_rung(arm, row["iteration"]) for row in rows],
         y=[row["miou_percent"] for row in rows],
         mode="markers",
-        marker={"color": colour, "symbol": STATES[state][1], "size": 9},
+        marker={"color": colour, "symbol": STATES[state], "size": 9},
         name=f"{arm}, {'stopped' if stopped else 'went on'}",
         legendgroup=arm,
         text=[f"{arm} {row['trial']}" for row in rows],

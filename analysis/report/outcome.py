@@ -18,7 +18,7 @@ from analysis.verdict.ranking import Standing
 
 TOP = 10
 LAST, BEST, SPENT = "mIoU %, last evaluation", "mIoU %, best evaluation", "spent, whole trials"
-ENDINGS = {"COMPLETE": "used their whole budget", "PRUNED": "were stopped early", "FAIL": "failed"}
+ENDINGS = {"COMPLETE": "used their whole budget", "PRUNED": "stopped early", "FAIL": "with an error"}
 STANDING = pa.schema(
     [
         ("setting", pa.string()),
@@ -85,7 +85,7 @@ def summary(source: Source) -> Section:
 def _what(source: Source) -> str:
     study = source.study
     states = Counter(study.trials["state"].to_pylist())
-    which = ", ".join(f"{states[state]} {said}" for state, said in ENDINGS.items())
+    which = ", ".join(f"{states[state]} {state} ({said})" for state, said in ENDINGS.items())
     arms = ", ".join(source.arms) or "none yet"
     return (
         f"{study.name} compares arms on {study.dataset}: {arms}. {study.trials.num_rows} trials ended: {which}. "

@@ -66,9 +66,10 @@ class ClusterCapacity:
 
     def max_trials(self, workers: int) -> int:
         """How many trials of so many workers the cluster can hold, were there no others."""
-        if workers not in self._max_trials:
-            self._max_trials[workers] = self._within_nodes(workers)
-        return self._max_trials[workers]
+        found = self._max_trials.get(workers)
+        if found is None:  # the view asks too, from another thread, while nodes are looked at
+            found = self._max_trials[workers] = self._within_nodes(workers)
+        return found
 
     def _within_nodes(self, workers: int) -> int:
         per_node = [workers_on(node, self._execution) for node in self._nodes]
@@ -99,6 +100,10 @@ class ClusterCapacity:
         """A trial has ended, one that never began perhaps."""
         if trial_id in self._running:
             self._running_by_workers[self._running.pop(trial_id)] -= 1
+
+    def at_a_time(self, workers: int) -> int:
+        """How many trials of so many workers run at a time, were there no others."""
+        return min(self.max_trials(workers), self._execution.concurrent or MAX_CONCURRENT)
 
     @property
     def idle(self) -> bool:

@@ -23,10 +23,11 @@ from study.configuration.searches import named_arms
 from study.configuration.trackers.checks import check_trackers
 from study.execution import session
 from study.execution.capacity import MAX_CONCURRENT, ClusterCapacity
+from study.execution.display.pace import Pace
+from study.execution.display.view import View
 from study.execution.recording.environment import environment
 from study.execution.stopping import DRAIN_S, Drain, HaltedError, NodeNotices, write_fault
 from study.execution.teacher import StudyTeacher
-from study.execution.view import View
 from study.folder import REQUEST, read_config, rewrite_config
 from study.ledger.dataset import dataset_of, hold_dataset
 from study.ledger.journal import repair_journal
@@ -273,6 +274,8 @@ def _drive(
     recordings = NO_RECORDINGS if only_teacher else plan_recordings(config, folder, teacher.file)
     for line in recordings.lines:
         view.say(line)
+    recorded = [name for name in config.arms if recordings.plans and config.needs_teacher(name)]
+    view.follow(Pace(config, arms, capacity.at_a_time, recorded))
     notices = None if local else NodeNotices(draining_nodes, requests, view.say)
     trackers = Trackers(config, folder, view.say)
     recorder = Recorder(

@@ -24,6 +24,7 @@ from study.execution.local_ray.watchdog import watching
 from study.execution.ray_train import no_handlers_of_ray
 from study.execution.stopping import HaltedError
 from study.execution.submission import PACKAGES, refuse_foreign_packages, submitted
+from trainers.resources.processors import usable_cpus
 
 SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -93,6 +94,7 @@ def connected(
     own_token = address == "local" and not any(name in os.environ for name in TOKENS)
     if own_token:
         os.environ["RAY_AUTH_TOKEN_PATH"] = _own_token()
+    say("starting Ray ..." if address == "local" else f"joining the Ray cluster at {address} ...")
     import ray
 
     try:
@@ -204,7 +206,7 @@ def _start(ray: Any, scratch: str) -> None:
 def _start_node(ray: Any, scratch: str) -> None:
     ray.init(
         address="local",
-        num_cpus=len(os.sched_getaffinity(0)),
+        num_cpus=usable_cpus(),
         resources={DRIVER: MAX_CONCURRENT},
         include_dashboard=False,
         object_store_memory=STORE_BYTES,

@@ -17,6 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
+import psutil
+
 from trainers.resources.heartbeat import beating
 
 LOCK = "study.lock"
@@ -61,6 +63,27 @@ def locked(folder: Path) -> Iterator[None]:
                 yield
         finally:
             _write(file, "")
+
+
+def driver_of(folder: Path) -> Holder | None:
+    """Who drives a study now, for a reader beside the driver, which takes no lock; None where nobody does."""
+    try:
+        with (folder / LOCK).open() as file:
+            holder, touched = _holder(file), os.fstat(file.fileno()).st_mtime
+    except OSError:  # it has never been driven
+        return None
+    if holder is None:
+        return None
+    alive = _runs_since(holder.pid, touched) if holder.host == socket.gethostname() else time.time() - touched < STALE_S
+    return holder if alive else None
+
+
+def _runs_since(pid: object, touched: float) -> bool:
+    """Whether a process of this machine runs that is the one which touched the lock, and none that has its number."""
+    try:
+        return psutil.Process(int(str(pid))).create_time() <= touched + 1  # in which both are rounded
+    except (psutil.Error, ValueError):
+        return False
 
 
 def _driven(folder: Path, holder: Holder) -> str:

@@ -23,12 +23,12 @@ from rich.console import Console
 
 from study.configuration.config import StudyConfig
 from study.execution.capacity import ClusterCapacity
+from study.execution.display.view import View
 from study.execution.recording.recorder import Recorder
 from study.execution.recording.study_tables import StudyTables
 from study.execution.scheduler import LedgerScheduler
 from study.execution.searcher import LedgerSearcher
 from study.execution.stopping import Drain
-from study.execution.view import View
 from study.ledger.ledger import open_arms
 from tests.benchmarks.measure import machine
 from trainers.config import TeacherFile, parse

@@ -104,7 +104,7 @@ def assert_consistent(folder: Path) -> None:
         states = Counter(row["state"] for row in rows if row["arm"] == arm)
         ended = ("COMPLETE", "PRUNED", "FAIL")
         assert {state: found[state] for state in ended} == {state: states[state] for state in ended}
-        assert found["RUNNING"] == found["WAITING"] == 0
+        assert found["RUNNING"] == found["INTERRUPTED"] == found["WAITING"] == 0
         assert found["COMPLETE"] + found["PRUNED"] == found["budget"]
     reports = tables.read(folder / "tables", "reports", ["arm", "trial", "iteration"]).to_pylist()
     keys = [tuple(report.values()) for report in reports]

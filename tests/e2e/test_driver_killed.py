@@ -50,5 +50,5 @@ def test_killed_at_the_start_in_a_report_and_at_the_last_end(whole: Path, undist
     assert done.returncode == 0, done.stderr
     assert_same_study(folder, undisturbed)
     counts = json.loads(kdstudy("status", folder, "--json", cwd=tmp_path).stdout)
-    assert not any(arm["RUNNING"] or arm["WAITING"] for arm in counts.values())
+    assert not any(arm["RUNNING"] or arm["INTERRUPTED"] or arm["WAITING"] for arm in counts.values())
     assert not (folder / "tune").exists() and not list(folder.glob("tables/*/*.arrows"))

@@ -82,3 +82,14 @@ def test_a_damaged_study_is_refused_by_its_outline_too(folder: Path) -> None:
     (folder / "study.json").write_text('{"name": "tiny", "arms": {"rdd": {"trials": 0}}}')
     with pytest.raises(ValueError, match=r"arms\.rdd\.trials: .* but got 0; restore it"):
         read_outline(folder)
+
+
+def test_a_line_comes_before_what_takes_seconds_to_import(tmp_path: Path) -> None:
+    script = f"import sys; sys.modules['torch'] = None\n{SCRIPT}"  # to import it is an error
+    done = subprocess.run(
+        [sys.executable, "-c", script, "run", "quickstart", "--out", str(tmp_path / "run")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stderr.startswith("checking the study, then starting Ray ...\n"), done.stderr
+    asked = subprocess.run([sys.executable, "-c", SCRIPT, "run", "--help"], capture_output=True, text=True, check=True)
+    assert "starting Ray" not in asked.stderr

@@ -53,6 +53,10 @@ class Objective:
         now = torch.where(value.isfinite(), FINITE, iteration)
         self._broken[name] = torch.minimum(self._broken.get(name, now), now)
 
+    def mean_loss(self) -> float | None:
+        """Mean of this rank's loss since the last `drain`; None before a step. Synchronises with the device."""
+        return (self._sums["loss"] / self._steps["loss"]).item() if "loss" in self._sums else None
+
     def check_finite(self) -> None:
         """Raise DivergedError on every rank if any term was not finite on any rank. Synchronises with the device."""
         if not self._broken:

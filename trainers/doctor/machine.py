@@ -1,6 +1,5 @@
 """Versions and devices, without any name or path of the machine's or its user's."""
 
-import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -8,6 +7,8 @@ from typing import Any
 import psutil
 import torch
 import torch.distributed as dist
+
+from trainers.resources.processors import usable_cpus
 
 PACKAGES = (
     "kdstudy",
@@ -40,7 +41,7 @@ def versions() -> dict[str, str | None]:
 def devices() -> dict[str, Any]:
     """Processor, memory and GPUs."""
     return {
-        "cpus": len(os.sched_getaffinity(0)),
+        "cpus": usable_cpus(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "gpus": [_gpu(index) for index in range(torch.cuda.device_count())],

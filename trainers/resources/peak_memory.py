@@ -1,6 +1,7 @@
 """The peak memory of a trial, also written to disk, where it survives a process that is killed for lack of memory."""
 
 import resource
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,7 +30,8 @@ def peak_mib(device: torch.device) -> float:
     """Peak memory of this rank in MiB: allocated on the GPU, or resident in the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    unit = 1 if sys.platform == "darwin" else 1024  # in bytes, of what the system counts
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`kdstudy cluster`: files that start a study on a cluster: a KubeRay RayJob, a `ray up` configuration, a Slurm script.
+"""`kdstudy cluster`: files that start a study on a cluster: KubeRay's RayJob and its image, `ray up`'s, a Slurm script.
 
 They lie in study/cluster with their comments. A value never meets a shell or YAML as it is: shell words are quoted, and
 YAML gets JSON, which is YAML too.
@@ -19,12 +19,14 @@ from annotated_types import Ge, MinLen
 
 from trainers.config import parse
 
-KINDS = {"kuberay": "kuberay-rayjob.yaml", "ray-up": "ray-up.yaml", "slurm": "slurm.sh"}
+KINDS = {"kuberay": "kuberay-rayjob.yaml", "dockerfile": "Dockerfile", "ray-up": "ray-up.yaml", "slurm": "slurm.sh"}
+SHELL = ("slurm", "dockerfile")
+"""Kinds whose values are shell words; the others are YAML."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add its options to its parser."""
-    parser.add_argument("kind", choices=("kuberay", "ray-up", "slurm"))
+    parser.add_argument("kind", choices=tuple(KINDS))
     parser.add_argument("study", metavar="STUDY", help="a preset's name, or a YAML file at a path that the nodes have")
     parser.add_argument("--storage", required=True, metavar="PATH", help="the folder that all nodes see there")
     parser.add_argument("--image", default="kdstudy:latest", help="of the containers, for kuberay")
@@ -82,7 +84,7 @@ def render(kind: str, config: ClusterConfig) -> str:
     _check(kind, config)
     name = re.sub("[^a-z0-9]+", "-", PurePosixPath(config.study).stem.lower()).strip("-")[:40] or "study"
     out = str(PurePosixPath(config.storage) / name)
-    quoted = _for_shell(config, out) if kind == "slurm" else _for_yaml(config, out, name)
+    quoted = _for_shell(config, out) if kind in SHELL else _for_yaml(config, out, name)
     template = (files("study") / "cluster" / KINDS[kind]).read_text()
     return _Template(template).substitute(quoted)
 
@@ -104,6 +106,8 @@ def _for_shell(config: ClusterConfig, out: str) -> dict[str, Any]:
         "nodes": config.workers,
         "cpus": config.cpus,
         "gpus": config.gpus,
+        "image": shlex.quote(config.image),
+        "ray": version("ray"),
     }
 
 

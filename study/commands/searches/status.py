@@ -8,11 +8,14 @@ from study.commands.options import add_folder, add_json
 from study.configuration.tuning import EQUAL
 from study.folder import read_outline
 from study.ledger.ledger import ArmStanding, standing
+from study.ledger.lock import driver_of
 from study.ledger.presence import refuse_missing
 from study.ledger.spending import Spent
 
 FAILED_LINES = 5
 """Failed trials of an arm, the last ones, that have a line of their own."""
+INTERRUPTED = "INTERRUPTED"
+"""A trial that was running when its driver ended, and goes on with the next one."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +28,11 @@ def execute(options: argparse.Namespace) -> int:
     """Run it."""
     config = read_outline(options.folder)
     refuse_missing(config, options.folder)
-    found = standing(config, options.folder)
+    driver = driver_of(options.folder)
+    found = {
+        arm: one._replace(counts=_as_driven(one.counts, driven=driver is not None))
+        for arm, one in standing(config, options.folder).items()
+    }
     if options.json:
         print(json.dumps({arm: _plain(one) for arm, one in found.items()}))
         return 0
@@ -38,7 +45,17 @@ def execute(options: argparse.Namespace) -> int:
             print(f"  {arm} {trial.number}: FAIL, {trial.error or 'no reason is known'}{see}")
         if len(failed) > FAILED_LINES:
             print(f"  and {len(failed) - FAILED_LINES} before these")
+    if driver is not None:
+        print(f"driven by process {driver.pid} on {driver.host}")
+    elif any(counts[INTERRUPTED] or counts["WAITING"] for counts, _, _ in found.values()):
+        print(f"no driver runs; go on with: kdstudy resume {options.folder}")
     return 0
+
+
+def _as_driven(counts: dict[str, int], *, driven: bool) -> dict[str, int]:
+    """Trials by state, where those that the ledger has as running only run while there is a driver."""
+    running = counts["RUNNING"]
+    return {**counts, "RUNNING": running if driven else 0, INTERRUPTED: 0 if driven else running}
 
 
 def _counted(counts: dict[str, int], *, capped: bool) -> list[str]:

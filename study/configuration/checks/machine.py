@@ -14,6 +14,7 @@ from study.configuration.checks.findings import Finding, fault, warning
 from study.configuration.config import ExecutionConfig
 from trainers.config import TrainConfig, TrialConfig
 from trainers.resources.gpu import BFLOAT16_SINCE, no_bfloat16
+from trainers.resources.processors import usable_cpus
 
 HALVES = {"bfloat16": "bf16", "float16": "fp16"}
 """How the names end that PyTorch has for a CPU's arithmetic of a precision."""
@@ -54,7 +55,7 @@ def check_workers(train: TrainConfig, execution: ExecutionConfig) -> Iterable[Fi
 def check_machine(workers: int, execution: ExecutionConfig) -> Iterable[Finding]:
     """This machine has what one trial reserves."""
     asked = {"GPUs": workers * execution.gpus_per_worker, "CPUs": workers * execution.cpus_per_worker}
-    here = {"GPUs": torch.cuda.device_count(), "CPUs": len(os.sched_getaffinity(0))}
+    here = {"GPUs": torch.cuda.device_count(), "CPUs": usable_cpus()}
     for kind, count in asked.items():
         if count > here[kind]:
             field = f"execution.{kind.lower()}_per_worker"

@@ -1,14 +1,16 @@
 """Where a driver's own Ray keeps its files: a short folder of its own, and the end of what dead drivers left.
 
-Ray's sockets lie below that folder, and a socket's path has at most 107 bytes. After a driver that was killed its
-folder stays, and two idle agents of Ray stay for a minute. The folder has a file that its driver keeps locked, which
-the kernel unlocks at its death; so the next driver of the same user, on this machine, knows what to remove.
+Ray's sockets lie below that folder, and a socket's path has at most 107 bytes, on macOS 103. After a driver that was
+killed its folder stays, and two idle agents of Ray stay for a minute. The folder has a file that its driver keeps
+locked, which the kernel unlocks at its death; so the next driver of the same user, on this machine, knows what to
+remove.
 """
 
 import contextlib
 import fcntl
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +21,7 @@ import psutil
 PREFIX = "kd"
 OWNER = "owner"
 """In each folder: locked as long as its driver lives."""
-LONGEST = 34
+LONGEST = 30 if sys.platform == "darwin" else 34
 """Characters that the path of the folder's parent has at most: Ray adds the rest of a socket's path."""
 SHORT = ("/tmp", "/var/tmp", "/dev/shm")
 

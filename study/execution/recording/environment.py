@@ -17,6 +17,7 @@ import psutil
 
 from trainers.plugins.content import Plugin
 from trainers.registry import KINDS, installed, owner
+from trainers.resources.processors import usable_cpus
 
 GROUPS: Collection[str] = (*KINDS, "search_spaces", "study.commands")
 """Of entry points by which installed packages add parts."""
@@ -41,7 +42,7 @@ def environment(plugins: Mapping[str, Plugin]) -> dict[str, Any]:
         "packages": list(_packages().items()),
         "plugins": list(_plugins(plugins).items()),
         "devices": gpus or [platform.processor() or platform.machine()],
-        "cpus": len(os.sched_getaffinity(0)),
+        "cpus": usable_cpus(),
         "memory_mib": psutil.virtual_memory().total / 2**20,
         "git_commit": _git_commit(),
     }

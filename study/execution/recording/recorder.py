@@ -16,6 +16,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from study.configuration.config import TEACHER, StudyConfig
+from study.execution.display.view import View
 from study.execution.ray_train import error_text, release
 from study.execution.recording.error_file import alone, write_error_file
 from study.execution.recording.failures import Failure, deterministic_place
@@ -26,7 +27,6 @@ from study.execution.recording.study_tables import StudyTables
 from study.execution.report_keys import ERROR, FINAL, PEAK
 from study.execution.stopping import DRAIN_S, Drain, NodeNotices
 from study.execution.trackers.feeds import Trackers
-from study.execution.view import View
 from study.folder import error_file
 from study.ledger.ledger import ArmLedger
 from study.ledger.trial_run import TrialRun
@@ -94,7 +94,7 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         run = self._followed(trial).run
-        self._view.started(run.arm, run.number)
+        self._view.started(run)
         if self._printed:
             self._printed.follow(run.name, Path(run.folder))
         if self._trackers:
@@ -119,7 +119,7 @@ class Recorder(Callback):  # type: ignore[misc]
         if self._tables.add_report(run, result) and self._trackers:
             self._trackers.report(run, result)
         miou = float(result["eval/miou_percent"])
-        self._view.reported(run.arm, run.number, int(result["iteration"]), run.budget, miou)
+        self._view.reported(run, int(result["iteration"]), miou)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         if trial.trial_id in self._drain.left:

@@ -168,7 +168,7 @@ TEACHER = [Trial(arm="teacher", number=0)]
                 "No trial has used its whole budget",
                 "no history to draw",
                 "no learning curves",
-                "4 failed",
+                "4 FAIL (with an error)",
                 "Trials that failed: 4",
             ],
         ),

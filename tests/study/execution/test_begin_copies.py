@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from study.configuration.config import StudyConfig
+from study.execution.display.view import View
 from study.execution.runner import _begin_copies
-from study.execution.view import View
 
 
 @pytest.fixture

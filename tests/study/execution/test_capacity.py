@@ -1,19 +1,16 @@
 """Cluster capacity: how many trials fit on nodes, and what is suggested as nodes come and go. No cluster."""
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from optuna.trial import TrialState
-from rich.console import Console
 
 from study.configuration.config import ExecutionConfig, StudyConfig
 from study.execution.capacity import DRIVER, HEAD, REFRESH_SECONDS, ClusterCapacity, Node, trials_that_fit
 from study.execution.searcher import LedgerSearcher
 from study.execution.stopping import Drain
-from study.execution.view import View
 from study.ledger.ledger import open_arms
 from trainers.config import TeacherFile, parse
 
@@ -196,15 +193,3 @@ def test_a_study_is_not_over_while_what_runs_may_fail(config: Reader, tmp_path: 
         search.on_trial_complete(name)
     cluster.nodes.clear()
     assert [search.suggest("d") for _ in range(3)] == ["FINISHED"] * 3, "what is done needs no node"
-
-
-def test_the_view_says_what_waits_and_shows_some_of_what_runs(config: Reader, tmp_path: Path) -> None:
-    console = Console(file=io.StringIO(), width=100)
-    view = View(open_arms(config(), tmp_path, with_teacher=False), console)
-    view.show_capacity("cluster: 1 node, room for 1 trial; waiting for room: 99 of 100 that have begun")
-    for number in range(100):
-        view.reported("rdd", number, 2, 12, 20.0)
-    console.print(view._render())
-    said = console.file.getvalue()  # type: ignore[attr-defined]
-    assert said.count("waiting for room: 99 of 100") == 2, "a line that stays, and in the live table"
-    assert "rdd 0: iteration 2/12" in said and "and 80 more" in said and "rdd 20:" not in said

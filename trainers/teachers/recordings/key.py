@@ -6,6 +6,7 @@ processor or another augmentation is another recording.
 
 import hashlib
 import json
+import platform
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
@@ -121,11 +122,11 @@ def _machine(device: torch.device) -> dict[str, Any]:
 
 @cache
 def _processor() -> str:
-    """Model and instruction set of the processor; empty where the system does not say."""
+    """Model and instruction set of the processor, as far as the system names them."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return ""
+        return f"{platform.system()} {platform.machine()} {platform.processor()}".strip()
     said = dict(line.split(":", 1) for line in reversed(lines) if ":" in line)
     facts = {name.strip(): value.strip() for name, value in said.items()}
     flags = hashlib.sha256(facts.get("flags", facts.get("Features", "")).encode()).hexdigest()[:16]

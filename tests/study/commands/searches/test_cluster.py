@@ -5,6 +5,7 @@ import shlex
 import signal
 import subprocess
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from study.__main__ import main
 from study.commands.searches.cluster import KINDS, ClusterConfig, render
+from tests.conftest import ROOT
 
 NASTY = '/shared/it\'s $(touch pwned) "`id`" ; & #: {x}: 1'
 FILE = ClusterConfig(study="quickstart", storage="/shared", nodes=("10.0.0.1", "10.0.0.2", "10.0.0.3"))
@@ -198,3 +200,24 @@ def test_the_command_prints_a_file(kind: str, capsys: pytest.CaptureFixture[str]
     said = capsys.readouterr().out
     assert "@{" not in said and "/shared/quickstart" in said
     assert main([*arguments[:-1], "0"]) == 2
+
+
+@pytest.mark.parametrize("image", ["kdstudy:latest", NASTY])
+def test_the_dockerfile_installs_this_checkout_into_rays_own_image(image: str) -> None:
+    lines = render("dockerfile", ClusterConfig(study="quickstart", storage="/shared", image=image)).splitlines()
+    words = [shlex.split(line) for line in lines if not line.startswith("#")]
+    assert words[0] == ["FROM", f"rayproject/ray:{version('ray')}-py311"]
+    assert {line[0] for line in words} <= {"FROM", "WORKDIR", "COPY", "RUN"}, "no value of a user gets out of comments"
+    copied = [name for line in words if line[0] == "COPY" for name in line[2:-1]]
+    assert all((ROOT / name).exists() for name in copied)
+    needed = {
+        "pyproject.toml",
+        "constraints.txt",
+        "README.md",
+        "LICENSE",
+        "analysis",
+        "search_spaces",
+        "study",
+        "trainers",
+    }
+    assert set(copied) == needed, "what its installation reads"

@@ -79,7 +79,7 @@ def test_options_of_a_teacher_that_nobody_runs_are_warned_of(
 
 def test_what_this_machine_lacks_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(machine, "usable_cpus", lambda: 2)
     assert list(machine.check_machine(1, ExecutionConfig(gpus_per_worker=1))) == []
     gpus, cpus = machine.check_machine(4, ExecutionConfig(gpus_per_worker=0.5))
     assert gpus.text.startswith(

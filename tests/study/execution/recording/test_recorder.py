@@ -22,6 +22,7 @@ from study.configuration.config import StudyConfig
 from study.configuration.recordings.plan import NO_RECORDINGS, StudyRecordings
 from study.execution import stopping
 from study.execution.capacity import HEAD, ClusterCapacity
+from study.execution.display.view import View
 from study.execution.recording import recorder
 from study.execution.recording.printed import PrintedLines
 from study.execution.recording.recorder import Recorder
@@ -30,7 +31,6 @@ from study.execution.recording.study_tables import StudyTables, parameter_types
 from study.execution.scheduler import LedgerScheduler
 from study.execution.searcher import LedgerSearcher
 from study.execution.stopping import Drain, NodeNotices
-from study.execution.view import View
 from study.folder import CONFIG
 from study.ledger import ledger
 from study.ledger.ledger import FAULT, ArmLedger, open_arms
