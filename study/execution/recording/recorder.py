@@ -160,6 +160,7 @@ class Recorder(Callback):  # type: ignore[misc]
         value = last.get(metric)
         arm = self._arms[run.arm]
         row |= {**arm.costs(run.number, row["iterations"]), "stopped_by": arm.stopped_by(run.number)}
+        row["earliest_stop"] = arm.earliest_stop(run)
         arm.tell(run.number, state, value, row)
         if wrong := self._tables.add_trial(row, last.get(CHECKPOINT)):
             self._view.say(f"warning: {run.name}: {wrong}")
