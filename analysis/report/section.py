@@ -32,6 +32,7 @@ class Section:
         text: sentences before everything else, each a paragraph.
         lists: of sentences, each with what it is a list of.
         drawings: rows of figures: one that is alone in its row is as wide as the page, several stand side by side.
+        notes: sentences right below the figures, on how these are read.
         tables: below the figures.
         commands: to be copied, each with what it does.
         verbatim: longer texts by their heading, folded.
@@ -42,6 +43,7 @@ class Section:
     text: tuple[str, ...] = ()
     lists: tuple[tuple[str, tuple[str, ...]], ...] = ()
     drawings: tuple[tuple[Drawing, ...], ...] = ()
+    notes: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     commands: tuple[tuple[str, str], ...] = ()
     verbatim: tuple[tuple[str, str], ...] = ()

@@ -50,9 +50,10 @@ def test_the_page_has_every_section_and_draws_what_there_is(searched: Path) -> N
     assert searched.name == "report.html"
     titles = re.findall(r"<h2>(.*?)</h2>", searched.read_text())
     assert titles == [
-        "Verdict", "Summary", "Best configurations", "Tuning", "Optimisation history", "Parallel coordinates", "Slices",
-        "Threshold t and TFE fraction", "Importance", "Early stopping", "Learning curves", "Classes",
-        "Terms of the loss", "Ablations", "Cost", "Recorded teacher", "Failures", "Environment", "Run the best again",
+        "Verdict", "Summary", "Best configurations", "Tuning", "Tuning curves", "Optimisation history",
+        "Parallel coordinates", "Slices", "Threshold t and TFE fraction", "Importance", "Early stopping",
+        "Early stopping, replayed", "Learning curves", "Classes", "Terms of the loss", "Ablations", "Cost",
+        "Recorded teacher", "Failures", "Environment", "Run the best again",
     ]  # fmt: skip
     # history, 3 parallel, 4 slices, contour, rungs, curves, 2 of classes, 3 of terms, cost, and 2 importances:
     # in one arm no parameter stands out of chance
