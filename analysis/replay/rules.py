@@ -29,7 +29,7 @@ NO, MAYBE, YES = Certainty.NO, Certainty.MAYBE, Certainty.YES
 
 
 class Rule(Protocol):
-    """Early stopping of one arm, told of its reports in their order."""
+    """Early stopping of one arm, which is given its reports in their order."""
 
     def stops(self, trial: int, iteration: int, score: float, there: Certainty) -> Certainty:
         """Whether a trial that reports stops; `there` says how sure it is that it came so far (never NO)."""
