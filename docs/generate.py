@@ -18,6 +18,7 @@ GROUPS = {
     "results": "Reading results",
     "trials": "Single trials",
     "networks": "Networks and datasets",
+    "machine": "This machine",
 }
 """Folders of `study/commands`, by the heading of their commands."""
 COMMANDS_HEAD = """`kdstudy COMMAND --help` prints the same. Exit codes: 0 done, 1 the run failed or was stopped, 2

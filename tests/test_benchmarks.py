@@ -104,7 +104,10 @@ def test_recorded_steps_are_measured_beside_live_ones_and_the_baselines(tmp_path
     assert found["trials"]["trials"] == 2 and found["trials"]["recorded_s"] > 0
 
 
-QUESTIONS = ["best", "learning curves", "classes of a trial", "terms of a trial", "opening writers"]
+QUESTIONS = [
+    "best", "tuning curves", "replay", "replay with a budget", "learning curves", "classes of a trial",
+    "terms of a trial", "opening writers",
+]  # fmt: skip
 
 
 def test_questions_to_tables_are_measured_and_so_are_appends(tmp_path: Path) -> None:

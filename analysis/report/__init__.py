@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from analysis.report import ablated, glance, outcome, recorded, running, searching, trained
+from analysis.report import ablated, curved, glance, outcome, recorded, replayed, running, searching, trained
 from analysis.report.files import write, write_tables
 from analysis.report.page import Chapter, render
 from analysis.report.section import Section, Table, reason
@@ -19,12 +19,14 @@ SECTIONS: tuple[Callable[[Source], Section], ...] = (
     outcome.summary,
     outcome.configurations,
     searching.tuning,
+    curved.curves,
     searching.optimisation,
     searching.space,
     searching.parameters,
     searching.difficulty,
     searching.importance_of_parameters,
     searching.early_stopping,
+    replayed.replayed,
     trained.learning_curves,
     trained.classes,
     trained.loss_terms,

@@ -75,6 +75,11 @@ class Runs:
         """The first run of each pair of seeds; rows that do not tell their seeds are left out."""
         return {run.seeds: run for run in reversed(self.runs) if None not in run.seeds}
 
+    def of_seeds(self, seeds: Container[Seeds]) -> "Runs":
+        """The same setting with its runs of these seeds alone."""
+        kept = tuple(run for run in self.runs if run.seeds in seeds)
+        return replace(self, runs=kept, failed=tuple(pair for pair in self.failed if pair in seeds))
+
     @property
     def scores(self) -> list[float]:
         """By the study's objective, in percent."""

@@ -97,7 +97,7 @@ def _arm(
     )
 
 
-def replicates(study: Study, rescored_on: str | None = None) -> Standings | None:
+def replicates(study: Study, rescored_on: str | None = None, *, first_seeds: int | None = None) -> Standings | None:
     """The settings in DIR/replicate, each with the arm and the parameters that it had in the search.
 
     None where that holds no study, or none of which a trial has ended.
@@ -105,11 +105,12 @@ def replicates(study: Study, rescored_on: str | None = None) -> Standings | None
     Args:
         study: the search.
         rescored_on: a split on which checkpoints of the replicates were judged again.
+        first_seeds: as if so many seeds had been planned and no others trained; all where None.
     """
     again = _replicated(study)
     if again is None:
         return None
-    found = standings(again, rescored_on)
+    found = standings(again, rescored_on, first_seeds=first_seeds)
     sources: Mapping[str, Mapping[str, Any]] = again.config.get("replicates", {})
     return replace(found, by_arm={arm: _sourced(study, s, sources.get(arm)) for arm, s in found.by_arm.items()})
 

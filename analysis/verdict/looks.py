@@ -55,6 +55,11 @@ def look(folder: Path, split: str, finished: Finished, *, interim: bool) -> Look
     return Look(PLANNED_LEVEL if later == 0 else LATER_LEVELS / 2**later, later, interim, recorded)
 
 
+def planned_look(*, interim: bool) -> Look:
+    """The first look at the planned seeds, of what is only imagined: nothing is recorded."""
+    return Look(PLANNED_LEVEL, 0, interim, recorded=True)
+
+
 def _read(place: Path) -> Iterator[dict[str, Any]]:
     """The looks so far; a line that a kill tore is none."""
     try:

@@ -13,7 +13,7 @@ from analysis.studies.image_groups import ImageGroups, image_groups
 from analysis.studies.runs import Run, Runs, best_of, pair_runs, settings_of
 from analysis.studies.study import Study
 from analysis.verdict.layout import Layout, judged, seed_layout
-from analysis.verdict.looks import Look, look
+from analysis.verdict.looks import Look, look, planned_look
 from study.tables import parameters_of
 
 REPLICATE = "replicate"
@@ -116,7 +116,7 @@ def _points(standing: Standing) -> float:
     return -math.inf if estimate is None else estimate
 
 
-def standings(study: Study, rescored_on: str | None = None) -> Standings:
+def standings(study: Study, rescored_on: str | None = None, *, first_seeds: int | None = None) -> Standings:
     """The best setting of each arm, held against that of the baseline, on the same images and seeds.
 
     All settings that ran with several seeds are judged together, so that the best of an arm's has to show as much more
@@ -125,12 +125,15 @@ def standings(study: Study, rescored_on: str | None = None) -> Standings:
     Args:
         study: finished or running.
         rescored_on: a split on which stored checkpoints were judged again; the study's own where None.
+        first_seeds: as if so many seeds had been planned and no others trained; that is no look. All where None.
 
     Raises:
         ValueError: trials were evaluated on different images.
     """
     arms = sorted(set(study.trials["arm"].to_pylist()))
     settings = {arm: _candidates(study, arm) for arm in arms}
+    if first_seeds is not None:
+        settings = _of_first_seeds(settings, first_seeds)
     evidence = _evidence(study, settings, rescored_on)
     settings = {arm: [kept for runs in found if (kept := evidence.of(runs))] for arm, found in settings.items()}
     own = tuple(arm for arm in arms if study.first_search(arm) == study.baseline)
@@ -145,10 +148,10 @@ def standings(study: Study, rescored_on: str | None = None) -> Standings:
         base_arm=next((arm for arm in own if any(runs is base for runs in settings[arm])), None),
         ungrouped=evidence.groups.missing,
         margin=float(study.config.get("equivalence_points", EQUIVALENT)),
-        planned=study.config.get("planned_seeds"),
+        planned=study.config.get("planned_seeds") if first_seeds is None else first_seeds,
     )
     if layout:
-        return _over_seeds(study, about, settings, layout, evidence)
+        return _over_seeds(study, about, settings, layout, evidence, recorded=first_seeds is None)
     return _of_one_seed(about, settings, {id(runs): _difference(runs, base, evidence) for runs in methods}, evidence)
 
 
@@ -157,6 +160,17 @@ def _candidates(study: Study, arm: str) -> list[Runs]:
     settings = settings_of(study, arm)
     best = best_of(settings)
     return [runs for runs in settings if runs is best or runs.failed or len(runs.by_seeds) > 1]
+
+
+def _of_first_seeds(settings: Mapping[str, Sequence[Runs]], number: int) -> dict[str, list[Runs]]:
+    """The settings with their runs of the lowest seeds alone, the same ones for all; those without any are left out."""
+    all_runs = [runs for found in settings.values() for runs in found]
+    all_seeds = {seeds for runs in all_runs for seeds in (*runs.by_seeds, *runs.failed) if None not in seeds}
+    first = sorted(all_seeds)[:number]
+    return {
+        arm: [kept for runs in found if (kept := runs.of_seeds(first)).runs or kept.failed]
+        for arm, found in settings.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -215,11 +229,18 @@ def _of_one_seed(
 
 
 def _over_seeds(
-    study: Study, about: Standings, settings: Mapping[str, Sequence[Runs]], layout: Layout, evidence: _Evidence
+    study: Study,
+    about: Standings,
+    settings: Mapping[str, Sequence[Runs]],
+    layout: Layout,
+    evidence: _Evidence,
+    *,
+    recorded: bool,
 ) -> Standings:
     """Each arm's best by its difference, with what the family of all settings shows of it."""
     finished = {runs.name: list(runs.by_seeds) for runs in layout.settings}
-    looked = look(study.folder, about.split, finished, interim=_interim(study, about, layout))
+    interim = _interim(study, about, layout)
+    looked = look(study.folder, about.split, finished, interim=interim) if recorded else planned_look(interim=interim)
     family, found = judged(layout, evidence.counts, evidence.groups.names, looked.level)
     differences = dict(zip(map(id, layout.settings[1:]), found, strict=True))
     by_arm = {}

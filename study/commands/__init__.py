@@ -68,6 +68,12 @@ COMMANDS: Mapping[str, Command] = {
     "compare": Command(
         "results.compare", "is A better than B? On the same images, and seed by seed where there are several"
     ),
+    "tuning-curves": Command(
+        "results.tuning_curves", "the best found against cost, and at what budget the answer changes"
+    ),
+    "replay": Command(
+        "results.replay", "what other early stopping, another budget or fewer seeds would have made of a study"
+    ),
     "report": Command("results.report", "one HTML page on one or several studies, and its numbers as tables"),
     "ablate": Command(
         "results.ablate", "the papers' ablation tables out of a study's trials, beside the published numbers"

@@ -5,10 +5,12 @@ them was tuned better. What is here are values alone; who acts on them stands in
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
+
+from trainers.config import LATER
 
 FORMER: Literal[1] = 1
 EQUAL: Literal[2] = 2
@@ -63,15 +65,23 @@ class PruningConfig:
         reduction_factor: one in so many trials goes on from each rung; 0 switches early stopping off.
         grace_iterations: the first rung at the earliest; raised to the earliest at which every trial that the study can
             draw may be judged, as its weighting declares.
+        keep_every: every so many-th trial of an arm, the first one among them, runs to its end whatever early stopping
+            says, so that there are whole curves of trials that nobody chose; none where it is left out. It competes as
+            if it had been stopped, and costs what it trains.
     """
 
     kind: Literal["halving", "hyperband", "median", "none"] = "halving"
     reduction_factor: Literal[0, 2, 3, 4, 5] = 3
     grace_iterations: Annotated[int, Ge(0)] = 0
+    keep_every: Annotated[int, Ge(2)] | None = field(default=None, metadata=LATER)
 
     @property
     def on(self) -> bool:
         return self.kind != "none" and self.reduction_factor > 0
+
+    def keeps(self, number: int) -> bool:
+        """Whether the trial of this number runs to its end whatever early stopping says."""
+        return self.keep_every is not None and number % self.keep_every == 0
 
 
 def with_former_rules(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from study.configuration.prices import ArmPrices, price_arms
 from study.configuration.tuning import EQUAL
 from study.ledger import optuna_internals
 from study.ledger.journal import BEGAN, JOURNAL, RUN, Backend, repair
-from study.ledger.rungs import ROW, STOPPED_BY, EarlyStopping, StopReason, why_stopped
+from study.ledger.rungs import ROW, STOPPED_BY, WOULD_STOP, EarlyStopping, StopReason, why_stopped
 from study.ledger.samplers import grid_size, sampler, startup_settings
 from study.ledger.spending import Spending, Spent, keep_prices, read_prices
 from study.ledger.trial_run import Suggestion, TrialRun
@@ -120,10 +120,11 @@ class ArmLedger:
         self._live: dict[int, optuna.Trial] = {}  # those that this driver runs, by number
         self._cached_summary: _Summary | None = None
         self.spending = Spending(config, arm, study)
+        self._grace = None if arm == TEACHER or self._replicated else config.grace(arm)
         self._stopping = (
             None
-            if arm == TEACHER or self._replicated
-            else EarlyStopping(study, config.pruning, grace=config.grace(arm), iterations=config.iterations_of(arm))
+            if self._grace is None
+            else EarlyStopping(study, config.pruning, grace=self._grace, iterations=config.iterations_of(arm))
         )
         if self._stopping is not None:
             self._stopping.look_at(self.ended(), _is_prunable)
@@ -360,9 +361,23 @@ class ArmLedger:
         cost = self.spending.cost(trial, trial.last_step or 0) or 0.0
         if self.spending.uses_up(self._committed(without=number) + cost):
             return "budget"
-        if not prunable or self._stopping is None:
-            return None
-        return "pruning" if self._stopping.stops(trial) else None
+        return "pruning" if prunable and self._is_pruned(trial) else None
+
+    def _is_pruned(self, trial: FrozenTrial) -> bool:
+        """Whether early stopping ends a trial; of one that is kept is noted that it would have been."""
+        if self._stopping is None or WOULD_STOP in trial.user_attrs or not self._stopping.stops(trial):
+            return False
+        if self._config.pruning.keeps(trial.number):
+            self._live[trial.number].set_user_attr(WOULD_STOP, trial.last_step)
+            return False
+        return True
+
+    def earliest_stop(self, run: TrialRun) -> int | None:
+        """The first iteration at which early stopping may judge a trial; its budget where it never does.
+
+        None in an arm without early stopping.
+        """
+        return run.budget if self._grace is not None and not run.prunable else self._grace
 
     def stopped_by(self, number: int) -> str | None:
         """Why a live trial was stopped; None where it was not."""

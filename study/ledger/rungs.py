@@ -24,6 +24,11 @@ ROW = "row"
 STOPPED_BY = "stopped_by"
 """User attribute of a trial, and field of its row: why it was stopped before its end."""
 StopReason = Literal["budget", "pruning"]
+WOULD_STOP = "would_stop_at"
+"""User attribute of a trial that runs to its end by `keep_every`: the iteration at which it would have been stopped.
+
+From then on early stopping does not look at it, so that the others go on as if it had been stopped.
+"""
 
 
 class EarlyStopping:
@@ -103,11 +108,13 @@ class EarlyStopping:
         rung 0, and at 8, on rung 1; whether it was judged at 12 is not known, but there is no rung. One that the budget
         ended at 8 was not judged there.
         """
-        if not isinstance(self._pruner, SuccessiveHalvingPruner | HyperbandPruner) or not trial.intermediate_values:
+        would_stop = trial.user_attrs.get(WOULD_STOP, math.inf)
+        steps = sorted(step for step in trial.intermediate_values if step <= would_stop)
+        if not isinstance(self._pruner, SuccessiveHalvingPruner | HyperbandPruner) or not steps:
             return {}
-        *judged, last = sorted(trial.intermediate_values)
+        *judged, last = steps
         found = self._reached(trial, judged)
-        if trial.state == TrialState.PRUNED and why_stopped(trial) != "budget":
+        if math.isfinite(would_stop) or (trial.state == TrialState.PRUNED and why_stopped(trial) != "budget"):
             found |= self._stopped_at(trial, len(found), last)
         noted = rungs(trial)
         return {rung: score for rung, score in found.items() if rung not in noted}

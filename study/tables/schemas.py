@@ -30,9 +30,11 @@ def trials_schema(parameters: Mapping[str, pa.DataType]) -> pa.Schema:
     failed trial that this one repeats. `cost` is its iterations times the price of one, in operations
     (multiply-accumulates) or in seconds as the study's `price` says, as if it ran alone; `cost_trials` the same in
     whole trials of the plain student. `seconds` and `gpu_seconds` are what it took in truth. `stopped_by` is "pruning"
-    or "budget" in a PRUNED row. `error_file` is where the traceback of a FAIL row lies, below the study's folder. The
-    two costs are null in studies without prices. `peak_memory_mib` is without the teacher's network in a trial that
-    read all of its outputs from a recording.
+    or "budget" in a PRUNED row. `error_file` is where the traceback of a FAIL row lies, below the study's folder.
+    `earliest_stop` is the first iteration at which early stopping, of whatever kind, may judge the trial, and its
+    `budget` where it never does; null in arms that repeat a setting, and in older tables. The two costs are null in studies
+    without prices. `peak_memory_mib` is without the teacher's network in a trial that read all of its outputs from a
+    recording.
 
     Args:
         parameters: the type of each searched parameter by its path; its column is PARAMETER and the path,
@@ -53,6 +55,7 @@ def trials_schema(parameters: Mapping[str, pa.DataType]) -> pa.Schema:
         _fields(_INT, "best_iteration retry_of", nullable=True),
         _fields(_REAL, "cost cost_trials", nullable=True),
         _fields(_TEXT, "stopped_by error_file", nullable=True),
+        _fields(_INT, "earliest_stop", nullable=True),
         [pa.field(PARAMETER + path, kind) for path, kind in parameters.items()],
     )
 

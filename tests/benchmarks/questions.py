@@ -25,6 +25,19 @@ def report(folder: Path) -> None:
     _command("report", str(folder), "--out", str(folder / "report.html"))
 
 
+def tuning_curves(folder: Path) -> None:
+    _command("tuning-curves", str(folder))
+
+
+def replay(folder: Path) -> None:
+    """Every kind of early stopping."""
+    _command("replay", str(folder))
+
+
+def replay_with_a_budget(folder: Path) -> None:
+    _command("replay", str(folder), "--pruning", "median", "--budget", "500")
+
+
 def _command(*arguments: str) -> None:
     from study.__main__ import main
 
@@ -64,6 +77,9 @@ def opening(folder: Path) -> None:
 QUESTIONS: dict[str, Callable[[Path], None]] = {
     "best": best,
     "report": report,
+    "tuning curves": tuning_curves,
+    "replay": replay,
+    "replay with a budget": replay_with_a_budget,
     "learning curves": learning_curves,
     "classes of a trial": classes_of_a_trial,
     "terms of a trial": terms_of_a_trial,

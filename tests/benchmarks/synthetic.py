@@ -184,6 +184,9 @@ class _Drawn:
             "best_miou_percent": float(curve.max()),
             "last_miou_percent": float(curve[-1]),
             "best_iteration": int(iterations[curve.argmax()]),
+            "cost_trials": float(iterations[-1]) / self.config.train.iterations,
+            "stopped_by": "pruning" if stopped and not failed else None,
+            "earliest_stop": self.config.train.evaluate_every,
             **{f"param/{path}": value for path, value in values.items()},
         }
 

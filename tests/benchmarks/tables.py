@@ -27,6 +27,9 @@ OUT = Path("runs/bench/tables.json")
 BARS: dict[str, dict[str, float]] = {
     "best": {"seconds": 2.0, "peak_mib": 2048},
     "report": {"seconds": 20.0, "peak_mib": 2048},
+    "tuning curves": {"seconds": 20.0, "peak_mib": 2048},
+    "replay": {"seconds": 20.0, "peak_mib": 2048},
+    "replay with a budget": {"seconds": 20.0, "peak_mib": 2048},
 }
 GROWTH_BAR = 1.5
 """Appends of the last three tenths over those of the first three."""

@@ -207,7 +207,12 @@ class Recorder(Callback):  # type: ignore[misc]
         run, arm = followed.run, self._arms[followed.run.arm]
         row = trial_row(run, state, last, error, followed.started)
         row["attempts"] += followed.restarts
-        return {**row, **arm.costs(run.number, row["iterations"]), "stopped_by": arm.stopped_by(run.number)}
+        return {
+            **row,
+            **arm.costs(run.number, row["iterations"]),
+            "stopped_by": arm.stopped_by(run.number),
+            "earliest_stop": arm.earliest_stop(run),
+        }
 
 
 def _ending(state: TrialState, stopped_by: str | None) -> str:

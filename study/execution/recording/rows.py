@@ -104,6 +104,7 @@ def trial_row(
         "cost_trials": None,
         "stopped_by": None,
         "error_file": None,
+        "earliest_stop": None,
         **{tables.PARAMETER + path: value for path, value in run.values.items()},
     }
 

@@ -50,9 +50,10 @@ def test_the_page_has_every_section_and_draws_what_there_is(searched: Path) -> N
     assert searched.name == "report.html"
     titles = re.findall(r"<h2>(.*?)</h2>", searched.read_text())
     assert titles == [
-        "At a glance", "Verdict", "Summary", "Best configurations", "Tuning", "Optimisation history",
+        "At a glance", "Verdict", "Summary", "Best configurations", "Tuning", "Tuning curves", "Optimisation history",
         "Parallel coordinates", "Slices", "Threshold t and TFE fraction", "Importance", "Early stopping",
-        "Learning curves", "Classes", "Terms of the loss", "Cost", "Failures", "Environment", "Run the best again",
+        "Early stopping, replayed", "Learning curves", "Classes", "Terms of the loss", "Cost", "Failures",
+        "Environment", "Run the best again",
     ]  # fmt: skip
     left_out = texts(searched).partition("Left out, because there is nothing to show:")[2]
     assert "<strong>Ablations</strong> (The trials fill no two lines" in left_out
