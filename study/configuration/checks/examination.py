@@ -108,7 +108,7 @@ STUDY_CHECKS = (
     ),
     StudyCheck(lambda subject: machine.check_execution(subject.config.execution), ("execution",)),
     StudyCheck(_machine, ("execution", "train.workers", "teacher.train.workers")),
-    StudyCheck(_teacher, ("data", "teacher.file", "teacher.model", "teacher.train")),
+    StudyCheck(_teacher, ("data", "teacher.file", "teacher.model", "teacher.train", "teacher.data", "teacher.task")),
     StudyCheck(_teacher_folder, ("teacher", "data", "student", "augment")),
     StudyCheck(_record, ("teacher", "data.name")),
     StudyCheck(lambda subject: arms.check_names(subject.given), ()),
