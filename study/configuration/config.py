@@ -43,9 +43,13 @@ from trainers.data.decoded.plan import DecodedPlan
 from trainers.plugins.content import Plugin
 from trainers.plugins.loading import of_packages, of_parts
 from trainers.registry import OneOf, SomeOf, implementation
+from trainers.teachers.teacher import StoredPrecision
 
 TEACHER = "teacher"
 """Name of the arm whose one trial trains the teacher; no arm of a file may have it."""
+
+SHIPPED_TEACHERS = Path(__file__).parents[1] / "presets" / "teachers"
+"""Teachers of presets that come with kdstudy, named as in any folder of teachers."""
 
 Placement = Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"]
 REPLICATE = "replicate"
@@ -94,7 +98,12 @@ class TeacherConfig:
         train: how; required with `model`.
         fold_batch_norm: whether trials fold its batch normalisations into the convolutions before them.
         compile: whether trials run it through torch.compile.
+        task: weighting of its task loss, which has no teacher.
+        data: what the teacher's training images differ in from the study's: keys of `data`, such as `train_images`.
+        stored: of a teacher that the study trains: what its file keeps the weights in. The teacher is what the file
+            holds: float16 rounds the weights of the trained network, and halves the file.
         folder: where trained teachers are kept, by the content of what trained them, for other studies to reuse.
+        shipped: whether a teacher that comes with kdstudy, trained by the same, is taken instead of training one.
         record: whether trials leave the teacher's outputs for others to read: `auto`, `off`, or a mapping.
     """
 
@@ -104,7 +113,13 @@ class TeacherConfig:
     train: TrainConfig | None = None
     fold_batch_norm: bool = field(default=False, metadata=LATER)
     compile: bool = field(default=False, metadata=LATER)
+    task: Annotated[Any, OneOf("trainers.difficulty", "weighting")] = field(
+        default_factory=lambda: implementation("trainers.difficulty", "uniform").Config(), metadata=LATER
+    )
+    data: Mapping[str, Any] = field(default_factory=dict, metadata=LATER)
+    stored: StoredPrecision = field(default="float32", metadata=LATER)
     folder: str = field(default="runs/teachers", metadata={"location": True})
+    shipped: bool = field(default=True, metadata=NEUTRAL)
     record: Record = field(default_factory=RecordConfig, metadata=NEUTRAL)
 
     def run_as_asked(self, file: TeacherFile) -> TeacherFile:
@@ -326,9 +341,10 @@ class StudyConfig(StudyOutline):
         assert self.teacher.model is not None and self.teacher.train is not None
         trained = {
             **self._shared(),
+            "data": {**plain(self.data), **self.teacher.data},
             "student": plain(self.teacher.model),
             "train": plain(self.teacher.train),
-            "task": {"weighting": "uniform"},
+            "task": plain(self.teacher.task),
         }
         return self._with_plugins(parse(TrialConfig, trained))
 
@@ -376,10 +392,16 @@ class StudyConfig(StudyOutline):
 
     @property
     def teacher_path(self) -> Path:
-        """Where the teacher lies, or will lie: the file that the study names, or one named by what trains it."""
+        """Where the teacher lies, or will lie: the file that the study names, or one named by what trains it.
+
+        One in the study's folder of teachers comes before one that is shipped.
+        """
         if self.teacher.file:
             return Path(self.teacher.file)
-        return Path(self.teacher.folder) / f"{content_hash(self.teacher_trial())[:16]}.safetensors"
+        rounded = "" if self.teacher.stored == "float32" else f"-{self.teacher.stored}"
+        name = f"{content_hash(self.teacher_trial())[:16]}{rounded}.safetensors"
+        own, shipped = Path(self.teacher.folder) / name, SHIPPED_TEACHERS / name
+        return shipped if self.teacher.shipped and shipped.exists() and not own.exists() else own
 
     @property
     def decoded_plan(self) -> DecodedPlan | None:

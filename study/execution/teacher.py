@@ -1,13 +1,14 @@
 """The teacher of one study: named by its file, reused by the content of what trained it, or trained first."""
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from optuna.trial import TrialState
 
-from study.configuration.checks.teacher import refuse_unwritable_folder
-from study.configuration.config import StudyConfig
+from study.configuration.checks.teacher import refuse_unwritable_folder, unwritable
+from study.configuration.config import SHIPPED_TEACHERS, StudyConfig
 from study.folder import TEACHER_NOTE
 from study.ledger.ledger import ArmLedger
 from study.saved import TeacherNote, read_saved
@@ -40,9 +41,20 @@ class StudyTeacher:
         # one that lies elsewhere now may be named anew, and is still the same
         path = Path(known["path"]) if known and not config.teacher.file else config.teacher_path
         if known or config.teacher.file or path.exists():
-            self._use(path, expected=known.get("sha256") if known else config.teacher.sha256)
+            self._use(self._for_all(path), expected=known.get("sha256") if known else config.teacher.sha256)
         else:  # before it is trained, not after
             refuse_unwritable_folder(config)
+
+    def _for_all(self, path: Path) -> Path:
+        """A shipped teacher copied to where teachers are kept, which every machine of a cluster sees; others as is."""
+        folder = Path(self._config.teacher.folder)
+        if path.parent != SHIPPED_TEACHERS or unwritable(folder):
+            return path
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = folder / path.name
+        writing = kept.with_suffix(".writing")
+        shutil.copyfile(path, writing)
+        return writing.replace(kept)
 
     def _known(self) -> TeacherNote | None:
         if not self._note.exists():
@@ -93,7 +105,7 @@ class StudyTeacher:
         path = self._config.teacher_path
         if not path.exists():  # another study may have trained the same one meanwhile
             try:
-                export(checkpoint, path)
+                export(checkpoint, path, stored=self._config.teacher.stored)
             except ValueError as error:
                 raise ValueError(
                     f"the teacher was trained, but cannot be kept: {error}; train it beside this study, with kdstudy "

@@ -32,9 +32,9 @@ def trials_schema(parameters: Mapping[str, pa.DataType]) -> pa.Schema:
     whole trials of the plain student. `seconds` and `gpu_seconds` are what it took in truth. `stopped_by` is "pruning"
     or "budget" in a PRUNED row. `error_file` is where the traceback of a FAIL row lies, below the study's folder.
     `earliest_stop` is the first iteration at which early stopping, of whatever kind, may judge the trial, and its
-    `budget` where it never does; null in arms that repeat a setting, and in older tables. The two costs are null in studies
-    without prices. `peak_memory_mib` is without the teacher's network in a trial that read all of its outputs from a
-    recording.
+    `budget` where it never does; null in arms that repeat a setting, and in older tables. The two costs are null in
+    studies without prices. `peak_memory_mib` is without the teacher's network in a trial that read all of its outputs
+    from a recording.
 
     Args:
         parameters: the type of each searched parameter by its path; its column is PARAMETER and the path,

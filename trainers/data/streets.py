@@ -31,6 +31,7 @@ class Config:
         train_images: number of images to train on; more of them leave the first ones as they are.
         val_images: number of images to validate on.
         test_images: number of images that are in neither.
+        drawing: which streets are drawn; another number gives other streets of the same kind.
     """
 
     name: Literal["streets"] = "streets"
@@ -38,6 +39,7 @@ class Config:
     train_images: Annotated[int, at.Ge(1)] = 200
     val_images: Annotated[int, at.Ge(1)] = 60
     test_images: Annotated[int, at.Ge(1)] = field(default=60, metadata=LATER)
+    drawing: Annotated[int, at.Ge(0), at.Lt(2**64)] = field(default=0, metadata=LATER)
 
 
 class Dataset:
@@ -54,6 +56,7 @@ class Dataset:
         self.size = config.size
         self.split = split
         self.images: int = getattr(config, f"{split}_images")
+        self.drawing = config.drawing
 
     def __len__(self) -> int:
         return self.images
@@ -65,7 +68,9 @@ class Dataset:
     def load(self, index: int) -> tuple[Array, Array]:
         """Draw image `index`: uint8 RGB [H, W, 3] and label uint8 [H, W]."""
         key = (self._checked(index), get_args(Split).index(self.split))
-        scene, photo = (np.random.Generator(np.random.Philox(key=key, counter=(0, 0, 0, stream))) for stream in (0, 1))
+        scene, photo = (
+            np.random.Generator(np.random.Philox(key=key, counter=(0, 0, self.drawing, stream))) for stream in (0, 1)
+        )
         return photograph(photo, draw_street(scene, *self.size))
 
     def _checked(self, index: int) -> int:

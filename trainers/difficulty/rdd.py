@@ -109,10 +109,13 @@ def tfe_weight(primary_logits: Tensor, aux_logits: Tensor, *, divergence: Diverg
 def tfe_map(teacher: Taps, labels: Tensor, *, divergence: Divergence = "primary_to_aux") -> Tensor:
     """`tfe_weight` of a teacher's "logits" and "aux" at the labels' size, [B, H, W].
 
+    Where the auxiliary head stands at another stride, its logits are first brought to the size of the others.
+
     Raises:
         ValueError: the teacher lacks one of these taps.
     """
-    easy = tfe_weight(_tap(teacher, "logits"), _tap(teacher, "aux"), divergence=divergence)
+    primary, aux = _tap(teacher, "logits"), _tap(teacher, "aux")
+    easy = tfe_weight(primary, upsample(aux, primary.shape[-2:]), divergence=divergence)
     return upsample(easy.unsqueeze(1), labels.shape[-2:]).squeeze(1)
 
 

@@ -3,9 +3,12 @@
 As published (p = 2, q = 8 is the papers' network), with three transposed convolutions in the decoder, the last of which
 gives the logits at full resolution from maps of C channels. The features are therefore taken before the encoder's 1x1
 classifier, the last one there is: 256 activated channels at stride 8, where most teachers have theirs.
+
+The published training begins with the encoder alone, by the loss of that classifier (ESPNet-C). `aux` makes it an
+auxiliary head instead, whose loss stands beside that of the decoder that reads it; it costs nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import torch
@@ -13,6 +16,7 @@ import torch.nn.functional as F
 from annotated_types import Ge
 from torch import Tensor, nn
 
+from trainers.config import LATER
 from trainers.models import Taps
 from trainers.models.full_resolution import FullResolutionNetwork
 
@@ -29,14 +33,18 @@ class Config:
     """ESP modules at stride 4 (alpha_2 in the paper)."""
     q: Annotated[int, Ge(1)] = 8
     """ESP modules at stride 8 (alpha_3 in the paper)."""
+    aux: bool = field(default=False, metadata=LATER)
+    """Whether the encoder's classifier is an auxiliary head."""
 
 
 class Network(FullResolutionNetwork):
-    """Taps: "logits" at stride 1, "features" at stride 8."""
+    """Taps: "logits" at stride 1, "features" and, where the config asks for it, "aux" at stride 8."""
 
     def __init__(self, config: Config, *, num_classes: int) -> None:
         super().__init__()
         self.channels = {"logits": num_classes, "features": 256}
+        if config.aux:
+            self.channels["aux"] = num_classes
         self.stem = nn.Sequential(_convolution(3, 16, 3, stride=2), BNPReLU(16))
         self.stem_out = BNPReLU(19)
         self.down2 = nn.Sequential(SpatialPyramid(19, 64, stride=2), BNPReLU(64))
@@ -56,7 +64,9 @@ class Network(FullResolutionNetwork):
         second = self.stage2_out(torch.cat([self.stage2(reduced), reduced, quarter], dim=1))
         reduced = self.down3(second)
         features = self.stage3_out(torch.cat([reduced, self.stage3(reduced)], dim=1))
-        return {"logits": self.decoder(first, second, features), "features": features}
+        classes = self.decoder.classifier(features)
+        taps = {"logits": self.decoder(first, second, classes), "features": features}
+        return {**taps, "aux": classes} if "aux" in self.channels else taps
 
 
 class Decoder(nn.Module):
@@ -75,9 +85,9 @@ class Decoder(nn.Module):
         self.fuse1 = nn.Sequential(_convolution(19 + num_classes, num_classes, 3), BNPReLU(num_classes))
         self.up1 = _doubled(num_classes)
 
-    def forward(self, first: Tensor, second: Tensor, third: Tensor) -> Tensor:
-        """Maps of 19, 131 and 256 channels to logits."""
-        third = self.up3(self.norm(self.classifier(third)))
+    def forward(self, first: Tensor, second: Tensor, classes: Tensor) -> Tensor:
+        """Maps of 19 and 131 channels, and what `classifier` gives of the encoder's last, to logits."""
+        third = self.up3(self.norm(classes))
         second = self.up2(self.fuse2(torch.cat([self.project2(second), third], dim=1)))
         logits: Tensor = self.up1(self.fuse1(torch.cat([second, first], dim=1)))
         return logits

@@ -1,14 +1,16 @@
 """A student's checkpoint as a teacher: read from where a trial left it, written as a teacher's file."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from trainers import models
 from trainers.checkpoints.reading import read_metrics, read_student
-from trainers.config import TrialConfig, content_hash
+from trainers.config import TrialConfig, content_hash, identity
 from trainers.data.classes import classes_of
+from trainers.data.splits import judging_images
 from trainers.data.transforms import NORMALISATION
 from trainers.evaluation.evaluation import evaluate
 from trainers.models import SegmentationNetwork
@@ -34,18 +36,24 @@ def student(checkpoint: str | Path) -> tuple[TrialConfig, SegmentationNetwork, t
         data=config.data,
         miou_percent=float(read_metrics(checkpoint)["eval/miou_percent"]),
         trained_by=content_hash(config),
+        trial=identity(config),
     )
     return config, network, card
 
 
-def export(checkpoint: str | Path, path: Path) -> None:
-    """Write the student of a checkpoint as a teacher's file, with what it scores on the first validation images."""
+def export(checkpoint: str | Path, path: Path, *, stored: teachers.StoredPrecision = "float32") -> None:
+    """Write the student of a checkpoint as a teacher's file, with what it scores on the first validation images.
+
+    Where the weights are rounded, the scores are those of the rounded ones.
+
+    Raises:
+        ValueError: a weight is too large for what it is to be stored in.
+    """
     config, network, card = student(checkpoint)
-    probe = evaluate(
-        network,
-        module_of(config.data).Dataset(config.data, "val"),
-        normalisation=NORMALISATION,
-        device=torch.device("cpu"),
-        images=teachers.PROBE_IMAGES,
-    )
+    teachers.round_weights(network, stored)
+    judged = partial(evaluate, network, normalisation=NORMALISATION, device=torch.device("cpu"))
+    if stored != "float32":
+        images = judging_images(config.data, config.evaluate_on, holdout=config.holdout)
+        card = replace(card, stored=stored, miou_percent=judged(images).miou_percent)
+    probe = judged(module_of(config.data).Dataset(config.data, "val"), images=teachers.PROBE_IMAGES)
     teachers.save(network, replace(card, probe_miou_percent=probe.miou_percent), path)

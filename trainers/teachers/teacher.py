@@ -7,10 +7,10 @@ and nothing is ever unpickled.
 
 import hashlib
 import json
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from trainers import models
-from trainers.config import ConfigError, identity, parse
+from trainers.config import LATER, ConfigError, identity, parse
 from trainers.data import SegmentationDataset
 from trainers.data.transforms import Normalisation
 from trainers.evaluation.evaluation import evaluate
@@ -27,6 +27,8 @@ from trainers.models.weights import load_weights
 from trainers.registry import OneOf
 from trainers.resources.faults import MachineFaultError
 
+StoredPrecision = Literal["float32", "float16"]
+"""What a teacher's file keeps its weights in; statistics of batch normalisation are always float32."""
 PROBE_IMAGES = 8
 """Validation images of the quick evaluation that follows the loading of a teacher."""
 
@@ -43,6 +45,9 @@ class TeacherCard:
         probe_miou_percent: on the first PROBE_IMAGES validation images; None where it was not measured.
         trained_by: content hash of the trial that trained it; None for a network that was converted.
         converted_from: SHA-256 of the published checkpoint; None for a network that a trial trained.
+        trial: the identity of that trial, which `trained_by` is the hash of: network, data, schedule, seeds. Empty for
+            a network that was converted, and in files that were written before it was kept.
+        stored: what the file keeps the weights in.
     """
 
     model: Annotated[Any, OneOf("trainers.models", "architecture")]
@@ -53,6 +58,8 @@ class TeacherCard:
     probe_miou_percent: float | None = None
     trained_by: str | None = None
     converted_from: str | None = None
+    trial: Mapping[str, Any] = field(default_factory=dict, metadata=LATER)
+    stored: StoredPrecision = field(default="float32", metadata=LATER)
 
 
 class TeacherFileError(MachineFaultError):
@@ -84,11 +91,32 @@ class Teacher(nn.Module):
         return self(images, dtype)  # type: ignore[no-any-return]
 
 
+def round_weights(network: nn.Module, stored: StoredPrecision) -> None:
+    """Give a network's parameters, in place, the values that a file of this precision holds.
+
+    Raises:
+        ValueError: one is too large for it.
+    """
+    for name, parameter in network.named_parameters():
+        rounded = parameter.data.to(getattr(torch, stored))
+        if not rounded.isfinite().all():
+            raise ValueError(
+                f"weights must fit {stored}, but {name} reaches {parameter.abs().max().item():g}; "
+                "store the teacher in float32"
+            )
+        parameter.data.copy_(rounded)
+
+
 def save(network: nn.Module, card: TeacherCard, path: Path) -> None:
-    """Write a teacher's file, renamed into place."""
+    """Write a teacher's file, renamed into place; of a network whose weights are rounded to what the card stores."""
     path.parent.mkdir(parents=True, exist_ok=True)
     writing = path.with_suffix(".writing")
-    weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    kept = getattr(torch, card.stored)
+    parameters = dict(network.named_parameters())
+    weights = {
+        name: (tensor.to(kept) if name in parameters else tensor).contiguous()
+        for name, tensor in network.state_dict().items()
+    }
     save_file(weights, writing, metadata={"kdstudy_teacher": json.dumps(identity(card))})
     writing.replace(path)
 

@@ -8,12 +8,17 @@ from study.commands.checked import checked_study
 from study.commands.options import FAILED, add_cluster, add_out, add_study
 from study.commands.searches.driving import refuse_lost_places
 from study.execution import runner, session
-from study.folder import CONFIG, create_study, starting
+from study.folder import CONFIG, create_study, read_config, starting
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add its options to its parser."""
     add_study(parser)
+    parser.add_argument(
+        "--retrain",
+        action="store_true",
+        help="train it even if kdstudy comes with it; --set teacher.folder=DIR says where it is kept",
+    )
     add_out(parser)
     add_cluster(parser)
 
@@ -21,11 +26,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Run it."""
     session.refuse_client(options.address)
-    config, _ = checked_study(options.study, options.sets)
+    config, _ = checked_study(options.study, [*options.sets, *(["teacher.shipped=false"] if options.retrain else [])])
     if not config.any_needs_teacher:
         raise ValueError(f"a teacher is for arms that distil, but no arm of {config.name} does; add `methods` to one")
     refuse_lost_places(options.out, config)
     folder = (options.out or Path("runs") / f"{config.name}-teacher").absolute()
+    if options.retrain and (folder / CONFIG).exists() and read_config(folder).teacher.shipped:
+        raise ValueError(
+            f"--out must be a new folder for --retrain, but {folder} has a teacher's study; choose another"
+        )
     first: AbstractContextManager[None] = nullcontext()
     if not (folder / CONFIG).exists():
         create_study(config, folder)

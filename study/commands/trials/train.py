@@ -38,6 +38,8 @@ from trainers.teachers import teacher as teachers
 from trainers.worker import TRACEBACK, attempt
 
 TRIAL = "trial.json"
+BEST = "best"
+"""What `--trial` takes for the best trial of a study, or of an arm."""
 
 
 class StoppableContext(LocalContext):
@@ -77,7 +79,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_study(parser)
     add_out(parser)
     parser.add_argument("--arm", help="arm of the study, at its spaces' defaults; the first by default")
-    parser.add_argument("--trial", metavar="ARM-N", help="train this trial again; STUDY is then its study's folder")
+    parser.add_argument(
+        "--trial", metavar="ARM-N", help="train this trial again, or the `best`; STUDY is then its study's folder"
+    )
     parser.add_argument("--workers", type=int, default=0, help="Ray Train workers; 0 (default) runs without Ray")
 
 
@@ -121,7 +125,7 @@ def train(
         arm: of the study; its first by default, "teacher" for the teacher.
         out: folder of the trial; runs/<study>-<arm> by default.
         workers: Ray Train workers; 0 trains in this process, without Ray.
-        trial: "ARM-N", or "N" in `arm`, of the study in the folder `study`.
+        trial: "ARM-N", or "N" in `arm`, of the study in the folder `study`; or "best", over all arms or in `arm`.
 
     Returns:
         The last report, or "error", or "stopped" by Ctrl-C or SIGTERM at "iteration", where a checkpoint was left.
@@ -163,7 +167,7 @@ def _named(study: str, sets: Sequence[str], arm: str | None) -> tuple[str, Execu
 def _again(folder: str, sets: Sequence[str], trial: str, arm: str | None) -> tuple[str, ExecutionConfig, TrialConfig]:
     """The same of a trial that ended."""
     config = read_config(Path(folder))
-    row = find_trial(config, Path(folder), trial, arm)
+    row = find_trial(config, Path(folder), None if trial == BEST else trial, arm)
     values = with_settings(json.loads(row["config"]), sets)
     # where the study has them now, which may have been moved
     values["plugins"] = plain({name: config.plugins[name] for name in values.get("plugins", {})})

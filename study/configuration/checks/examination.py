@@ -114,7 +114,7 @@ STUDY_CHECKS = (
     StudyCheck(lambda subject: machine.check_execution(subject.config.execution), ("execution",)),
     StudyCheck(lambda subject: check_trackers(subject.config.execution.trackers), ("execution",)),
     StudyCheck(_machine, ("execution", "train.workers", "teacher.train.workers")),
-    StudyCheck(_teacher, ("data", "teacher.file", "teacher.model", "teacher.train")),
+    StudyCheck(_teacher, ("data", "teacher.file", "teacher.model", "teacher.train", "teacher.data", "teacher.task")),
     StudyCheck(_teacher_folder, ("teacher", "data", "student", "augment")),
     StudyCheck(_record, ("teacher", "data.name")),
     StudyCheck(_teacher_options, ("teacher", "arms")),

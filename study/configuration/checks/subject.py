@@ -19,6 +19,7 @@ from study.configuration.checks.arms import Reading, examined_values, read_arm
 from study.configuration.checks.data import Sample, Splits, open_splits, read_sample
 from study.configuration.checks.findings import Finding
 from study.configuration.checks.networks import UNBUILDABLE, Networks, check_weighting
+from study.configuration.checks.teacher import check_teacher_data
 from study.configuration.config import TEACHER, StudyConfig
 from trainers import models
 from trainers.config import ConfigError, TeacherFile, TrialConfig
@@ -90,7 +91,8 @@ class Subject:
     def trains_teacher(self) -> bool:
         """Whether the study trains a teacher."""
         teacher = self.config.teacher
-        return self.distils and teacher.file is None and teacher.model is not None and teacher.train is not None
+        described = teacher.file is None and teacher.model is not None and teacher.train is not None
+        return self.distils and described and not list(check_teacher_data(self.config))
 
     @cached_property
     def splits(self) -> Splits:
@@ -141,8 +143,9 @@ class Subject:
         """What is wrong with the networks of a case."""
         of_arm = case.arm != TEACHER
         taught = of_arm and self.config.needs_teacher(case.arm)
+        untaught = not of_arm and self.config.teacher.task.needs_teacher
         said = (taught and self.teacher_channels is None) or (of_arm and list(check_weighting(self.config, case.arm)))
-        if said or not self._shapes(case):
+        if said or untaught or not self._shapes(case):
             return []  # another check says what is wrong, or the arm's defaults are built alike
         return self._networks.check(case.trial, self.teacher_channels if taught else None)
 

@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 
 from study.configuration.checks.findings import Finding, fault, warning
 from study.configuration.config import StudyConfig
 from trainers.addresses import is_url, redacted
+from trainers.config import ConfigError, parse, plain
 from trainers.registry import nearest
 from trainers.teachers.teacher import read_card
 
@@ -20,6 +22,30 @@ def check_teacher(config: StudyConfig) -> Iterable[Finding]:
         yield fault("teacher: an arm distils, so a teacher.file or a teacher.model with teacher.train is required")
     elif teacher.train is None:
         yield fault("teacher.train: is required with teacher.model")
+    else:
+        yield from check_teacher_data(config)
+        yield from _check_task(config)
+
+
+def _check_task(config: StudyConfig) -> Iterable[Finding]:
+    if config.teacher.task.needs_teacher:
+        yield fault(
+            "teacher.task: a teacher is trained without a teacher, but got weighting="
+            f"{config.teacher.task.weighting}, which needs one; choose another, such as uniform"
+        )
+
+
+def check_teacher_data(config: StudyConfig) -> Iterable[Finding]:
+    """What a teacher is trained on is the study's dataset, of other numbers of images, say."""
+    chosen = config.teacher.data
+    places = [f.name for f in fields(config.data) if f.metadata.get("location") or f.metadata.get("path")]
+    for key in chosen:
+        if key == "name" or key in places:
+            yield fault(f"teacher.data.{key}: a teacher is trained on the study's dataset; leave it out")
+    try:
+        parse(type(config.data), {**plain(config.data), **chosen})
+    except ConfigError as error:
+        yield from (fault(f"teacher.data.{text}") for text in error.faults)
 
 
 def _check_file(config: StudyConfig, file: Path) -> Iterable[Finding]:

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-from study.configuration.config import StudyConfig, prunable
+from study.configuration.config import SHIPPED_TEACHERS, StudyConfig, prunable
 from study.configuration.loading import load, presets
 from tests.study.conftest import NETWORK, TINY, ray_environment, write_teacher
-from trainers.config import ConfigError, TeacherFile
+from trainers.config import ConfigError, TeacherFile, content_hash, identity
 from trainers.difficulty import focal
+from trainers.teachers.teacher import read_card
 
 Reader = Callable[..., StudyConfig]
 Writer = Callable[..., Path]
@@ -43,6 +44,18 @@ def space_file(folder: Path, name: str = "own-space", **parameters: dict[str, An
 def test_a_preset_is_read_by_its_name() -> None:
     assert load("quickstart").name == "quickstart"
     assert "quickstart" in presets()
+
+
+def test_the_quickstart_comes_with_its_teacher(tmp_path: Path) -> None:
+    """And a study that trains it otherwise has none."""
+    folder = f"teacher.folder={tmp_path}"
+    study = load("quickstart", [folder])
+    assert study.teacher_path.parent == SHIPPED_TEACHERS
+    assert study.teacher_path.stat().st_size <= 2e6
+    card = read_card(study.teacher_path)
+    assert card.trained_by == content_hash(study.teacher_trial())
+    assert card.trial == identity(study.teacher_trial())
+    assert load("quickstart", [folder, "seed=7"]).teacher_path.parent == tmp_path
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from tests.conftest import ROOT
+from trainers.config import content_hash
 from trainers.data import IGNORE, Split
 from trainers.data.streets import Config, Dataset
 
@@ -57,6 +58,12 @@ def test_an_image_does_not_depend_on_how_many_there_are_or_which_was_loaded_befo
     few, many = Dataset(Config(train_images=5), "train"), Dataset(Config(), "train")
     many.load(150)
     np.testing.assert_array_equal(few.load(4)[0], many.load(4)[0])
+
+
+def test_another_drawing_has_other_images_of_the_same_kind() -> None:
+    first, other = (Dataset(Config(drawing=drawing), "train") for drawing in (0, 1))
+    assert not any(np.array_equal(first.load(index)[0], other.load(index)[0]) for index in range(4))
+    assert content_hash(Config(drawing=0)) == content_hash(Config()) != content_hash(Config(drawing=1))
 
 
 def test_no_two_images_are_alike_within_and_between_splits() -> None:

@@ -3,6 +3,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tests.conftest import golden
@@ -65,6 +66,16 @@ def test_tfe_weight_by_hand() -> None:
     assert swapped.item() == pytest.approx(float((-backward).exp()))
     assert rdd.tfe_weight(primary, primary + 3).item() == 1
     assert not rdd.tfe_weight(primary.requires_grad_(), aux).requires_grad
+
+
+def test_heads_of_different_strides_are_compared_at_the_primary_ones_size() -> None:
+    generator = torch.Generator().manual_seed(0)
+    primary = torch.randn(2, 3, 8, 12, generator=generator, dtype=torch.float64)
+    aux = torch.randn(2, 3, 2, 3, generator=generator, dtype=torch.float64)
+    enlarged = F.interpolate(aux, size=(8, 12), mode="bilinear", align_corners=True)
+    expected = (enlarged.softmax(1).log() - primary.log_softmax(1)).mul(primary.softmax(1)).sum(1).exp()
+    found = rdd.tfe_map({"logits": primary, "aux": aux}, torch.zeros(2, 8, 12, dtype=torch.long))
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("combine", ["xor", "or", "and", "ohem"])

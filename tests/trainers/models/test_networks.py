@@ -70,6 +70,20 @@ class TestESPNet(ModelContract):
     strides: ClassVar[dict[str, int]] = {"logits": 1, "features": 8}
 
 
+class TestESPNetWithAnAuxiliaryHead(ModelContract):
+    config = espnet.Config(p=1, q=1, aux=True)
+    strides: ClassVar[dict[str, int]] = {"logits": 1, "features": 8, "aux": 8}
+
+    def test_it_is_the_same_network(self) -> None:
+        plain = models.build(espnet.Config(p=1, q=1), num_classes=5).eval()
+        headed = models.build(self.config, num_classes=5).eval()
+        headed.load_state_dict(plain.state_dict())
+        images = torch.randn(2, 3, 16, 24)
+        torch.testing.assert_close(headed(images)["logits"], plain(images)["logits"], rtol=0, atol=0)
+        features = headed(images)["features"]
+        torch.testing.assert_close(headed(images)["aux"], headed.decoder.classifier(features), rtol=0, atol=0)
+
+
 class TestENet(ModelContract):
     config = enet.Config()
     strides: ClassVar[dict[str, int]] = {"logits": 1, "features": 8}

@@ -116,6 +116,32 @@ def test_a_card_from_before_conversions_is_read(written: Path, tmp_path: Path) -
     assert teacher.read_card(tmp_path / "earlier") == card
 
 
+def test_a_rounded_teacher_is_what_its_file_holds(loaded: teacher.Teacher, tmp_path: Path) -> None:
+    trained = {name: tensor.clone() for name, tensor in loaded.network.state_dict().items()}
+    teacher.round_weights(loaded.network, "float16")
+    card = dataclasses.replace(loaded.card, stored="float16")
+    teacher.save(loaded.network, card, tmp_path / "half")
+    read = teacher.load(tmp_path / "half", class_names=NAMES)
+    kept = read.network.state_dict()
+    assert read.card == card
+    assert all(torch.equal(taps, read(IMAGES)[name]) for name, taps in loaded(IMAGES).items())
+    for name, parameter in read.network.named_parameters():
+        assert parameter.dtype == torch.float32 and torch.equal(parameter, trained[name].half().float())
+    assert any(not torch.equal(kept[name], tensor) for name, tensor in trained.items())
+    assert all(torch.equal(kept[name], tensor) for name, tensor in trained.items() if "running" in name)
+    teacher.save(loaded.network, loaded.card, tmp_path / "whole")
+    assert (tmp_path / "half").stat().st_size < 0.6 * (tmp_path / "whole").stat().st_size
+
+
+def test_a_weight_that_half_precision_cannot_hold_is_refused(loaded: teacher.Teacher) -> None:
+    with torch.no_grad():
+        next(loaded.network.parameters()).view(-1)[0] = 1e6
+    with pytest.raises(
+        ValueError, match=r"weights must fit float16, but .* reaches 1e\+06; store the teacher in float32"
+    ):
+        teacher.round_weights(loaded.network, "float16")
+
+
 def test_another_number_of_classes_is_refused(written: Path) -> None:
     with pytest.raises(ValueError, match=r"same classes, but .* for 11 and the dataset has 2; train a teacher"):
         teacher.load(written, class_names=("road", "sky"))

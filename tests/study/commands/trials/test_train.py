@@ -151,6 +151,8 @@ def test_a_trial_of_a_study_is_trained_again_from_its_row(
     assert main(["train", str(folder), "--trial", "baseline-3", "--out", str(again)]) == 0
     expected, found = (load_file(checkpoints(place)[-1] / "weights.safetensors") for place in (trained, again))
     assert all(tensor.equal(found[name]) for name, tensor in expected.items())
+    # the best of one is that one: its folder holds it, and would refuse another
+    assert main(["train", str(folder), "--trial", "best", "--out", str(again)]) == 0
     capsys.readouterr()
     assert main(["train", str(folder), "--trial", "baseline-4", "--out", str(tmp_path / "none")]) == 2
     assert "--trial must be a trial that ended, but baseline 4 is none" in capsys.readouterr().err

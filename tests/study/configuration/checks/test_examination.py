@@ -113,6 +113,28 @@ def test_the_engine_is_held_against_workers_wherever_they_are_set(examined: Exam
     assert searched == [f"arms.baseline.space: at train/workers=2: {law}"]
 
 
+@pytest.mark.parametrize(
+    ("chosen", "fault"),
+    [
+        ({"name": "camvid"}, "teacher.data.name: a teacher is trained on the study's dataset; leave it out"),
+        ({"train_image": 40}, "teacher.data.train_image: no such key; did you mean 'train_images'?"),
+        ({"train_images": 0}, "teacher.data.train_images: input should be greater than or equal to 1, but got 0"),
+    ],
+)
+def test_what_a_teacher_is_trained_on_differs_in_keys_of_the_data(
+    chosen: dict[str, Any], fault: str, examined: Examine
+) -> None:
+    assert examined(teacher__data={"train_images": 40}).faults == []
+    assert fault in examined(teacher__data=chosen).faults
+
+
+def test_a_teacher_needs_no_teacher(examined: Examine) -> None:
+    assert examined(teacher__task={"weighting": "rdd"}).faults == [
+        "teacher.task: a teacher is trained without a teacher, but got weighting=rdd, which needs one; choose another, "
+        "such as uniform"
+    ]
+
+
 def test_what_is_enqueued_is_examined_and_has_its_trials(examined: Examine) -> None:
     arms = {"baseline": {"trials": 2, "space": "optimizer", "enqueue": [{"train/optimizer/lr": 0.1}] * 2}}
     few = examined(arms=arms).faults
@@ -198,7 +220,7 @@ def test_keys_that_stand_twice_come_with_the_other_faults(study_file: Writer) ->
         ("arms.rdf.trials=3", "--set must name an arm of the study, but got 'arms.rdf.trials=3'; did you mean 'rdd'?"),
         ("train={batch: 2, batch: 4}", "--set train: batch: stands twice"),
         ("sampler=tpe", "sampler: no such key; known: "),
-        ("teacher.path=x", "teacher.path: no such key; known: compile, file, "),
+        ("teacher.path=x", "teacher.path: no such key; known: compile, data, file, "),
     ],
 )
 def test_a_setting_that_cannot_be_meant_is_refused_with_the_right_hint(
