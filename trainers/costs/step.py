@@ -125,10 +125,11 @@ def _seconds(parts: StepParts, state: TrainState, batch: tuple[Tensor, Tensor], 
 
 def _prepared(trial: TrialConfig, teacher: object | None, device: torch.device) -> tuple[StepParts, TrainState]:
     classes = classes_of(trial.data).names
+    trial = replace(trial, student=models.without_weights(trial.student))
     frozen = None
     if teacher is not None:
         card = TeacherCard(model=teacher, class_names=classes, normalisation=Normalisation())
-        frozen = Teacher(models.build(teacher, num_classes=len(classes)), card).to(device)
+        frozen = Teacher(models.build(teacher, num_classes=len(classes), initial_weights=False), card).to(device)
     # nothing is read or written there
     return prepare_step(trial, LocalContext(Path(), device=device), frozen, num_classes=len(classes))
 
