@@ -17,7 +17,7 @@ from trainers import models
 from trainers.config import TeacherFile, canonical_json, parse
 from trainers.context import LocalContext
 from trainers.loop import train
-from trainers.registry import config_class, implementations
+from trainers.registry import config_class, implementation, implementations
 
 METHODS = ("kd", "at", "fitnet", "skd", "ifvd", "cwd", "dsd", "cirkd", "idd")
 ROWS = ("baseline", "ohem", "focal", *METHODS, "rdd", *(f"rdd-{method}" for method in METHODS if method != "kd"))
@@ -87,7 +87,9 @@ def test_the_ablation_presets_fill_every_line_of_their_tables(
 def test_presets_of_the_papers_start_from_weights_that_timm_has(preset: str) -> None:
     values = yaml.safe_load((PRESETS / f"{preset}.yaml").read_text())
     for network in (values["student"], values["teacher"]["model"]):
-        config = parse(config_class("trainers.models", network["architecture"]), network)
+        config = parse(
+            config_class("trainers.models", implementation("trainers.models", network["architecture"])), network
+        )
         assert config.weights == "timm"
         with torch.device("meta"):  # which refuses backbones that timm has no weights for, and fetches none
             models.build(config, num_classes=11)

@@ -13,7 +13,7 @@ from trainers.data.transforms import Normalisation
 from trainers.models import named
 from trainers.teachers.teacher import TeacherCard
 
-CLASSES = 3
+CLASSES = 5
 ANY_SIZE = (
     "pspnet(resnet18d, width=1, head_channels=8, aux=False)",
     "pspnet_skd(resnet18, width=0.125, aux=False)",
