@@ -29,6 +29,8 @@ class SegmentationNetwork(nn.Module):
 
     channels: dict[str, int]
     """Channels of every tap that `forward` returns, by name."""
+    why_one_size: str | None = None
+    """Why an ONNX file of it takes images of one size alone; None where it takes any."""
 
     def forward(self, images: Tensor) -> Taps:
         """Images [B, 3, H, W] to taps [B, channels[name], h, w]."""

@@ -57,11 +57,13 @@ def write_onnx(
     """
     deployed = Deployed(network, card.normalisation, upsampled=upsampled).eval()
     about = {"class_names": json.dumps(card.class_names), "images": "RGB, 0 to 255, not normalised"}
-    try:
-        _write(deployed, path, size, about, dynamic=True)
-        return OnnxFacts(size=None, upsampled=upsampled, opset=OPSET)
-    except UNWRITABLE as error:
-        why = _first_sentence(error)
+    why = getattr(network, "why_one_size", None)
+    if why is None:
+        try:
+            _write(deployed, path, size, about, dynamic=True)
+            return OnnxFacts(size=None, upsampled=upsampled, opset=OPSET)
+        except UNWRITABLE as error:
+            why = _first_sentence(error)
     try:
         _write(deployed, path, size, about, dynamic=False)
     except UNWRITABLE as error:

@@ -42,3 +42,14 @@ def test_any_number_and_size_of_images(name: str, tmp_path: Path) -> None:
         # where two values are nearly equal, rounding moves the maximum that a pooling of ENet takes
         apart = np.abs(found - expected) > 1e-3 * np.abs(expected).max()
         assert apart.mean() < 0.01
+
+
+def test_an_architecture_of_one_size_says_why(tmp_path: Path) -> None:
+    config = named("ocnet(resnet18, width=0.125, head_channels=4, cells=(1, 2), aux=False)")
+    network = models.build(config, num_classes=CLASSES).eval()
+    card = TeacherCard(model=config, class_names=(None,) * CLASSES, normalisation=Normalisation())
+    facts = write_onnx(network, card, tmp_path / "network.onnx", size=(64, 96), upsampled=True)
+    assert facts.size == (64, 96) and facts.why_fixed == network.why_one_size
+    session = onnxruntime.InferenceSession(tmp_path / "network.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(["logits"], {"images": np.zeros((3, 3, 64, 96), np.float32)})
+    assert found.shape == (3, CLASSES, 64, 96)
