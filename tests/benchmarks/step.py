@@ -178,7 +178,8 @@ def _study(preset: str) -> StudyConfig:
     height, width = PRESETS[preset]
     drawn = [f"data={{name: streets, size: [{height}, {width}]}}"]
     train = load(preset, drawn).train
-    return load(preset, [*drawn, "train.workers=1", f"train.batch={train.batch // train.workers}"])
+    one_rank = ["train.workers=1", f"train.batch={train.batch // train.workers}"]
+    return load(preset, [*drawn, *one_rank, "student.weights=none", "teacher.model.weights=none"])
 
 
 def _trials(study: StudyConfig, folder: Path) -> dict[str, TrialConfig]:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from analysis.ablation.ablation import ablations
@@ -12,10 +13,11 @@ from study.configuration.config import StudyConfig
 from study.configuration.loading import PRESETS, load
 from study.tables import TableWriter, trials_schema
 from tests.analysis.test_queries import trial
-from trainers.config import TeacherFile, canonical_json
+from trainers import models
+from trainers.config import TeacherFile, canonical_json, parse
 from trainers.context import LocalContext
 from trainers.loop import train
-from trainers.registry import implementations
+from trainers.registry import config_class, implementation, implementations
 
 METHODS = ("kd", "at", "fitnet", "skd", "ifvd", "cwd", "dsd", "cirkd", "idd")
 ROWS = ("baseline", "ohem", "focal", *METHODS, "rdd", *(f"rdd-{method}" for method in METHODS if method != "kd"))
@@ -98,6 +100,18 @@ def test_the_ablation_presets_fill_every_line_of_their_tables(
             assert cell.gain is None or (cell.gain.paired and cell.gain.interval is not None)
             used |= {run.name.arm for run in cell.runs}
     assert used == set(config.arms)
+
+
+@pytest.mark.parametrize("preset", sorted(path.stem for path in PRESETS.glob("*-paper.yaml")))
+def test_presets_of_the_papers_start_from_weights_that_timm_has(preset: str) -> None:
+    values = yaml.safe_load((PRESETS / f"{preset}.yaml").read_text())
+    for network in (values["student"], values["teacher"]["model"]):
+        config = parse(
+            config_class("trainers.models", implementation("trainers.models", network["architecture"])), network
+        )
+        assert config.weights == "timm"
+        with torch.device("meta"):  # which refuses backbones that timm has no weights for, and fetches none
+            models.build(config, num_classes=11)
 
 
 @pytest.mark.parametrize("row", ROWS)

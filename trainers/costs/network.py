@@ -40,7 +40,7 @@ class Latency:
 def latency(config: object, *, size: Size, num_classes: int, device: torch.device, seconds: float = 20.0) -> Latency:
     """Time one image of `size` (height, width) on `device`, until the median is steady or `seconds` are over."""
     with device:
-        network = models.build(config, num_classes=num_classes).eval()
+        network = models.build(config, num_classes=num_classes, initial_weights=False).eval()
         images = torch.randn(1, 3, *size)
     threads = torch.get_num_threads()
     timer = Timer("network(images)", globals={"network": network, "images": images}, num_threads=threads)
@@ -93,7 +93,7 @@ def peak_bytes(config: object, *, size: Size, num_classes: int, batch: int) -> i
         batch: at least 2, because batch normalisation needs two values per channel after global pooling.
     """
     with LivingStorages() as alive, torch.device("meta"):
-        network = models.build(config, num_classes=num_classes)
+        network = models.build(config, num_classes=num_classes, initial_weights=False)
         optimizer = optim.optimizer(network.parameters(), OptimizerConfig())
         weighting = uniform.Weighting(uniform.Config(), num_classes=num_classes, iterations=1)
         images, labels = torch.empty(batch, 3, *size), torch.empty(batch, *size, dtype=torch.int64)

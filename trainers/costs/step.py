@@ -133,10 +133,12 @@ def _seconds(parts: StepParts, state: TrainState, batch: tuple[Tensor, Tensor], 
 
 def _prepared(trial: TrialConfig, teacher: object | None, device: torch.device) -> tuple[StepParts, TrainState]:
     classes = classes_of(trial.data).names
+    trial = replace(trial, student=models.without_weights(trial.student))
     frozen = None
     if teacher is not None:
         card = TeacherCard(model=teacher, class_names=classes, normalisation=Normalisation())
-        frozen = placed_teacher(Teacher(models.build(teacher, num_classes=len(classes)), card), trial, device)
+        network = models.build(teacher, num_classes=len(classes), initial_weights=False)
+        frozen = placed_teacher(Teacher(network, card), trial, device)
     # nothing is read or written there
     return prepare_step(trial, LocalContext(Path(), device=device), frozen, num_classes=len(classes))
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialized
 from torch import Tensor
 
 from trainers import optim
@@ -134,7 +134,8 @@ def read_out(network: PositionNetwork, data: PretrainingData, *, images: int) ->
 def _keep(network: PositionNetwork, path: Path, card: dict[str, Any]) -> None:
     """Write the file, renamed into place from a name that no other process writes to."""
     writing = path.with_suffix(f".{uuid.uuid4().hex}.writing")
-    save_file(network.state_dict(), writing, metadata={CARD: json.dumps(card, sort_keys=True)})
+    # not by save_file, whose files none but their owner may read
+    writing.write_bytes(serialized(network.state_dict(), metadata={CARD: json.dumps(card, sort_keys=True)}))
     writing.replace(path)
 
 

@@ -7,14 +7,16 @@ sizes of all taps are the image's over their strides, rounded up; each architect
 these are.
 """
 
+import dataclasses
 from collections.abc import Collection
+from typing import Any
 
 from torch import Tensor, nn
 
 from trainers import registry
 from trainers.models.naming import named
 
-__all__ = ["AUXILIARY", "SegmentationNetwork", "Taps", "build", "named"]
+__all__ = ["AUXILIARY", "SegmentationNetwork", "Taps", "build", "named", "without_weights"]
 
 Taps = dict[str, Tensor]
 
@@ -27,6 +29,8 @@ class SegmentationNetwork(nn.Module):
 
     channels: dict[str, int]
     """Channels of every tap that `forward` returns, by name."""
+    why_one_size: str | None = None
+    """Why an ONNX file of it takes images of one size alone; None where it takes any."""
 
     def forward(self, images: Tensor) -> Taps:
         """Images [B, 3, H, W] to taps [B, channels[name], h, w]."""
@@ -40,8 +44,21 @@ class SegmentationNetwork(nn.Module):
         return self(images)  # type: ignore[no-any-return]
 
 
-def build(config: object, *, num_classes: int) -> SegmentationNetwork:
-    """The `Network` that stands beside the class of `config`."""
+def build(config: object, *, num_classes: int, initial_weights: bool = True) -> SegmentationNetwork:
+    """The `Network` that stands beside the class of `config`.
+
+    Args:
+        config: of one of the architectures.
+        num_classes: channels of the logits.
+        initial_weights: False leaves out the ones that `config` names, for a network that gets others or none: so a
+            trained one can be read where the file that its training began with is not.
+    """
     module = registry.module_of(config)
+    config = config if initial_weights else without_weights(config)
     network: SegmentationNetwork = module.Network(config, num_classes=num_classes)
     return network
+
+
+def without_weights(config: Any) -> Any:
+    """The config of the same network from scratch."""
+    return dataclasses.replace(config, weights="none") if hasattr(config, "weights") else config

@@ -4,49 +4,20 @@ Our layers stand in other modules than theirs, but every tensor has one counterp
 those of the published state dicts; nothing is matched by position, so what does not fit can be named.
 """
 
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from trainers import models
-from trainers.models.weights import check_shapes
+from trainers.models import backbone_files
+from trainers.models.backbone_files import Rules, renamed
+from trainers.models.layouts import described
+from trainers.models.weights import fitting_tensors
 
-Rules = Mapping[str, str | Callable[[re.Match[str]], str]]
-"""What begins one of our names, as a pattern, and what stands there in the published one."""
-
-_FIRST_BLOCKS = (1, 2, 4, 7, 11, 14, 17)
-"""Place of the first block of each of timm's groups among the published, flat `features`."""
-_SEPARABLE = {"conv_dw": 0, "bn1": 1, "conv_pw": 3, "bn2": 4}
-_INVERTED = {"conv_pw": 0, "bn1": 1, "conv_dw": 3, "bn2": 4, "conv_pwl": 6, "bn3": 7}
-
-
-def _mobilenet_block(ours: re.Match[str]) -> str:
-    group, block, layer = int(ours[1]), int(ours[2]), ours[3]
-    places = _INVERTED if group else _SEPARABLE
-    return f"pretrained.net.features.{_FIRST_BLOCKS[group] + block}.conv.{places[layer]}"
-
-
-_RESNET: Rules = {
-    r"encoder\.stages\.conv1\.0\b": "pretrained.conv1",
-    r"encoder\.stages\.conv1\.1\b": "pretrained.bn1",
-    r"encoder\.stages\.conv1\.3\b": "pretrained.conv2",
-    r"encoder\.stages\.conv1\.4\b": "pretrained.bn2",
-    r"encoder\.stages\.conv1\.6\b": "pretrained.conv3",
-    r"encoder\.stages\.bn1\b": "pretrained.bn3",
-    r"encoder\.stages\.layer": "pretrained.layer",
-}
-_MOBILENET: Rules = {
-    r"encoder\.stages\.conv_stem\b": "pretrained.net.features.0.0",
-    r"encoder\.stages\.bn1\b": "pretrained.net.features.0.1",
-    r"encoder\.stages\.blocks\.(\d+)\.(\d+)\.(\w+)": _mobilenet_block,
-}
-_BACKBONES: Mapping[str, Rules] = {
-    **dict.fromkeys(("resnet18", "resnet50", "resnet101"), _RESNET),
-    "mobilenetv2_100": _MOBILENET,
-}
+_OURS = "encoder.stages."
+_BACKBONES = ("resnet18", "resnet50", "resnet101", "mobilenetv2_100")
 _HEADS: Mapping[str, Rules] = {
     "deeplabv3": {
         r"head\.0\.branches\.0\b": "head.aspp.b0",
@@ -77,53 +48,46 @@ def published_names(names: Iterable[str], config: Any) -> dict[str, str]:
             f"the cirkd layout holds {' and '.join(_HEADS)} on {', '.join(_BACKBONES)}, but got {config.architecture} "
             f"on {getattr(config, 'backbone', 'no backbone')}; name one of those"
         )
-    rules = {**_BACKBONES[config.backbone], **_HEADS[config.architecture], **_AUX}
-    return {name: _published(name, rules) for name in names}
+    return {name: _published(name, config) for name in names}
 
 
-def _published(name: str, rules: Rules) -> str:
-    pattern = next(pattern for pattern in rules if re.match(pattern, name))
-    return re.sub(f"^{pattern}", rules[pattern], name)
+def _published(name: str, config: Any) -> str:
+    if not name.startswith(_OURS):
+        return renamed(name, {**_HEADS[config.architecture], **_AUX})
+    prefix = "pretrained.net." if config.backbone.startswith("mobilenet") else "pretrained."
+    return prefix + renamed(name.removeprefix(_OURS), backbone_files.PUBLISHED[config.backbone])
 
 
-def from_published(stored: Mapping[str, Any], config: Any, *, source: str) -> dict[str, Tensor]:
+def from_published(stored: Mapping[str, Tensor], config: Any, *, source: str) -> dict[str, Tensor]:
     """The state dict of our network from a published checkpoint; its classifier says how many classes there are.
 
     Args:
-        stored: tensors by published name, each perhaps behind `module.` (DataParallel), or all of them below
-            `state_dict`.
+        stored: tensors by published name.
         config: of our network.
         source: what messages call the checkpoint.
 
     Raises:
-        ValueError: a network that the layout does not hold; a tensor that is missing, misshapen or left over.
+        ValueError: a network that the layout does not hold; a tensor that is missing, misshapen, left over or not
+            finite.
     """
-    tensors = _tensors(stored, source)
     (classifier,) = published_names(["classifier.weight"], config).values()
-    if classifier not in tensors or tensors[classifier].dim() != 4:
+    if classifier not in stored or stored[classifier].dim() != 4:
         raise ValueError(
             f"{source} must have a {classifier!r} of shape [classes, channels, 1, 1], but has none; "
-            "name the network that was saved"
+            f"{described(stored)}name the network that was saved"
         )
     with torch.device("meta"):
-        ours = models.build(config, num_classes=len(tensors[classifier])).state_dict()
-    names = published_names(ours, config)
-    expected = {names[name]: tensor for name, tensor in ours.items()}
-    check_shapes(tensors, expected, source=source, remedy="with its auxiliary head or with aux=False")
-    _refuse_more(tensors, expected, source)
-    return {name: tensors[names[name]] for name in ours}
+        network = models.build(config, num_classes=len(stored[classifier]), initial_weights=False)
+    names = published_names(network.state_dict(), config)
+    remedy = "name the network that was saved, with its auxiliary head or with aux=False"
+    tensors = fitting_tensors(stored, network, source=source, names=names, remedy=remedy)
+    _refuse_more(stored, names.values(), source)
+    return tensors
 
 
-def _tensors(stored: Any, source: str) -> dict[str, Tensor]:
-    """Tensors by bare published name."""
-    inner = stored.get("state_dict", stored) if isinstance(stored, Mapping) else None
-    if not isinstance(inner, Mapping) or not all(isinstance(value, Tensor) for value in inner.values()):
-        raise ValueError(f"{source} must hold tensors by name, as a state dict, but does not; save its state dict")
-    return {str(name).removeprefix("module."): tensor for name, tensor in inner.items()}
-
-
-def _refuse_more(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:
-    left = [f"{name!r} of shape {list(tensor.shape)}" for name, tensor in tensors.items() if name not in expected]
+def _refuse_more(tensors: Mapping[str, Tensor], expected: Iterable[str], source: str) -> None:
+    known = set(expected)
+    left = [f"{name!r} of shape {list(tensor.shape)}" for name, tensor in tensors.items() if name not in known]
     if left:
         more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
         raise ValueError(

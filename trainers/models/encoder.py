@@ -17,8 +17,11 @@ import torch
 from timm.layers import Format
 from torch import Tensor, nn
 
-from trainers.models.weights import fitting_tensors, read_tensors
+from trainers.models.backbone_files import names_in_file
+from trainers.models.state_files import read_tensors
+from trainers.models.weights import fitting_tensors, refuse_outputs_not_finite, sample_images
 from trainers.registry import NEAR
+from trainers.resources.faults import MachineFaultError
 
 _DEEP_STEM_NAMES = {
     "resnet18": "resnet18",
@@ -39,7 +42,7 @@ class BackboneConfig:
     backbone: str = "resnet18"
     """Any that `Encoder` builds, unless the architecture says otherwise."""
     weights: str = field(default="none", metadata={"path": True})
-    """The backbone's: "none", "timm" (ImageNet) or the path of a state-dict file."""
+    """The backbone's: "none", "timm" (ImageNet) or the path of a state-dict file, as docs/models.md lists them."""
 
 
 class Encoder(nn.Module):
@@ -50,7 +53,7 @@ class Encoder(nn.Module):
     of each, as in the published networks. MobileNetV2 ends with its last block: the 1280-channel
     convolution is left out.
 
-    On the meta device no value of a weight is read, but all that does not fit is refused.
+    On the meta device it has no values, but weights in a file that do not fit or are not finite are refused.
     """
 
     channels: tuple[int, int]
@@ -63,15 +66,13 @@ class Encoder(nn.Module):
             backbone: one of the deep-stem ResNets named above, or any model name of timm.
             output_stride: input size over the size of the last stage.
             weights: "none" (random), "timm" (ImageNet, from timm's hub or its local cache), or the
-                path of a state-dict file (.safetensors, or a .pth read with `weights_only`) with
-                the names and shapes of `stages`. Tensors that have no place in the backbone, such
-                as a classifier's, are left out.
-
+                path of a state-dict file that `read_tensors` reads and in which `names_in_file` finds the
+                backbone. Tensors that have no place in it, such as a classifier's, are left out.
             width: factor of all channels of a deep-stem ResNet, as in the literature's PSPNet-R18 (0.5).
 
         Raises:
             ValueError: an unknown backbone; a width of one that has no such factor; one without [B, C, H, W] maps for
-                images of any size; weights that do not exist or do not fit.
+                images of any size; weights that do not exist, do not fit, or give outputs that are not finite.
 
         Warns:
             UserWarning: timm cannot dilate this backbone to the output stride, so that it keeps its own.
@@ -82,7 +83,7 @@ class Encoder(nn.Module):
         self.stages = _stages(backbone, output_stride, width, pretrained=weights == "timm" and has_values())
         before_last, last = self.stages.feature_info.channels()[-2:]
         self.channels = (before_last, last)
-        fill_from_file(self.stages, weights)
+        fill_from_file(self.stages, weights, backbone=backbone)
 
     @property
     def wide(self) -> bool:
@@ -106,14 +107,15 @@ class FullyDilatedEncoder(Encoder):
         """Build the backbone and fill it; see Encoder.
 
         Raises:
-            ValueError: besides those of Encoder, a backbone that is no deep-stem ResNet.
+            ValueError: besides those of Encoder, a backbone that is no ResNet.
         """
-        if backbone not in _DEEP_STEM_NAMES:
-            raise ValueError(
-                f"this architecture stands on {', '.join(_DEEP_STEM_NAMES)}, but got backbone={backbone!r}; "
-                "name one of these, or choose pspnet or deeplabv3, which take any"
-            )
         super().__init__(backbone, output_stride=8, weights=weights, width=width)
+        if not {"maxpool", "layer3", "layer4"} <= dict(self.stages.named_children()).keys():
+            raise ValueError(
+                f"this architecture stands on a ResNet, but got backbone={backbone!r}; name "
+                f"{', '.join(_DEEP_STEM_NAMES)} or another ResNet of timm, such as 'resnet18d', or choose "
+                "pspnet or deeplabv3, which take any"
+            )
         self.stages.maxpool.ceil_mode = True
         for layer, dilation in ((self.stages.layer3, 2), (self.stages.layer4, 4)):
             for part in layer.modules():
@@ -121,17 +123,22 @@ class FullyDilatedEncoder(Encoder):
                     part.dilation = part.padding = (dilation, dilation)
 
 
-def fill_from_file(network: nn.Module, weights: str) -> None:
-    """Fill a timm network from the file that `weights` names, unless that is "none" or "timm".
+def fill_from_file(network: nn.Module, weights: str, *, backbone: str) -> None:
+    """Fill the timm network `backbone` from the file that `weights` names, unless that is "none" or "timm".
 
     Raises:
-        ValueError: no such file, or one whose tensors do not fit; also on the meta device.
+        ValueError: no such file, or one whose tensors do not fit or are not finite, also on the meta device; with
+            values, also outputs that are not finite on a batch of normalised images.
     """
     if weights in ("none", "timm"):
         return
-    fitting = fitting_tensors(read_tensors(weights), network, source=weights)
+    stored = read_tensors(weights)
+    names = names_in_file(network.state_dict(), stored, backbone)
+    fitting = fitting_tensors(stored, network, source=weights, names=names)
     if has_values():
         network.load_state_dict(fitting)
+        images = sample_images().float() / 64 - 2  # from -2 to 2, as far as normalised ones reach
+        refuse_outputs_not_finite(network, images, source=weights)
 
 
 def has_values() -> bool:
@@ -151,11 +158,27 @@ def _stages(backbone: str, output_stride: int, width: float, *, pretrained: bool
         options |= _scaled(backbone, width)
     name = _DEEP_STEM_NAMES.get(backbone, backbone)
     try:
-        stages = timm.create_model(name, output_stride=output_stride, **options)
+        stages = create(name, output_stride=output_stride, **options)
     except (TypeError, AssertionError):  # timm's two ways to say that it cannot dilate this one
-        stages = timm.create_model(name, **options)
+        stages = create(name, **options)
     _check_maps(stages, backbone, output_stride)
     return stages
+
+
+def create(name: str, **options: Any) -> Any:
+    """The network of timm of this name.
+
+    Raises:
+        ValueError: its weights are asked for, but are neither in timm's cache nor to be had.
+    """
+    try:
+        return timm.create_model(name, **options)
+    except OSError as error:
+        raise MachineFaultError(
+            f"weights='timm' needs timm's weights of {name!r} from its cache or the Hugging Face hub, but neither has "
+            f"them for this machine ({str(error).partition('. ')[0]}); load them once where there is a connection, by "
+            f"timm.create_model({name!r}, pretrained=True), and set HF_HOME to that cache, or give a state-dict file"
+        ) from None
 
 
 def _scaled(backbone: str, width: float) -> dict[str, Any]:

@@ -10,14 +10,13 @@ ones start at 0.
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-import timm
 import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
 from trainers.models import SegmentationNetwork, Taps
 from trainers.models.blocks import turn_off_dropout
-from trainers.models.encoder import fill_from_file, has_values
+from trainers.models.encoder import create, fill_from_file, has_values
 
 MARGIN = 100
 WIDE = 4096
@@ -81,8 +80,8 @@ def _vgg16(weights: str, wide_channels: int) -> Any:
             "leave out one of the two"
         )
     pretrained = weights == "timm" and has_values()
-    vgg = timm.create_model("vgg16", num_classes=0, mlp_ratio=wide_channels / WIDE, pretrained=pretrained)
-    fill_from_file(vgg, weights)
+    vgg = create("vgg16", num_classes=0, mlp_ratio=wide_channels / WIDE, pretrained=pretrained)
+    fill_from_file(vgg, weights, backbone="vgg16")
     for layer in vgg.features:
         if isinstance(layer, nn.MaxPool2d):
             layer.ceil_mode = True

@@ -63,7 +63,7 @@ class Network(SegmentationNetwork):
         middle = self._second_stage(_scaled(images, 2))
         fused, aux_low = self.fuse_low(low, middle)
         fused, aux = self.fuse_high(fused, self.full(images))
-        features = _resized(fused, [-(-size // 4) for size in images.shape[2:]])
+        features = _resized(fused, [(size + 3) // 4 for size in images.shape[2:]])
         return {"logits": self.classifier(features), "features": features, "aux": aux, "aux_low": aux_low}
 
     def _second_stage(self, images: Tensor) -> Tensor:

@@ -35,6 +35,8 @@ class Config(EncoderDecoderConfig):
 class Network(EncoderDecoder):
     """Taps at stride 8: "logits", "features" and, where the config asks for it, "aux"."""
 
+    why_one_size = "PyTorch does not get done with its cells of unknown size within minutes"
+
     def __init__(self, config: Config, *, num_classes: int) -> None:
         encoder = FullyDilatedEncoder(config.backbone, weights=config.weights, width=config.width)
         before_last, last = encoder.channels

@@ -80,4 +80,4 @@ def _with_biases(layer: nn.Conv2d, output: Tensor) -> float:
 
 def _on_meta(config: Any, num_classes: int) -> SegmentationNetwork:
     with torch.device("meta"):
-        return models.build(config, num_classes=num_classes).eval()
+        return models.build(config, num_classes=num_classes, initial_weights=False).eval()

@@ -27,7 +27,7 @@ def student(checkpoint: str | Path) -> tuple[TrialConfig, SegmentationNetwork, t
     """
     config, weights = read_student(checkpoint)
     names = classes_of(config.data).names
-    network = models.build(config.student, num_classes=len(names))
+    network = models.build(config.student, num_classes=len(names), initial_weights=False)
     load_weights(network, weights, source=str(checkpoint))
     card = teachers.TeacherCard(
         model=config.student,

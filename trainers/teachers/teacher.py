@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialized
 from torch import Tensor, nn
 
 from trainers import models
@@ -23,7 +23,7 @@ from trainers.data import SegmentationDataset
 from trainers.data.transforms import Normalisation
 from trainers.evaluation.evaluation import evaluate
 from trainers.models import SegmentationNetwork, Taps
-from trainers.models.weights import load_weights
+from trainers.models.weights import load_weights, refuse_outputs_not_finite, sample_images
 from trainers.registry import OneOf
 from trainers.resources.faults import MachineFaultError
 
@@ -117,7 +117,8 @@ def save(network: nn.Module, card: TeacherCard, path: Path) -> None:
         name: (tensor.to(kept) if name in parameters else tensor).contiguous()
         for name, tensor in network.state_dict().items()
     }
-    save_file(weights, writing, metadata={"kdstudy_teacher": json.dumps(identity(card))})
+    # not by save_file, whose files none but their owner may read
+    writing.write_bytes(serialized(weights, metadata={"kdstudy_teacher": json.dumps(identity(card))}))
     writing.replace(path)
 
 
@@ -153,13 +154,15 @@ def load(path: Path, *, class_names: tuple[str | None, ...], expected_sha256: st
     """Read a teacher for a dataset with these classes.
 
     Raises:
-        ValueError: where the file is corrupt, not the expected one, or of other classes.
+        ValueError: where the file is corrupt, not the expected one, of other classes, or where its weights or its
+            outputs on a batch are not finite.
     """
     card = fitting_card(path, class_names=class_names, expected_sha256=expected_sha256)
-    network = models.build(card.model, num_classes=len(card.class_names))
+    network = models.build(card.model, num_classes=len(card.class_names), initial_weights=False)
     with safe_open(path, framework="pt") as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     load_weights(network, weights, source=str(path))
+    refuse_outputs_not_finite(network, card.normalisation(sample_images()), source=str(path))
     return Teacher(network, card)
 
 
@@ -186,7 +189,8 @@ def fitting_card(path: Path, *, class_names: tuple[str | None, ...], expected_sh
 def channels(card: TeacherCard) -> dict[str, int]:
     """Channels of every tap of the teacher that a card describes, without its weights."""
     with torch.device("meta"):
-        return Teacher(models.build(card.model, num_classes=len(card.class_names)), card).channels
+        network = models.build(card.model, num_classes=len(card.class_names), initial_weights=False)
+        return Teacher(network, card).channels
 
 
 def probe(teacher: Teacher, data: SegmentationDataset) -> str | None:

@@ -50,7 +50,7 @@ def load_trained(checkpoint: str | Path, *, dataset: str, root: str, split: Spli
         return TrainedNetwork(teacher.network, teacher.card.normalisation, data, None)
     trial, weights = read_student(checkpoint)
     data = _dataset(dataset, root, split, trial.data)
-    network = models.build(trial.student, num_classes=len(data.class_names))
+    network = models.build(trial.student, num_classes=len(data.class_names), initial_weights=False)
     load_weights(network, weights, source=str(checkpoint))
     return TrainedNetwork(network, NORMALISATION, data, trial)
 

@@ -9,7 +9,8 @@ from trainers import models
 from trainers.data.classes import classes_of
 from trainers.data.transforms import Normalisation
 from trainers.models.cirkd_layout import from_published
-from trainers.models.weights import read_tensors
+from trainers.models.state_files import read_tensors
+from trainers.models.weights import refuse_outputs_not_finite, sample_images
 from trainers.teachers import teacher as teachers
 
 CIRKD_NORMALISATION = Normalisation(mean=(122.67891434, 116.66876762, 104.00698793), std=(1.0, 1.0, 1.0), bgr=True)
@@ -48,7 +49,8 @@ def convert(checkpoint: Path, *, model: str, out: Path, dataset: str | None) -> 
         What the file says of itself.
 
     Raises:
-        ValueError: an unknown network or dataset; a file that does not hold this network; other classes.
+        ValueError: an unknown network or dataset; a file that does not hold this network, or values or outputs that are
+            not finite; other classes.
     """
     if out.is_dir():
         raise ValueError(f"--out must be the .safetensors file to write, but {out} is a folder; name a file in it")
@@ -57,8 +59,9 @@ def convert(checkpoint: Path, *, model: str, out: Path, dataset: str | None) -> 
     config = models.named(model)
     weights = from_published(read_tensors(str(checkpoint)), config, source=str(checkpoint))
     classes = len(weights["classifier.weight"])
-    network = models.build(config, num_classes=classes)
+    network = models.build(config, num_classes=classes, initial_weights=False)
     network.load_state_dict(weights)
+    refuse_outputs_not_finite(network, CIRKD_NORMALISATION(sample_images()), source=str(checkpoint))
     data = dataset_config(dataset, "") if dataset else None
     names = classes_of(data).names if data else (None,) * classes
     if len(names) != classes:

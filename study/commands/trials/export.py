@@ -14,22 +14,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from study import tables
 from study.commands.lookup.trained_networks import STUDENT
 from study.commands.lookup.trials import find_trial
 from study.commands.options import add_folder, add_out
 from study.commands.trials import model_card
+from study.commands.trials.deployment import OnnxFacts, deployment
 from study.configuration.config import StudyConfig
 from study.folder import read_config, trial_checkpoints, trial_folder
 from trainers.checkpoints.base import Checkpoints
 from trainers.checkpoints.places import checkpoints_at, damage
 from trainers.checkpoints.reading import read_metrics
 from trainers.config import TrialConfig, identity
-from trainers.data.transforms import Normalisation
-from trainers.difficulty import upsample
 from trainers.teachers import teacher as teachers
 from trainers.teachers.from_checkpoint import student
 
@@ -43,17 +41,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_out(parser)
     parser.add_argument("--trial", metavar="ARM-N", help="a trial that ended, ARM-N, or N with --arm; the best one")
     parser.add_argument("--arm", help="arm of the trial")
-    parser.add_argument("--onnx", action="store_true", help="an ONNX file of the network too")
+    parser.add_argument("--onnx", action="store_true", help="an ONNX file too, for images of any number and size")
+    parser.add_argument(
+        "--upsample",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="whether the ONNX file's logits are as large as the images, or at the network's own stride",
+    )
 
 
 def execute(options: argparse.Namespace) -> int:
     """Run it."""
-    out = export(options.folder, trial=options.trial, arm=options.arm, out=options.out, onnx=options.onnx)
+    wanted = {"onnx": options.onnx, "upsample": options.upsample}
+    out = export(options.folder, trial=options.trial, arm=options.arm, out=options.out, **wanted)
     print(f"written to {out}")
     return 0
 
 
-def export(folder: Path, *, trial: str | None, arm: str | None, out: Path | None, onnx: bool) -> Path:
+def export(
+    folder: Path, *, trial: str | None, arm: str | None, out: Path | None, onnx: bool, upsample: bool = True
+) -> Path:
     """Write the student of a trial that ended: weights, configuration, card; and an ONNX file where asked.
 
     Args:
@@ -61,7 +68,8 @@ def export(folder: Path, *, trial: str | None, arm: str | None, out: Path | None
         trial: "ARM-N", or "N" in `arm`; None for the best finished one, by the study's objective.
         arm: where the trial is sought; None for all arms, and for any arm that `trial` names.
         out: a new folder; DIR/exports/ARM-NNNNN by default.
-        onnx: also a network that takes RGB images of the trial's size and gives logits of that size.
+        onnx: also a network that takes RGB images of any number and size, or says why it takes one size alone.
+        upsample: whether its logits are as large as the images; otherwise they are at the network's own stride.
 
     Returns:
         The folder that was written.
@@ -79,15 +87,34 @@ def export(folder: Path, *, trial: str | None, arm: str | None, out: Path | None
     kept = checkpoints_at(trial_checkpoints(config, folder, row["arm"], row["trial"]))
     checkpoint = _checkpoint(config, kept, row)
     trained, network, card = student(checkpoint)
-    size = _size(trained) if onnx else None
     facts = model_card.facts(config, row, read_metrics(checkpoint), trained, _environment(folder, row))
-    usage = model_card.usage(STUDENT, card, onnx=(ONNX, size) if size else None)
     with _renamed_into(place) as writing:
-        if size:
-            _write_onnx(network, card.normalisation, size, writing / ONNX)
-        _write_network(network, card, trained, writing)
-        (writing / CARD).write_text(f"{facts}\n{usage}")
+        written = _write_onnx(network, card, trained, writing, upsample=upsample) if onnx else None
+        teachers.save(network, card, writing / STUDENT)
+        about = {
+            "network": identity(card),
+            "trial": identity(trained),
+            "deployment": deployment(card, (ONNX, written) if written else None),
+        }
+        (writing / CONFIG).write_text(json.dumps(about, indent=2) + "\n")
+        (writing / CARD).write_text(f"{facts}\n{model_card.usage(STUDENT, card, about['deployment'])}")
     return place
+
+
+def _write_onnx(
+    network: nn.Module, card: teachers.TeacherCard, trained: TrialConfig, place: Path, *, upsample: bool
+) -> OnnxFacts:
+    from study.commands.trials.onnx_file import write_onnx
+
+    written = write_onnx(network, card, place / ONNX, size=_size(trained), upsampled=upsample)
+    if written.size is not None:
+        height, width = written.size
+        print(
+            f"kdstudy: warning: {ONNX} is for images of {height}x{width} alone, because this network cannot be written "
+            f"for any size: {written.why_fixed}",
+            file=sys.stderr,
+        )
+    return written
 
 
 @contextmanager
@@ -101,12 +128,6 @@ def _renamed_into(place: Path) -> Iterator[Path]:
         writing.replace(place)
     finally:
         shutil.rmtree(writing, ignore_errors=True)
-
-
-def _write_network(network: nn.Module, card: teachers.TeacherCard, trained: TrialConfig, place: Path) -> None:
-    teachers.save(network, card, place / STUDENT)
-    about = {"network": identity(card), "trial": identity(trained)}
-    (place / CONFIG).write_text(json.dumps(about, indent=2) + "\n")
 
 
 def _checkpoint(config: StudyConfig, checkpoints: Checkpoints, row: Mapping[str, Any]) -> str:
@@ -129,18 +150,6 @@ def _environment(folder: Path, row: Mapping[str, Any]) -> dict[str, Any]:
     return dict((before or started)[-1])
 
 
-class _Deployed(nn.Module):
-    """RGB values 0..255 [1, 3, H, W] to logits [1, C, H, W]."""
-
-    def __init__(self, network: nn.Module, normalisation: Normalisation) -> None:
-        super().__init__()
-        self.network, self.normalisation = network, normalisation
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.network(self.normalisation(images))["logits"]
-        return upsample(logits, (images.shape[-2], images.shape[-1]))
-
-
 def _size(trial: TrialConfig) -> tuple[int, int]:
     """Of the images that the ONNX file takes: the dataset's where the trial sets one, else the crop's."""
     height, width = getattr(trial.data, "size", None) or trial.augment.crop
@@ -148,24 +157,6 @@ def _size(trial: TrialConfig) -> tuple[int, int]:
 
 
 def _require_onnx() -> None:
-    for package in ("onnx", "onnxscript"):
+    for package in ("onnx", "onnxscript", "onnxruntime"):
         if importlib.util.find_spec(package) is None:
             raise ValueError(f"--onnx needs the package {package}, which is not here; pip install 'kdstudy[onnx]'")
-
-
-def _write_onnx(network: nn.Module, normalisation: Normalisation, size: tuple[int, int], path: Path) -> None:
-    images = torch.zeros(1, 3, *size)
-    try:
-        torch.onnx.export(
-            _Deployed(network, normalisation).eval(),
-            (images,),
-            path,
-            input_names=["images"],
-            output_names=["logits"],
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-    except torch.onnx.OnnxExporterError as error:
-        message = str(error).partition(". ")[0]  # what follows is advice to who writes exporters
-        raise ValueError(f"PyTorch cannot write this network as ONNX ({message}); leave out --onnx") from None

@@ -1,7 +1,7 @@
 """The card of an exported student, in Markdown: where it comes from, what it scored, how to use it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -80,31 +80,69 @@ def _text(part: object) -> str:
     return f"`{json.dumps(identity(part))}`"
 
 
-def usage(file: str, card: TeacherCard, *, onnx: tuple[str, tuple[int, int]] | None) -> str:
-    """How to score it and how to load it.
+def usage(file: str, card: TeacherCard, deployed: Mapping[str, Any]) -> str:
+    """What goes in and what comes out, how to score it and how to load it.
 
     Args:
         file: with the weights, beside the card.
         card: what that file says of itself.
-        onnx: name of an ONNX file beside it, and the height and width of its images.
+        deployed: the facts of `deployment`.
     """
     lines = [
+        "## Images in, classes out",
+        _preprocessing(deployed["images"]),
+        "It gives logits [batch, classes, rows, columns] at its own stride. Enlarge them to the image's size, "
+        "bilinearly with aligned corners (`align_corners=True`), as in training and in every score above; the "
+        "class of a pixel is the argmax.",
+        _classes(deployed["class_names"]),
+        "## Use",
         f"`{file}` says in its metadata what network, classes and normalisation it is of; `config.json` says the same, "
-        "and all that trained it, as text.",
+        "all that trained it, and the facts of this card, as text.",
         f"```sh\nkdstudy evaluate {file} --dataset {card.data.name if card.data else 'NAME'} --root DIR\n```",
         f"""```python
 from pathlib import Path
+import torch.nn.functional as F
 from trainers.teachers import teacher
 
 file = Path("{file}")
 student = teacher.load(file, class_names=teacher.read_card(file).class_names)
-logits = student(images)["logits"]  # images: RGB, uint8 [B, 3, H, W]; logits at the network's own stride
+logits = student(images)["logits"]  # images: RGB, uint8 [B, 3, H, W]; it normalises them itself
+logits = F.interpolate(logits, size=images.shape[2:], mode="bilinear", align_corners=True)
+classes = logits.argmax(1)
 ```""",
     ]
-    if onnx is not None:
-        name, (height, width) = onnx
-        lines.append(
-            f"`{name}` takes `images`, RGB values 0 to 255 as float32 [1, 3, {height}, {width}], normalises "
-            f"them itself, and gives `logits` [1, {len(card.class_names)}, {height}, {width}]."
-        )
+    if deployed["onnx"]:
+        lines += _onnx(deployed["onnx"], len(card.class_names))
     return "\n\n".join(lines) + "\n"
+
+
+def _preprocessing(images: Mapping[str, Any]) -> str:
+    mean, std = (", ".join(f"{value:g}" for value in images[name]) for name in ("mean", "std"))
+    return (
+        f"The network takes images {images['shape']} whose channels are {images['channels']} and whose values, from "
+        f"{images['values']}, are normalised by `{images['normalised']}` with mean {mean} and std {std}."
+    )
+
+
+def _classes(names: Sequence[str | None]) -> str:
+    rows = "\n".join(f"| {index} | {name or 'not known'} |" for index, name in enumerate(names))
+    return f"| index | class |\n|---|---|\n{rows}"
+
+
+def _onnx(onnx: Mapping[str, Any], classes: int) -> list[str]:
+    height, width = onnx["size"] or ("height", "width")
+    rows, columns = (height, width) if onnx["upsampled"] else ("rows", "columns")
+    enlarged = "enlarged to the image's size already" if onnx["upsampled"] else "at the network's own stride"
+    fixed = "" if onnx["why_fixed"] is None else " Images of another size have to be resized before."
+    return [
+        f"`{onnx['file']}` (opset {onnx['opset']}) takes `images`, RGB values 0 to 255 as float32 [batch, 3, {height}, "
+        f"{width}], and normalises them itself; it gives `logits` [batch, {classes}, {rows}, {columns}], "
+        f"{enlarged}.{fixed}",
+        f"""```python
+import onnxruntime
+
+session = onnxruntime.InferenceSession("{onnx["file"]}")
+(logits,) = session.run(["logits"], {{"images": images}})  # images: RGB, float32 [B, 3, H, W], 0 to 255
+classes = logits.argmax(1)
+```""",
+    ]

@@ -31,6 +31,7 @@ class Networks:
 
     def __init__(self) -> None:
         self._students: dict[str, SegmentationNetwork | str] = {}
+        self._filled: dict[str, str | None] = {}
         self._passed: dict[str, str | None] = {}
 
     def check(self, trial: TrialConfig, teacher_channels: Mapping[str, int] | None) -> list[Finding]:
@@ -44,8 +45,10 @@ class Networks:
         student = self._student(trial, classes)
         if isinstance(student, str):
             return [fault(student)]
-        why = self._pass(trial, student) or _why(
-            lambda: Distiller(trial, num_classes=classes, teacher_channels=teacher_channels, student=student)
+        why = (
+            self._pass(trial, student)
+            or self._values(trial, classes)
+            or _why(lambda: Distiller(trial, num_classes=classes, teacher_channels=teacher_channels, student=student))
         )
         return [fault(why)] if why else []
 
@@ -57,6 +60,16 @@ class Networks:
                 self._students[key] = why
         return self._students[key]
 
+    def _values(self, trial: TrialConfig, classes: int) -> str | None:
+        """Why the student cannot start from the file that it names: built with values, its outputs are not finite."""
+        if getattr(trial.student, "weights", "none") in ("none", "timm"):
+            return None
+        key = canonical_json(trial.student)
+        if key not in self._filled:
+            with torch.random.fork_rng(devices=()):
+                self._filled[key] = _why(lambda: models.build(trial.student, num_classes=classes), device="cpu")
+        return self._filled[key]
+
     def _pass(self, trial: TrialConfig, student: SegmentationNetwork) -> str | None:
         """Why the student cannot take two crops."""
         key = canonical_json([trial.student, trial.augment.crop])
@@ -65,10 +78,10 @@ class Networks:
         return self._passed[key]
 
 
-def _why(build: Callable[[], object]) -> str | None:
-    """Why something cannot be built on the meta device."""
+def _why(build: Callable[[], object], *, device: str = "meta") -> str | None:
+    """Why something cannot be built there."""
     try:
-        with torch.device("meta"):
+        with torch.device(device):
             build()
     except ValueError as error:
         return str(error)

@@ -112,7 +112,8 @@ class Subject:
         try:
             model = read_card(Path(teacher.file)).model if teacher.file else teacher.model
             with torch.device("meta"):
-                return model and models.build(model, num_classes=len(self.config.class_names)).channels
+                classes = len(self.config.class_names)
+                return model and models.build(model, num_classes=classes, initial_weights=False).channels
         except UNBUILDABLE:
             return None
 

@@ -10,7 +10,7 @@ from study.configuration.config import StudyConfig
 from trainers.addresses import is_url, redacted
 from trainers.config import ConfigError, parse, plain
 from trainers.registry import nearest
-from trainers.teachers.teacher import read_card
+from trainers.teachers.teacher import load, read_card
 
 
 def check_teacher(config: StudyConfig) -> Iterable[Finding]:
@@ -50,15 +50,17 @@ def check_teacher_data(config: StudyConfig) -> Iterable[Finding]:
 
 def _check_file(config: StudyConfig, file: Path) -> Iterable[Finding]:
     try:
-        classes = len(read_card(file).class_names)
+        names = read_card(file).class_names
+        if len(names) == len(config.class_names):
+            load(file, class_names=names)
+            return
     except ValueError as error:
         yield fault(f"teacher: {error}")
         return
-    if classes != len(config.class_names):
-        yield fault(
-            f"teacher: teacher and dataset must have the same classes, but the file has {classes} and "
-            f"{config.data.name} has {len(config.class_names)}"
-        )
+    yield fault(
+        f"teacher: teacher and dataset must have the same classes, but the file has {len(names)} and "
+        f"{config.data.name} has {len(config.class_names)}"
+    )
 
 
 def check_teacher_folder(config: StudyConfig) -> Iterable[Finding]:

@@ -81,7 +81,7 @@ def shared_outputs(config: StudyConfig, network: object) -> dict[str, SharedOutp
     """
     classes = len(config.class_names)
     with torch.device("meta"):
-        there = models.build(network, num_classes=classes).channels
+        there = models.build(network, num_classes=classes, initial_weights=False).channels
     by_key: dict[str, list[Readers]] = defaultdict(list)
     for readers in planned_readers(config, there):
         by_key[readers.key].append(readers)

@@ -1,4 +1,6 @@
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 from tests.conftest import SHARED
 from trainers import models, registry
 from trainers.models import SegmentationNetwork, Taps, deeplabv3, pspnet
-from trainers.models.cirkd_layout import from_published
+from trainers.models.cirkd_layout import from_published, published_names
 from trainers.models.encoder import Encoder
 from trainers.testing import ModelContract
 
@@ -244,7 +246,8 @@ def test_weights_that_do_not_fit_are_named(
 def test_all_faults_of_a_weights_file_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     torch.save({}, path)
-    missing = len(Encoder("mobilenetv2_035", output_stride=8).stages.state_dict()) - 1
+    names = Encoder("mobilenetv2_035", output_stride=8).stages.state_dict()
+    missing = sum(not name.endswith("num_batches_tracked") for name in names) - 1
     with pytest.raises(ValueError, match=rf"is missing \(and {missing} more\);"):
         small("deeplabv3", weights=str(path))
 
@@ -327,3 +330,155 @@ def test_outputs_are_those_of_the_published_code(case: dict[str, Any]) -> None:
             expected = torch.from_numpy(stored[f"out_{output}"])
             tap = taps[{"logits": "logits", "aux_logits": "aux", "feature": "features"}[output]]
             assert (tap - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+def published_stem(stages: dict[str, Tensor]) -> dict[str, Tensor]:
+    """As SKD, CIRKD and RDD have their ImageNet weights: conv1 to conv3, layer1 to layer4, fc."""
+    stem = {
+        "conv1.0": "conv1",
+        "conv1.1": "bn1",
+        "conv1.3": "conv2",
+        "conv1.4": "bn2",
+        "conv1.6": "conv3",
+        "bn1": "bn3",
+    }
+    names = {
+        name: next((stem[key] + name[len(key) :] for key in stem if name.startswith(f"{key}.")), name)
+        for name in stages
+    }
+    return {names[name]: tensor for name, tensor in stages.items()} | {"fc.weight": torch.zeros(10, 512)}
+
+
+def torchvisions_prefix(stages: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"backbone.{name}": tensor for name, tensor in stages.items()} | {"classifier.4.weight": torch.zeros(2, 3)}
+
+
+@pytest.mark.parametrize(
+    ("backbone", "as_stored"),
+    [
+        ("resnet18", published_stem),
+        ("resnet18", lambda stages: {f"pretrained.{name}": tensor for name, tensor in published_stem(stages).items()}),
+        ("resnet18", lambda stages: {f"encoder.stages.{name}": tensor for name, tensor in stages.items()}),
+        ("resnet18.tv_in1k", torchvisions_prefix),
+        # as timm's network without `features_only` has them
+        ("convnextv2_atto", lambda stages: {name.replace("_", ".", 1): tensor for name, tensor in stages.items()}),
+        # as files from before PyTorch 0.4.1
+        ("resnet18", lambda stages: {n: t for n, t in stages.items() if not n.endswith("num_batches_tracked")}),
+        ("mobilenetv2_035", lambda stages: {"state_dict": {f"module.{n}": t.half() for n, t in stages.items()}}),
+    ],
+)
+def test_a_backbone_is_found_in_a_file_by_its_names(
+    backbone: str, as_stored: Callable[[dict[str, Tensor]], Any], tmp_path: Path
+) -> None:
+    expected = Encoder(backbone, output_stride=8).stages.state_dict()
+    torch.save(as_stored(expected), tmp_path / "weights.pth")
+    filled = Encoder(backbone, output_stride=8, weights=str(tmp_path / "weights.pth")).stages.state_dict()
+    for name, tensor in filled.items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-3, atol=1e-6)
+
+
+def test_a_published_mobilenet_backbone_is_found(tmp_path: Path) -> None:
+    network = small("deeplabv3", backbone="mobilenetv2_100", aux=False)
+    config = deeplabv3.Config(backbone="mobilenetv2_100", aux=False)
+    names = published_names(network.state_dict(), config)
+    stored = {names[name].removeprefix("pretrained.net."): tensor for name, tensor in network.state_dict().items()}
+    torch.save(stored, tmp_path / "weights.pth")
+    filled = Encoder("mobilenetv2_100", output_stride=8, weights=str(tmp_path / "weights.pth")).stages.state_dict()
+    assert all(torch.equal(tensor, network.state_dict()[f"encoder.stages.{name}"]) for name, tensor in filled.items())
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["backbone.conv1.weight", "decode_head.conv_seg.weight"], "names are those of mmsegmentation; name"),
+        (["stem.0.weight", "layer1.0.conv1.weight"], "those of mmsegmentation, of a ResNet-v1c backbone;"),
+        (["backbone.bottom_up.stem.conv1.weight"], "those of detectron2;"),
+        (["stem.conv1.norm.weight", "res2.0.conv1.weight"], "those of detectron2;"),
+        (["encoder.conv1.weight", "decoder.p5.weight", "segmentation_head.0.weight"], "segmentation_models_pytorch;"),
+        (["backbone.conv1.weight", "classifier.4.weight"], "those of torchvision, of a segmentation network;"),
+        (["resnet.embedder.embedder.convolution.weight"], "those of Hugging Face transformers;"),
+        (["segformer.encoder.block.0.0.attention.self.query.weight"], "those of Hugging Face transformers;"),
+        (["pretrained.conv1.weight", "head.block.0.weight"], "CIRKD and RDD, of a whole network; `kdstudy convert"),
+        (["conv1.weight", "conv3.weight", "layer1.0.conv1.weight"], "SKD, CIRKD and RDD, of a deep-stem ResNet; as"),
+        (
+            ["conv1.weight", "layer1.0.conv1.weight", "fc.weight"],
+            "one 7x7 convolution as stem; as backbone .*tv_in1k;",
+        ),
+        (["conv1.0.weight", "layer1.0.conv1.weight"], "those of timm, of a ResNet with a deep stem;"),
+        (["features.0.weight", "classifier.0.weight"], "those of torchvision, of a VGG or a MobileNet;"),
+        (["stem.0.weight", "stages.0.blocks.0.weight"], "those of timm, of a ConvNeXt"),
+        (["encoder.stages.conv1.weight", "classifier.weight"], "those of kdstudy, of a whole network;"),
+        (["mine.weight"], r"is missing \(and \d+ more\); name the network that was saved"),
+    ],
+)
+def test_a_file_of_another_library_is_named(names: list[str], message: str, tmp_path: Path) -> None:
+    torch.save(dict.fromkeys(names, torch.zeros(1)), tmp_path / "weights.pth")
+    with torch.device("meta"), pytest.raises(ValueError, match=message):
+        Encoder("mobilenetv2_035", output_stride=8, weights=str(tmp_path / "weights.pth"))
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(device: str, value: float, tmp_path: Path) -> None:
+    tensors = Encoder("mobilenetv2_035", output_stride=8).stages.state_dict()
+    tensors["conv_stem.weight"][0, 0, 0, 0] = value
+    torch.save(tensors, tmp_path / "weights.pth")
+    message = r"but in .* 'conv_stem.weight' has NaN or infinite values"
+    with torch.device(device), pytest.raises(ValueError, match=message):
+        small("deeplabv3", weights=str(tmp_path / "weights.pth"))
+
+
+def test_finite_weights_whose_outputs_are_not_are_refused(tmp_path: Path) -> None:
+    tensors = Encoder("mobilenetv2_035", output_stride=8).stages.state_dict()
+    tensors["bn1.running_var"].fill_(-1.0)
+    torch.save(tensors, tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match="outputs must be finite, but those of the weights in"):
+        small("deeplabv3", weights=str(tmp_path / "weights.pth"))
+
+
+def test_a_file_changes_no_random_state_and_leaves_training_mode(tmp_path: Path) -> None:
+    torch.save(Encoder("mobilenetv2_035", output_stride=8).stages.state_dict(), tmp_path / "weights.pth")
+    after = []
+    for weights in ("none", str(tmp_path / "weights.pth")):
+        torch.manual_seed(1)
+        network = small("deeplabv3", weights=weights)
+        after.append((torch.random.get_rng_state(), network.classifier.weight))
+    assert all(torch.equal(first, second) for first, second in zip(*after, strict=True))
+    assert all(part.training for part in network.modules())
+
+
+@pytest.mark.parametrize(("backbone", "stored"), [("resnet18d", "resnet18d"), ("resnet50", "resnet50s")])
+def test_timms_own_weights_are_read(
+    backbone: str, stored: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As from its hub, but from a file."""
+    whole = timm.create_model(stored)
+    torch.save(whole.state_dict(), tmp_path / "hub.pth")
+    monkeypatch.setattr(
+        timm, "create_model", partial(timm.create_model, pretrained_cfg_overlay={"file": str(tmp_path / "hub.pth")})
+    )
+    filled = Encoder(backbone, output_stride=8, weights="timm").stages.state_dict()
+    assert all(torch.equal(tensor, whole.state_dict()[name]) for name, tensor in filled.items())
+
+
+def test_without_a_connection_the_ways_out_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(name: str, *, pretrained: bool, **_: Any) -> Any:
+        raise FileNotFoundError("An error happened while trying to locate the file on the Hub. Please check.")
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    message = r"neither has them .* on the Hub\); load them once .*HF_HOME .*state-dict file"
+    with pytest.raises(ValueError, match=message):
+        Encoder("resnet18d", output_stride=8, weights="timm")
+
+
+@pytest.mark.parametrize("weights", ["timm", "/gone/weights.pth"])
+def test_a_trained_network_is_built_without_what_it_began_with(weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = deeplabv3.Config(backbone="mobilenetv2_050", head_channels=16, weights=weights)
+    create_model = timm.create_model
+
+    def never(*args: Any, pretrained: bool, **options: Any) -> Any:
+        assert not pretrained
+        return create_model(*args, **options)
+
+    monkeypatch.setattr(timm, "create_model", never)
+    assert models.build(config, num_classes=CLASSES, initial_weights=False).channels["logits"] == CLASSES

@@ -69,7 +69,7 @@ def test_biases_count_half_in_the_convention_of_convolutions() -> None:
 class Mixed(nn.Module):
     """One layer of each kind that the conventions treat differently."""
 
-    def __init__(self, config: Any = None, num_classes: int = 0) -> None:
+    def __init__(self, config: Any = None, num_classes: int = 0, initial_weights: bool = True) -> None:
         super().__init__()
         self.dilated = nn.Conv2d(3, 4, 3, padding=6, dilation=6)
         self.strided = nn.Conv2d(4, 8, (3, 1), stride=2, padding=(1, 0), groups=4, bias=False)

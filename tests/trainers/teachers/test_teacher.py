@@ -164,3 +164,42 @@ def test_the_probe_tells_what_does_not_fit(loaded: teacher.Teacher) -> None:
     assert f"scores {scored:.1f} mIoU" in str(teacher.probe(loaded, data))
     loaded.card = dataclasses.replace(loaded.card, class_names=NAMES[::-1], probe_miou_percent=scored)
     assert "perhaps in another order" in str(teacher.probe(loaded, data))
+
+
+def with_value(loaded: teacher.Teacher, path: Path, name: str, value: float) -> Path:
+    """The teacher's file with a tensor of its network filled."""
+    loaded.network.state_dict()[name].fill_(value)
+    teacher.save(loaded.network, loaded.card, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("classifier.weight", float("nan"), "weights must be finite, but in .* 'classifier.weight' has NaN"),
+        ("encoder.stages.bn1.running_var", -1.0, "outputs must be finite, but those of the weights in"),
+    ],
+)
+def test_a_teacher_that_is_not_finite_is_refused(
+    name: str, value: float, message: str, loaded: teacher.Teacher, tmp_path: Path
+) -> None:
+    path = with_value(loaded, tmp_path / "teacher.safetensors", name, value)
+    with pytest.raises(ValueError, match=message):
+        teacher.load(path, class_names=NAMES)
+
+
+@pytest.mark.parametrize("weights", ["timm", "/gone/weights.pth"])
+def test_a_teacher_is_read_without_what_its_training_began_with(
+    weights: str, loaded: teacher.Teacher, tmp_path: Path
+) -> None:
+    card = dataclasses.replace(loaded.card, model=dataclasses.replace(MODEL, weights=weights))
+    teacher.save(loaded.network, card, tmp_path / "teacher.safetensors")
+    again = teacher.load(tmp_path / "teacher.safetensors", class_names=NAMES)
+    assert again.card == card and teacher.channels(card) == loaded.channels
+    assert all(torch.equal(tap, loaded(IMAGES)[name]) for name, tap in again(IMAGES).items())
+
+
+def test_others_may_read_a_teacher_as_other_files(loaded: teacher.Teacher, tmp_path: Path) -> None:
+    teacher.save(loaded.network, loaded.card, tmp_path / "teacher.safetensors")
+    (tmp_path / "plain").touch()
+    assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1

@@ -43,7 +43,7 @@ def _taps_of(student: object, num_classes: int) -> frozenset[str]:
     key = canonical_json(student), num_classes
     if key not in _students:
         with torch.device("meta"):
-            _students[key] = frozenset(models.build(student, num_classes=num_classes).channels)
+            _students[key] = frozenset(models.build(student, num_classes=num_classes, initial_weights=False).channels)
     return _students[key]
 
 

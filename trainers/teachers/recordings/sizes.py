@@ -25,7 +25,7 @@ def bytes_per_iteration(config: TrialConfig, teacher_model: object, num_classes:
     plain = precision if precision == torch.float64 else torch.float32
     autocast = precision.itemsize == 2
     with FakeTensorMode():  # the network too, of which not every tensor need be a parameter or a buffer
-        network = models.build(teacher_model, num_classes=num_classes).eval()
+        network = models.build(teacher_model, num_classes=num_classes, initial_weights=False).eval()
         tensors = dict([*network.named_parameters(), *network.named_buffers()])
         state = {name: tensor.to(plain) if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
         images = torch.empty(config.train.batch, 3, *config.augment.crop, dtype=plain)

@@ -92,6 +92,30 @@ def test_a_study_takes_it_and_says_that_its_score_is_not_measured(
     assert json.loads((tmp_path / "teacher.json").read_text())["miou_percent"] is None
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("classifier.weight", float("inf"), "weights must be finite, but in"),
+        ("encoder.stages.bn1.running_var", -1.0, "outputs must be finite, but those of the weights in"),
+    ],
+)
+def test_a_checkpoint_that_is_not_finite_is_refused(
+    name: str,
+    value: float,
+    message: str,
+    network: SegmentationNetwork,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tensors = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    tensors[name].fill_(value)
+    names = published_names(tensors, named(MODEL))
+    torch.save({"model": {names[name]: tensor for name, tensor in tensors.items()}}, tmp_path / "teacher.pth")
+    assert convert(tmp_path / "teacher.pth", tmp_path / "out.safetensors") == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out.safetensors").exists()
+
+
 class Anything:
     """What a pickle may hold and a checkpoint may not."""
 

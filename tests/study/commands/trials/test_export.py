@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
-from onnx.reference import ReferenceEvaluator
 from torch import nn
 
 from study import tables
 from study.__main__ import main
 from study.commands.trials import export
+from study.commands.trials.deployment import deployment
 from study.configuration.config import StudyConfig
 from study.configuration.loading import load
 from study.execution import runner
@@ -30,8 +31,10 @@ from trainers.checkpoints.reading import read_student
 from trainers.config import TeacherFile, TrialConfig, parse
 from trainers.context import LocalContext
 from trainers.data import streets
+from trainers.data.transforms import Normalisation
 from trainers.difficulty import upsample
 from trainers.loop import train
+from trainers.models import deeplabv3
 from trainers.teachers import teacher
 
 NAMES = streets.Dataset.class_names
@@ -135,16 +138,73 @@ def test_the_card_tells_where_it_comes_from(folder: Path, tmp_path: Path) -> Non
     assert json.loads(row["config"])["teacher"]["path"] not in card + json.dumps(config)
 
 
-def test_the_onnx_file_gives_the_same_logits(folder: Path, tmp_path: Path) -> None:
+def session(path: Path) -> onnxruntime.InferenceSession:
+    onnx.checker.check_model(onnx.load(path))
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+def test_the_onnx_file_takes_images_of_any_number_and_size(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["export", str(folder), "--trial", "baseline-0", "--onnx", "--out", str(tmp_path / "out")]) == 0
-    model = onnx.load(tmp_path / "out" / "student.onnx")
-    onnx.checker.check_model(model)
-    values = images()
-    (found,) = ReferenceEvaluator(model).run(None, {"images": values.float().numpy()})
+    assert "warning" not in capsys.readouterr().err
+    written = session(tmp_path / "out" / "student.onnx")
+    assert json.loads(written.get_modelmeta().custom_metadata_map["class_names"]) == list(NAMES)
+    assert [entry.shape for entry in written.get_inputs()] == [["batch", 3, "height", "width"]]
+    assert [entry.shape for entry in written.get_outputs()] == [["batch", len(NAMES), "height", "width"]]
     student = teacher.load(tmp_path / "out" / "student.safetensors", class_names=NAMES)
-    expected = upsample(student(values)["logits"], (48, 64)).numpy()
+    for batch, height, width in ((1, 48, 64), (3, 48, 64), (1, 61, 90), (2, 61, 90)):
+        values = torch.randint(256, (batch, 3, height, width), dtype=torch.uint8)
+        (found,) = written.run(["logits"], {"images": values.float().numpy()})
+        expected = upsample(student(values)["logits"], (height, width)).numpy()
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * float(np.abs(expected).max()))
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "(opset 18)" in card and "float32 [batch, 3, height, width]" in card and "align_corners=True" in card
+    program = card.rpartition("```python\n")[2].partition("```")[0]
+    monkeypatch.chdir(tmp_path / "out")
+    names: dict[str, Any] = {"images": images().float().numpy()}
+    exec(program, names)
+    assert names["classes"].shape == (1, 48, 64)
+
+
+def test_the_onnx_file_may_leave_logits_at_the_networks_stride(folder: Path, tmp_path: Path) -> None:
+    arguments = ["export", str(folder), "--trial", "baseline-0", "--onnx", "--no-upsample"]
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 0
+    (found,) = session(tmp_path / "out" / "student.onnx").run(None, {"images": images().float().numpy()})
+    student = teacher.load(tmp_path / "out" / "student.safetensors", class_names=NAMES)
+    expected = student(images())["logits"].numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * float(np.abs(expected).max()))
-    assert "float32 [1, 3, 48, 64]" in (tmp_path / "out" / "README.md").read_text()
+    assert "[batch, 11, rows, columns], at the network's own stride" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_what_a_deployer_needs_is_written_as_text(folder: Path, tmp_path: Path) -> None:
+    assert main(["export", str(folder), "--trial", "baseline-0", "--out", str(tmp_path / "out")]) == 0
+    told = json.loads((tmp_path / "out" / "config.json").read_text())["deployment"]
+    assert told["images"]["channels"] == "RGB"
+    assert (told["images"]["mean"], told["images"]["std"]) == ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
+    assert told["class_names"] == list(NAMES) and told["onnx"] is None
+    assert told["logits"]["to_image_size"] == {"mode": "bilinear", "align_corners": True}
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "channels are RGB" in card and "mean 123.675, 116.28, 103.53 and std 58.395, 57.12, 57.375" in card
+    assert all(f"| {index} | {name} |" in card for index, name in enumerate(NAMES))
+
+
+def test_means_of_a_network_that_sees_bgr_are_told_in_that_order(folder: Path) -> None:
+    seen = Normalisation(mean=(1.0, 2.0, 3.0), std=(4.0, 5.0, 6.0), bgr=True)
+    card = teacher.TeacherCard(model=deeplabv3.Config(), class_names=("a", "b"), normalisation=seen)
+    told = deployment(card, None)["images"]
+    values = torch.randint(256, (1, 3, 2, 2), dtype=torch.uint8)
+    turned = values.flip(1).double()
+    mean, std = (torch.tensor(told[name], dtype=torch.float64).view(1, 3, 1, 1) for name in ("mean", "std"))
+    torch.testing.assert_close((turned - mean) / std, seen(values, torch.float64))
+    assert told["channels"] == "BGR"
+
+
+def test_what_is_written_may_be_read_as_other_files(folder: Path, tmp_path: Path) -> None:
+    assert main(["export", str(folder), "--trial", "baseline-0", "--out", str(tmp_path / "out")]) == 0
+    (tmp_path / "plain").touch()
+    modes = {path.stat().st_mode for path in (*(tmp_path / "out").iterdir(), tmp_path / "plain")}
+    assert len(modes) == 1
 
 
 def test_without_the_package_onnx_it_is_named(
@@ -172,7 +232,7 @@ def test_a_network_that_cannot_be_written_as_onnx_is_refused(
     monkeypatch.setattr(export, "student", lambda path: (student(path)[0], Undecided(), student(path)[2]))
     assert main(["export", str(folder), "--onnx", "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said.startswith("kdstudy: PyTorch cannot write this network as ONNX (Failed to export")
+    assert said.startswith("kdstudy: PyTorch cannot write this network as ONNX (")
     assert said.endswith("); leave out --onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
@@ -229,3 +289,29 @@ def test_an_export_needs_no_ray(folder: Path) -> None:
     printed, modules = loaded(["export", str(folder)])
     assert "written to" in printed
     assert "torch" in modules and "ray" not in modules
+
+
+class OfOneSize(nn.Module):
+    """What can be exported for one size alone: it counts on it."""
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        assert int(images.shape[2]) in (48, 49)
+        return {"logits": images.flatten(2).view(-1, 3, 48, images.shape[3] * images.shape[2] // 48)}
+
+
+def test_a_network_of_one_size_is_written_for_it_and_that_is_said(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    student = export.student
+    monkeypatch.setattr(export, "student", lambda path: (student(path)[0], OfOneSize(), student(path)[2]))
+    assert main(["export", str(folder), "--onnx", "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().err
+    assert (
+        "warning: student.onnx is for images of 48x64 alone, because this network cannot be written for any size"
+        in said
+    )
+    written = session(tmp_path / "out" / "student.onnx")
+    assert [entry.shape for entry in written.get_inputs()] == [["batch", 3, 48, 64]]
+    (found,) = written.run(None, {"images": np.zeros((2, 3, 48, 64), np.float32)})
+    assert found.shape == (2, 3, 48, 64)
+    assert "Images of another size have to be resized before." in (tmp_path / "out" / "README.md").read_text()

@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from study.configuration.checks import Findings
 from study.configuration.loading import load_examined
-from tests.study.conftest import NETWORK
+from tests.study.conftest import NETWORK, write_teacher
+from trainers.models.encoder import Encoder
+from trainers.teachers import teacher
 
 Writer = Callable[..., Path]
 Examine = Callable[..., Findings]
@@ -235,3 +238,32 @@ def test_hardly_a_study_is_refused_with_all_that_it_lacks(text: str, tmp_path: P
     found = load_examined(str(tmp_path / "none.yaml"))[1].faults
     assert any(fault.startswith("arms") for fault in found)
     assert {"data: is required", "augment: is required", "student: is required", "train: is required"} <= {*found}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "law"),
+    [
+        ("conv_stem.weight", float("nan"), "weights must be finite"),
+        ("bn1.running_var", -1.0, "outputs must be finite"),
+    ],
+)
+def test_weights_of_a_student_that_are_not_finite_are_found(
+    name: str, value: float, law: str, examined: Examine, tmp_path: Path
+) -> None:
+    tensors = Encoder("mobilenetv2_035", output_stride=8).stages.state_dict()
+    torch.save(tensors, tmp_path / "weights.pth")
+    assert examined(student__weights=str(tmp_path / "weights.pth")).faults == []
+    tensors[name].fill_(value)
+    torch.save(tensors, tmp_path / "weights.pth")
+    (fault,) = examined(student__weights=str(tmp_path / "weights.pth")).faults
+    assert fault.startswith(law) and str(tmp_path / "weights.pth") in fault
+
+
+def test_a_teacher_that_is_not_finite_is_found(examined: Examine, tmp_path: Path) -> None:
+    path = write_teacher(tmp_path / "teacher.safetensors")
+    assert examined(teacher={"file": str(path)}).faults == []
+    loaded = teacher.load(path, class_names=teacher.read_card(path).class_names)
+    loaded.network.state_dict()["encoder.stages.bn1.running_var"].fill_(-1.0)
+    teacher.save(loaded.network, loaded.card, path)
+    (fault,) = examined(teacher={"file": str(path)}).faults
+    assert fault.startswith("teacher: outputs must be finite, but those of the weights in")
