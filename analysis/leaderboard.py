@@ -10,6 +10,8 @@ from analysis.printing import numbers, say, wide
 from analysis.studies.parameters import assignments
 
 Trial = Mapping[str, Any]
+FAILED_LINES = 3
+"""Failed trials of a study, the last ones, that have a line of their own; `kdstudy status` names more."""
 
 
 def print_leaderboard(answer: Mapping[str, Any], console: Console | None = None) -> None:
@@ -28,6 +30,8 @@ def print_leaderboard(answer: Mapping[str, Any], console: Console | None = None)
         say(console, f"{study['folder']}: {_cost(study)}")
         for line in (*study["unequal_terms"], *study["gaps"]):
             say(console, f"{study['folder']}: {line}")
+        for trial in study["failed"][-FAILED_LINES:]:
+            say(console, f"{_name({**study, **trial}, several)}: FAIL, {_failure(trial)}")
         for arm in study["searches"]:
             say(console, _searches(arm))
     for arm in answer["arms"]:
@@ -72,6 +76,11 @@ def _counts(arm: Mapping[str, Any]) -> tuple[str, ...]:
 def _cost(study: Mapping[str, Any]) -> str:
     hours, gpu_hours = _hours(study["seconds"]), _hours(study["gpu_seconds"])
     return f"{study['trials']} trials, {hours} hours of trials, {gpu_hours} GPU-hours"
+
+
+def _failure(trial: Trial) -> str:
+    see = f"; see {trial['error_file']}" if trial["error_file"] else ""
+    return f"{trial['error'] or 'no reason is known'}{see}"
 
 
 def _searches(arm: Mapping[str, Any]) -> str:

@@ -32,7 +32,8 @@ def best(*folders: Path, top: int = 1) -> dict[str, Any]:
 
     Returns:
         {"dataset", "ranked_by": a column of `trials`, "studies": [{"folder", "name", "baseline": its arm or None,
-        "teacher": {"miou_percent": or None, "path", "class_iou_percent"} or None, "gaps": [sentence, ...],
+        "teacher": {"miou_percent": or None, "path", "class_iou_percent"} or None, "failed": [{"arm", "trial",
+        "error", "error_file": path or None}, the first ones first], "gaps": [sentence, ...],
         "unequal_terms": [sentence, ...], "searches": [{"arm", "best_miou_percent": [score, ...], "sd_points"}], and the
         cost}], "top": [trial, ...], "arms": [{"folder", "arm", "search_of": the arm that it searches again or None, the
         cost, "spent_trials", "best": [trial, ...]}]}. The gaps are what damage has left of a study's tables; unequal
@@ -89,6 +90,7 @@ def _board(study: Study, ranked_by: str, top: int) -> tuple[dict[str, Any], list
         "name": study.name,
         "baseline": study.baseline,
         "teacher": _teacher(study, [ious[row["arm"], row["trial"]] for row in taught]),
+        "failed": _failed(study),
         "gaps": list(study.gaps),
         "unequal_terms": list(study.unequal_terms),
         "searches": _searches(study, {name: found[0][ranked_by] for name, found in rows.items() if found}),
@@ -128,6 +130,12 @@ def _searches(study: Study, best: Mapping[str, float]) -> list[dict[str, Any]]:
         for arm, found in scores.items()
         if len(found) > 1
     ]
+
+
+def _failed(study: Study) -> list[dict[str, Any]]:
+    rows = study.ended.filter(pc.field("state") == "FAIL").sort_by("ended")
+    found = rows.select(["arm", "trial", "error", "error_file"]).to_pylist()
+    return [{**row, "error_file": row["error_file"] and str(study.folder / row["error_file"])} for row in found]
 
 
 def _trial(row: Mapping[str, Any]) -> dict[str, Any]:

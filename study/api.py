@@ -20,7 +20,7 @@ from analysis.studies.study import Study as Tables
 from analysis.studies.study import open_study, study_at
 from analysis.verdict.verdict import Verdict, verdict
 from study.commands.checked import checked_study
-from study.commands.searches.driving import refuse_lost_places
+from study.commands.searches.driving import refuse_lost_places, verdict_text
 from study.configuration.changes import Changes
 from study.configuration.config import StudyConfig
 from study.execution import runner, session
@@ -137,6 +137,7 @@ def run(
     arms: Sequence[str] = (),
     address: str = "local",
     time_limit_s: float | None = None,
+    verbose: bool = False,
 ) -> Study:
     """Start a study and run it to its end, as `kdstudy run` does.
 
@@ -147,6 +148,7 @@ def run(
         arms: run only these; none for all.
         address: of a Ray cluster: local, auto or host:port.
         time_limit_s: seconds after which it stops cleanly, ready for `resume`.
+        verbose: show what trials print, on standard error.
 
     Returns:
         The study; its `status` says whether all its trials are done.
@@ -161,12 +163,17 @@ def run(
     folder = Path(out or Path("runs") / config.name).absolute()
     create_study(config, folder)
     with starting(folder):
-        runner.resume(folder, address, time_limit_s=time_limit_s)
+        runner.resume(folder, address, time_limit_s=time_limit_s, verbose=verbose, verdict=verdict_text)
     return Study(folder)
 
 
 def resume(
-    folder: PathLike, *, address: str = "local", time_limit_s: float | None = None, changes: Changes | None = None
+    folder: PathLike,
+    *,
+    address: str = "local",
+    time_limit_s: float | None = None,
+    changes: Changes | None = None,
+    verbose: bool = False,
 ) -> Study:
     """Go on with a study, as `kdstudy resume` does.
 
@@ -175,11 +182,19 @@ def resume(
         address: of a Ray cluster: local, auto or host:port.
         time_limit_s: seconds after which it stops cleanly, ready for another `resume`.
         changes: what is asked beyond going on: more trials, failed ones again, other settings.
+        verbose: show what trials print, on standard error.
 
     Raises:
         ValueError: there is no study, or a change would make its trials incomparable.
     """
-    runner.resume(Path(folder), address, changes=changes or Changes(), time_limit_s=time_limit_s)
+    runner.resume(
+        Path(folder),
+        address,
+        changes=changes or Changes(),
+        time_limit_s=time_limit_s,
+        verbose=verbose,
+        verdict=verdict_text,
+    )
     return Study(Path(folder).absolute())
 
 

@@ -140,6 +140,11 @@ def trial_checkpoints(config: StudyConfig, folder: Path, arm: str, number: int) 
     return joined(place, own.name) if (place := config.checkpoints) else str(own)
 
 
+def error_file(own: Path) -> Path:
+    """What is left of a trial that failed, by its `trial_folder`: the traceback, and what it printed last."""
+    return own / "error.txt"
+
+
 def dataset_note(own: Path) -> Path:
     """The note on the study's dataset, for a trial by its `trial_folder`."""
     return own.parents[1] / NOTE

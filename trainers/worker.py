@@ -6,6 +6,7 @@ as a PermanentError by one of several ranks, because Ray's retries are for lost 
 
 import re
 import socket
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -25,11 +26,14 @@ from trainers.distillation.objective import DivergedError
 from trainers.loop import AT_EVALUATIONS, train
 from trainers.plugins.loading import load_values
 from trainers.resources.memory import Memory, lacked_memory, limit_to_share
+from trainers.resources.output import kept_output, log_file
 from trainers.resources.peak_memory import noted_peak, peak_mib
 from trainers.teachers.recordings.plan import RecordingPlan
 
 CHECKPOINT = "checkpoint"
 """Key of a report that holds the address of the checkpoint that came with it."""
+TRACEBACK = "traceback"
+"""Key beside "error": the traceback of the exception."""
 WARNING = "warning"
 """Key of a report that holds a warning: faults since the previous report that did not end the trial."""
 
@@ -172,7 +176,7 @@ def train_rank(arguments: Mapping[str, Any]) -> dict[str, Any]:
     note, requests = (arguments.get(name) and Path(arguments[name]) for name in ("dataset", "requests"))
     context = RayTrainContext(folder, arguments["checkpoints"], requests)
     every = Interval.read(arguments["checkpoint_every"])
-    with noted_peak(folder, context.rank):
+    with kept_output(log_file(folder, context.rank)), noted_peak(folder, context.rank):
         decoded, recording = arguments.get("decoded"), arguments.get("recording")
         return attempt(
             arguments["config"],
@@ -197,7 +201,8 @@ def attempt(
 ) -> dict[str, Any]:
     """Train and return the last metrics, or what went wrong under "error", or "stopped" where that was asked for.
 
-    One of several ranks raises what went wrong, because the others would wait for it for ever: Ray ends them all.
+    One of several ranks raises what went wrong, because the others would wait for it for ever: Ray ends them all. An
+    "error" has its traceback beside it.
 
     Args:
         values: a TrialConfig in its plain form.
@@ -238,7 +243,8 @@ def attempt(
         # all ranks diverge together
         if context.world_size > 1 and not isinstance(error, DivergedError):
             raise PermanentError(message, peak) from error
-        return {"error": message, "memory/peak_mib": peak}
+        text = "".join(traceback.format_exception(error))
+        return {"error": message, TRACEBACK: text, "memory/peak_mib": peak}
 
 
 def _used(memory: Memory, peak: float) -> str:

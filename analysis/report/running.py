@@ -32,11 +32,16 @@ def cost(source: Source) -> Section:
 
 def failures(source: Source) -> Section:
     """Errors of failed trials, alike ones together."""
-    failed = source.study.ended.filter(pc.field("state") == "FAIL").select(["arm", "trial", "error"]).to_pylist()
+    columns = ["arm", "trial", "error", "error_file"]
+    failed = source.study.ended.filter(pc.field("state") == "FAIL").select(columns).to_pylist()
     if not failed:
         return Section(key="failures", title="Failures", text=("No trial failed.",))
     rows = _grouped(failed)
-    text = (f"Trials that failed: {len(failed)}. Errors that differ only in their numbers are counted as one.",)
+    text = (
+        f"Trials that failed: {len(failed)}. Errors that differ only in their numbers are counted as one. The file "
+        "beside an error, in the study's folder, has the traceback, what the trial printed last, and the command that "
+        "runs it alone.",
+    )
     table = Table(name="failures", caption="Errors, alike ones together", rows=pa.Table.from_pylist(rows))
     return Section(key="failures", title="Failures", text=text, tables=(table,))
 
@@ -51,6 +56,7 @@ def _grouped(failed: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "arms": ", ".join(sorted({row["arm"] for row in rows})),
             "for example": f"{rows[0]['arm']}-{rows[0]['trial']}",
             "error": rows[0]["error"] or "no reason was recorded",
+            "traceback": rows[0]["error_file"],
         }
         for rows in sorted(alike.values(), key=len, reverse=True)
     ]

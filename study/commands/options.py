@@ -55,6 +55,13 @@ def add_time_limit(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_verbose(parser: argparse.ArgumentParser) -> None:
+    """--verbose."""
+    parser.add_argument(
+        "--verbose", action="store_true", help="show what trials print; their log.txt has it in any case"
+    )
+
+
 def duration(text: str) -> float:
     """Seconds of a duration such as `1h30m`.
 

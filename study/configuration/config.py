@@ -21,6 +21,7 @@ from search_spaces.space import Int, Space, read_entries
 from study.configuration.decoded import DecodedConfig, DecodedImages
 from study.configuration.outline import ArmOutline, Name, StudyOutline
 from study.configuration.recordings.config import Record, RecordConfig
+from study.configuration.trackers.config import Trackers, TrackersConfig
 from study.configuration.tuning import EQUAL, PruningConfig, SearchConfig
 from trainers.addresses import joined
 from trainers.checkpoints.interval import Interval
@@ -140,6 +141,8 @@ class ExecutionConfig:
             s3://bucket/prefix, below which the study's trials keep their checkpoints; None for the study's own folder.
             Credentials come from the environment.
         decoded_images: whether the images are kept decoded for all trials of a node: `auto`, `off`, or a mapping.
+        trackers: TensorBoard, CSV files, Weights & Biases and MLflow, which get what the tables get: a list such as
+            `[tensorboard, {wandb: {project: mine}}]`, or a mapping.
     """
 
     engine: Literal["auto", "train", "inline"] = "auto"
@@ -155,6 +158,7 @@ class ExecutionConfig:
     start_timeout_s: Annotated[float, Gt(0)] = 60
     checkpoints: str | None = field(default=None, metadata={"location": True})
     decoded_images: DecodedImages = field(default_factory=DecodedConfig)
+    trackers: Trackers = field(default_factory=TrackersConfig, metadata=LATER)
 
     def engine_of(self, arm: str, workers: int, *, local: bool) -> Engine:
         """What runs a trial.

@@ -34,7 +34,16 @@ def study_schema() -> Schema:
     arm = schema["properties"]["arms"]["additionalProperties"]["properties"]["space"]
     arm |= space  # a file may name one space without a list
     del arm["type"], arm["items"]
+    execution = schema["properties"]["execution"]["properties"]
+    execution["trackers"] = {**_or_list(execution["trackers"]), "description": execution["trackers"]["description"]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": TITLE, **schema}
+
+
+def _or_list(trackers: Schema) -> Schema:
+    """The schema of trackers, which a file may name in a list, each alone or with its keys."""
+    names = list(trackers["properties"])
+    one = {"anyOf": [{"enum": names}, {**trackers, "required": [], "minProperties": 1, "maxProperties": 1}]}
+    return {"anyOf": [trackers, {"type": "array", "items": one}]}
 
 
 def _dataclass(kind: Any, tag: tuple[str, str] | None = None) -> Schema:

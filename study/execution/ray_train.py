@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from study.configuration.config import ExecutionConfig
-from study.execution.recording.failures import Failure, reason
+from study.execution.recording.failures import Failure, raised_before, reason
 from study.execution.report_keys import ERROR, PEAK
 from study.folder import dataset_note, request_note
 from study.ledger.trial_run import TrialRun
@@ -24,9 +24,11 @@ from trainers.checkpoints.places import checkpoints_at
 from trainers.checkpoints.reading import read_reports
 from trainers.config import TrialConfig, plain
 from trainers.resources.peak_memory import read_noted_peak
-from trainers.worker import CHECKPOINT, PermanentError, train_rank
+from trainers.worker import CHECKPOINT, TRACEBACK, PermanentError, train_rank
 
 PLACEMENT_GROUPS = "placement_groups.txt"
+TRACEBACK_CHARACTERS = 100_000
+"""Of what a worker raised, that Ray Train keeps; 1,000 by default."""
 
 
 def report_again(place: str) -> None:
@@ -57,13 +59,14 @@ def run_train(run: TrialRun) -> dict[str, Any]:
         "recording": plain(run.recording),
     }
     try:
-        result = _trainer_class(folder)(**arguments).fit()
+        result = _trainer_class(folder, run.attempt)(**arguments).fit()
     except ray.train.WorkerGroupError as error:
         if permanent := permanent_error(error):
-            return {ERROR: permanent.message, PEAK: permanent.peak_mib}
+            return {ERROR: permanent.message, TRACEBACK: str(error), PEAK: permanent.peak_mib}
         # Ray Train has tried it as often as is allowed
         starts, peak = arguments["run_config"].failure_config.max_failures + 1, read_noted_peak(folder)
-        return {ERROR: reason(Failure(text=str(error), starts=starts, peak_mib=peak)), **({PEAK: peak} if peak else {})}
+        why = reason(Failure(text=str(error), starts=starts, peak_mib=peak))
+        return {ERROR: why, TRACEBACK: str(error), **({PEAK: peak} if peak else {})}
     finally:
         release(folder)
     return dict(result.return_value or {})
@@ -108,17 +111,28 @@ def train_arguments(
     }
 
 
-def _trainer_class(folder: Path) -> Any:
-    """Ray's TorchTrainer with its controller in this process, without the callbacks that only cost processes."""
+def _trainer_class(folder: Path, start: int) -> Any:
+    """Ray's TorchTrainer with its controller in this process, without the callbacks that only cost processes.
+
+    It does not try again what failed twice alike, and what its workers raise comes with the whole traceback.
+
+    Args:
+        folder: of the trial.
+        start: how many drivers have started it.
+    """
+    from ray.exceptions import RayError
+    from ray.train import WorkerGroupError
     from ray.train.torch import TorchTrainer
     from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
     from ray.train.v2._internal.callbacks.placement_group_callback import (
         PlacementGroupCleanerCallback,
     )
-    from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
+    from ray.train.v2._internal.exceptions import RayTrainError, WorkerGroupStartupTimeoutError
     from ray.train.v2._internal.execution.controller import TrainController
     from ray.train.v2._internal.execution.failure_handling import DefaultFailurePolicy, FailureDecision
-    from ray.train.v2._internal.execution.worker_group import WorkerGroup
+    from ray.train.v2._internal.execution.worker_group import WorkerGroup, poll
+
+    poll.ERR_CHAR_LIMIT = TRACEBACK_CHARACTERS
 
     class NotedWorkerGroup(WorkerGroup):  # type: ignore[misc]
         def _create_placement_group(self, *arguments: Any) -> Any:
@@ -137,7 +151,14 @@ def _trainer_class(folder: Path) -> Any:
                 return FailureDecision.RETRY
             if permanent_error(training_failed_error):
                 return FailureDecision.RAISE
+            if isinstance(training_failed_error, WorkerGroupError) and _failed_before(training_failed_error):
+                return FailureDecision.RAISE
             return super().make_decision(training_failed_error)
+
+    def _failed_before(error: Any) -> bool:
+        # where a worker was lost, what the others raise is its doing
+        lost = any(isinstance(one, RayError | RayTrainError) for one in error.worker_failures.values())
+        return not lost and raised_before(folder, start, str(error)) is not None
 
     class InProcessTrainer(TorchTrainer):  # type: ignore[misc]
         def _create_default_callbacks(self) -> list[Any]:

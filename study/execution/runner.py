@@ -7,10 +7,11 @@ trained stands in the trials' checkpoints, and a start that finds both simply go
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from optuna.trial import TrialState
 
@@ -19,23 +20,28 @@ from study.configuration.changes import Changes
 from study.configuration.config import TEACHER, StudyConfig
 from study.configuration.recordings.plan import NO_RECORDINGS, plan_recordings
 from study.configuration.searches import named_arms
+from study.configuration.trackers.checks import check_trackers
 from study.execution import session
 from study.execution.capacity import MAX_CONCURRENT, ClusterCapacity
 from study.execution.recording.environment import environment
-from study.execution.stopping import Drain, HaltedError, NodeNotices, write_fault
+from study.execution.stopping import DRAIN_S, Drain, HaltedError, NodeNotices, write_fault
 from study.execution.teacher import StudyTeacher
 from study.execution.view import View
 from study.folder import REQUEST, read_config, rewrite_config
 from study.ledger.dataset import dataset_of, hold_dataset
 from study.ledger.journal import repair_journal
-from study.ledger.ledger import ArmLedger, failed, open_arms, status, study_names, trials_by_arm
+from study.ledger.ledger import ArmLedger, given_up_because, open_arms, status, study_names, trials_by_arm
 from study.ledger.lock import locked
 from study.ledger.presence import refuse_missing
 from trainers.checkpoints.places import checkpoints_at
 from trainers.checkpoints.requests import Request, Requests
+from trainers.config import ConfigError
 from trainers.data.decoded.copies import size_text, taken_bytes
 from trainers.data.decoded.reader import Reader
 from trainers.data.splits import judging_images, training_images
+
+if TYPE_CHECKING:
+    from study.execution.trackers.feeds import Trackers
 
 TUNE = "tune"
 """What Tune keeps of itself, which is never read back."""
@@ -44,12 +50,13 @@ DONE = ("COMPLETE", "PRUNED")
 """States of trials that count in a budget."""
 
 
-def given_up_arms(folder: Path) -> list[str]:
-    """The arms of which so many trials failed that no more are started."""
+def given_up_arms(folder: Path) -> dict[str, str]:
+    """The arms of which no more trials are started because of those that failed, and the reason of each."""
     config = read_config(folder)
-    return [
-        arm for arm, trials in trials_by_arm(config, folder).items() if len(failed(trials)) >= config.max_failed(arm)
-    ]
+    reasons = {
+        arm: given_up_because(trials, config.max_failed(arm)) for arm, trials in trials_by_arm(config, folder).items()
+    }
+    return {arm: reason for arm, reason in reasons.items() if reason}
 
 
 def has_ended_trials(folder: Path) -> bool:
@@ -67,6 +74,8 @@ def resume(
     only_teacher: bool = False,
     changes: Changes = NO_CHANGES,
     time_limit_s: float | None = None,
+    verbose: bool = False,
+    verdict: Callable[[Path], str] | None = None,
 ) -> bool:
     """Start, or go on with, the study in `folder` until every arm's budget is used.
 
@@ -76,6 +85,8 @@ def resume(
         only_teacher: train the teacher and nothing else.
         changes: of the study, made first.
         time_limit_s: seconds after which it stops as if asked to, ready to go on; None for no limit.
+        verbose: show what trials print, which their log files have anyway.
+        verdict: gives the verdict on the study in a folder, as text, for its trackers; None for not sending it one.
 
     Returns:
         Whether it came to its end; False where it was interrupted or an arm was given up.
@@ -103,10 +114,20 @@ def resume(
         _hold_dataset(config, folder, view, accept=changes.accept_data)
         if _settled(config, folder, view):
             return True
+        _refuse_missing_trackers(config)
         requests.ask(Request.NONE)  # the last driver may have asked them to stop
         advice, local = f"go on with: kdstudy resume {folder}", address == "local"
         with _halting_on_full_disks(advice), session.connected(config.execution, address, say=view.say, advice=advice):
-            return _drive(config, folder, drain, requests, only_teacher=only_teacher, local=local)
+            return _drive(
+                config,
+                folder,
+                drain,
+                requests,
+                only_teacher=only_teacher,
+                local=local,
+                verbose=verbose,
+                tell_verdict=None if only_teacher else verdict,
+            )
 
 
 @contextmanager
@@ -126,6 +147,11 @@ def _changed(changes: Changes, folder: Path) -> StudyConfig:
     if changed != config:
         rewrite_config(changed, folder)
     return changed
+
+
+def _refuse_missing_trackers(config: StudyConfig) -> None:
+    if faults := [finding.text for finding in check_trackers(config.execution.trackers)]:
+        raise ConfigError(faults)
 
 
 def _retry_failed(config: StudyConfig, folder: Path, names: tuple[str, ...], view: View) -> None:
@@ -201,17 +227,27 @@ def _begin_copies(config: StudyConfig, view: View) -> None:
 
 
 def _drive(
-    config: StudyConfig, folder: Path, drain: Drain, requests: Requests, *, only_teacher: bool, local: bool
+    config: StudyConfig,
+    folder: Path,
+    drain: Drain,
+    requests: Requests,
+    *,
+    only_teacher: bool,
+    local: bool,
+    verbose: bool,
+    tell_verdict: Callable[[Path], str] | None,
 ) -> bool:
     # imported here because they import Ray, which must read its settings first
     from ray import tune
 
     from study.execution.pricing import prices
     from study.execution.ray_train import draining_nodes
+    from study.execution.recording.printed import PrintedLines
     from study.execution.recording.recorder import Recorder
     from study.execution.recording.study_tables import StudyTables, finish
     from study.execution.scheduler import LedgerScheduler
     from study.execution.searcher import LedgerSearcher
+    from study.execution.trackers.feeds import CLOSE_S, Trackers
     from study.execution.trial import run_trial, trial_resources
 
     arms: dict[str, ArmLedger] = {}
@@ -238,7 +274,18 @@ def _drive(
     for line in recordings.lines:
         view.say(line)
     notices = None if local else NodeNotices(draining_nodes, requests, view.say)
-    recorder = Recorder(config, arms, written, view, on_teacher=teacher.trained, drain=drain, notices=notices)
+    trackers = Trackers(config, folder, view.say)
+    recorder = Recorder(
+        config,
+        arms,
+        written,
+        view,
+        on_teacher=teacher.trained,
+        drain=drain,
+        notices=notices,
+        printed=PrintedLines(view.say) if verbose else None,
+        trackers=trackers,
+    )
     tuner = tune.Tuner(
         tune.with_resources(run_trial, trial_resources(capacity)),
         tune_config=tune.TuneConfig(
@@ -278,6 +325,9 @@ def _drive(
         shutil.rmtree(folder / TUNE, ignore_errors=True)
         if drain.fault is None:
             view.warn(finish(written, config, folder, arms))
+            if tell_verdict and trackers and all(arm.finished for arm in arms.values()):
+                _tell_verdict(trackers, folder, tell_verdict, view)
+        trackers.close(DRAIN_S if drain.on else CLOSE_S)
     if drain.fault is not None:
         with suppress(OSError):  # a full disk takes no line of the ledger
             for arm in arms.values():
@@ -286,6 +336,13 @@ def _drive(
     for arm in arms.values():
         arm.leave()
     return all(arm.finished for arm in arms.values())
+
+
+def _tell_verdict(trackers: "Trackers", folder: Path, verdict: Callable[[Path], str], view: View) -> None:
+    try:
+        trackers.verdict(verdict(folder))
+    except ValueError as error:
+        view.say(f"warning: execution.trackers: there is no verdict to send: {error}")
 
 
 def _teacher_checkpoint(config: StudyConfig, folder: Path, arm: ArmLedger) -> str:

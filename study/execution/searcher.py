@@ -91,7 +91,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
 
     def _teacher_lost(self) -> bool:
         """Whether the teacher's training failed for good."""
-        return TEACHER in self._arms and self._arms[TEACHER].given_up
+        return TEACHER in self._arms and self._arms[TEACHER].given_up is not None
 
     def _run(self, suggestion: Suggestion) -> TrialRun:
         trial = trial_config(self._config, suggestion, self._teacher())

@@ -32,6 +32,8 @@ SETTINGS = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     # a report waits for the controller to look: every 2 s by default
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    # it would print everything a second time, into what a trial keeps of its output
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",

@@ -8,6 +8,7 @@ this touches of Ray is internal to it, which is why Ray's version is pinned.
 """
 
 import contextlib
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -15,6 +16,7 @@ from typing import Any, get_args
 from study.configuration.config import Engine
 from study.execution.capacity import ClusterCapacity
 from study.execution.ray_train import report_again, run_train
+from study.execution.recording.failures import Failure, raised_before, reason
 from study.execution.report_keys import ERROR, FINAL, STOPPED
 from study.folder import dataset_note, request_note
 from study.ledger.trial_run import TrialRun
@@ -25,8 +27,9 @@ from trainers.checkpoints.reading import read_metrics
 from trainers.checkpoints.store import UnreachableError
 from trainers.config import plain
 from trainers.plugins.loading import load_values
+from trainers.resources.output import kept_output, log_file
 from trainers.resources.peak_memory import noted_peak
-from trainers.worker import CHECKPOINT, InlineContext, attempt, reserved_device
+from trainers.worker import CHECKPOINT, TRACEBACK, InlineContext, attempt, reserved_device
 
 
 def run_trial(config: dict[str, Any]) -> None:
@@ -37,17 +40,13 @@ def run_trial(config: dict[str, Any]) -> None:
     """
     from ray import tune
 
-    load_values(config["trial"])
-    run = TrialRun.parse(config)
-    inline = run.execution.engine == "inline"
-    folder = Path(run.folder)
+    folder = Path(config["folder"])
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        report_again(run.checkpoints)
-        with noted_peak(folder) if inline else contextlib.nullcontext():
-            last = _run_inline(run) if inline else run_train(run)
-    except UnreachableError as error:
-        last = {ERROR: f"{type(error).__name__}: {error}"}
+    inline = config["execution"]["engine"] == "inline"
+    with kept_output(log_file(folder)) if inline else contextlib.nullcontext():
+        load_values(config["trial"])
+        run = TrialRun.parse(config)
+        last = _tried(run)
     if STOPPED in last:
         tune.report(last)
         return
@@ -56,6 +55,28 @@ def run_trial(config: dict[str, Any]) -> None:
     else:
         last |= {FINAL: True, CHECKPOINT: checkpoints_at(run.checkpoints).of(last["iteration"])}
     tune.report(last)
+
+
+def _tried(run: TrialRun) -> dict[str, Any]:
+    """The last report of a trial, or how it failed.
+
+    Raises:
+        Exception: the trial may be started again: it has not raised this before, or another machine may do better.
+    """
+    folder = Path(run.folder)
+    try:
+        report_again(run.checkpoints)
+        if run.execution.engine == "train":
+            return run_train(run)
+        with noted_peak(folder):
+            return _run_inline(run)
+    except UnreachableError as error:
+        return {ERROR: f"{type(error).__name__}: {error}"}
+    except Exception as error:
+        text = "".join(traceback.format_exception(error))
+        if raised_before(folder, run.attempt, text) is None:
+            raise
+        return {ERROR: reason(Failure(text=text, starts=1, peak_mib=None)), TRACEBACK: text}
 
 
 def _last_metrics(place: str) -> dict[str, Any]:

@@ -41,27 +41,31 @@ RETRY_OF = "retry_of"
 """User attribute of a trial that repeats a failed one: the number of that."""
 FUTILE_STARTS = "fruitless"
 """User attribute of a trial: its starts in a row that came no further, and the iteration that it had come to."""
+FAULT = "fault"
+"""User attribute of a failed trial: the exception and the place in the code where any trial would fail again."""
+ALIKE = 2
+"""Trials that failed at the same place, after which an arm is given up of which no trial has ended well."""
 LOST_DRIVERS = 10
 """Drivers in a row that may die over a trial that comes no further, before it is taken for what kills them."""
 
 
 class _Summary(NamedTuple):
-    """Of an arm's trials: how many are in each state, which wait to be run again, how many failed and are not.
+    """Of an arm's trials: how many are in each state, which wait to be run again, why no more are started.
 
     And what those have cost that ended well.
     """
 
     counts: Counter[TrialState]
     retries: list[FrozenTrial]
-    failed: int
+    given_up: str | None
     spent: float
 
     @classmethod
-    def of(cls, trials: Sequence[FrozenTrial], spending: Spending) -> "_Summary":
+    def of(cls, trials: Sequence[FrozenTrial], spending: Spending, max_failed: int) -> "_Summary":
         waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
         retries = [trial for trial in waiting if RETRY_OF in trial.user_attrs]
         counts = Counter(trial.state for trial in trials)
-        return cls(counts, retries, len(failed(trials)), spending.spent(trials))
+        return cls(counts, retries, given_up_because(trials, max_failed), spending.spent(trials))
 
 
 def open_storage(config: StudyOutline, folder: Path) -> BaseStorage:
@@ -131,7 +135,8 @@ class ArmLedger:
     def _summary(self) -> _Summary:
         """The counts of the trials; made anew only after one began or ended, because every report needs them."""
         if self._cached_summary is None:
-            self._cached_summary = _Summary.of(self.study.get_trials(deepcopy=False), self.spending)
+            trials = self.study.get_trials(deepcopy=False)
+            self._cached_summary = _Summary.of(trials, self.spending, self.max_failed)
         return self._cached_summary
 
     def count(self, *states: TrialState) -> int:
@@ -140,9 +145,9 @@ class ArmLedger:
         return sum(counts[state] for state in states)
 
     @property
-    def given_up(self) -> bool:
-        """Whether so many trials failed that no more are started; one that is run again does not count."""
-        return self._summary().failed >= self.max_failed
+    def given_up(self) -> str | None:
+        """Why no more trials are started, as `given_up_because` says; None where they are."""
+        return self._summary().given_up
 
     def _retries(self) -> list[FrozenTrial]:
         return self._summary().retries
@@ -175,7 +180,7 @@ class ArmLedger:
         """Whether no trial is left to start, unless one that runs fails."""
         if self.orphans:
             return False
-        return self._filled or (self.given_up and not self._retries())
+        return self._filled or (self.given_up is not None and not self._retries())
 
     @property
     def finished(self) -> bool:
@@ -366,10 +371,22 @@ class ArmLedger:
     def _frozen(self, number: int) -> FrozenTrial:
         return optuna_internals.as_stored(self.study, self._live[number])
 
-    def tell(self, number: int, state: TrialState, value: float | None, row: Mapping[str, Any]) -> None:
-        """End a trial; `row` is what the trials table says of it and is kept here first."""
+    def tell(
+        self, number: int, state: TrialState, value: float | None, row: Mapping[str, Any], *, fault: str | None = None
+    ) -> None:
+        """End a trial; what the trials table says of it is kept here first.
+
+        Args:
+            number: of a live trial.
+            state: in which it ended.
+            value: what it scored.
+            row: of the trials table.
+            fault: the exception, and the place in the code, where any trial would fail again; None for all else.
+        """
         trial = self._live.pop(number)
         trial.set_user_attr(ROW, json.dumps(row))
+        if fault is not None:
+            trial.set_user_attr(FAULT, fault)
         self.study.tell(trial, value if state == TrialState.COMPLETE else None, state=state)
         self._cached_summary = None
 
@@ -452,6 +469,22 @@ def failed(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         and trial.number not in repeated
         and (REPLICATE not in trial.params or trial.number > last.get(trial.params[REPLICATE], -1))
     ]
+
+
+def given_up_because(trials: Sequence[FrozenTrial], max_failed: int) -> str | None:
+    """Why no more trials of an arm are started; None where they are. A failed one that is run again does not count.
+
+    Args:
+        trials: all of the arm.
+        max_failed: failed trials after which it is given up, whatever they failed by.
+    """
+    left = failed(trials)
+    places = {trial.user_attrs.get(FAULT) for trial in left}
+    well = any(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
+    if len(left) >= ALIKE and len(places) == 1 and None not in places and not well:
+        return f"because all of its {len(left)} trials that ended failed alike: {places.pop()}"
+    trials_failed = f"{len(left)} failed trial{'s' if len(left) > 1 else ''}"
+    return f"after {trials_failed} (execution.max_failed)" if len(left) >= max_failed else None
 
 
 def open_arms(
@@ -595,20 +628,50 @@ def _read(config: StudyOutline, folder: Path) -> dict[str, tuple[list[FrozenTria
         return {arm: (found.get(name, []), noted.get(name, {})) for arm, name in names.items()}
 
 
+class FailedTrial(NamedTuple):
+    """A failed trial: its number, what it failed by, and where more of it is written, below the study's folder."""
+
+    number: int
+    error: str | None
+    error_file: str | None
+
+    @classmethod
+    def of(cls, trial: FrozenTrial) -> "FailedTrial":
+        row = json.loads(trial.user_attrs.get(ROW, "{}"))
+        return cls(trial.number, row.get("error", trial.user_attrs.get("error")), row.get("error_file"))
+
+
+class ArmStanding(NamedTuple):
+    """How far an arm has come.
+
+    Attributes:
+        counts: trials by state, beside the `budget`.
+        spent: None where the study has no prices.
+        failed: the failed trials that were not run again.
+    """
+
+    counts: dict[str, int]
+    spent: Spent | None
+    failed: tuple[FailedTrial, ...]
+
+
 def status(config: StudyOutline, folder: Path) -> dict[str, dict[str, int]]:
     """Trials by arm and state, beside the `budget` of each arm; of the teacher only where the study trains it."""
-    return {arm: counts for arm, (counts, _) in standing(config, folder).items()}
+    return {arm: found.counts for arm, found in standing(config, folder).items()}
 
 
-def standing(config: StudyOutline, folder: Path) -> dict[str, tuple[dict[str, int], Spent | None]]:
-    """As `status`, with what each arm has spent; None for it where the study has no prices."""
-    counts = {}
+def standing(config: StudyOutline, folder: Path) -> dict[str, ArmStanding]:
+    """How far each arm has come; the teacher's only where the study trains it."""
+    arms = {}
     for arm, (trials, attributes) in _read(config, folder).items():
         if arm == TEACHER and not trials:
             continue
         found = Counter(trial.state.name for trial in trials)
         budget = 1 if arm == TEACHER else config.arms[arm].trials
         prices = read_prices(attributes)
-        spent = Spent.of(trials, prices, config.budget_of(arm)) if prices else None
-        counts[arm] = {"budget": budget, **{state.name: found[state.name] for state in TrialState}}, spent
-    return counts
+        arms[arm] = ArmStanding(
+            {"budget": budget, **{state.name: found[state.name] for state in TrialState}},
+            Spent.of(trials, prices, config.budget_of(arm)) if prices else None,
+            tuple(map(FailedTrial.of, failed(trials))),
+        )
+    return arms

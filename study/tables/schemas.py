@@ -26,12 +26,13 @@ def _schema(table: str, key: str, *groups: list[pa.Field]) -> pa.Schema:
 def trials_schema(parameters: Mapping[str, pa.DataType]) -> pa.Schema:
     """One row per ended trial: what was asked, how it ended, what it cost.
 
-    `state` is COMPLETE, PRUNED or FAIL; `trial` is Optuna's number; `config` is canonical JSON;
-    `retry_of` is the failed trial that this one repeats. `cost` is its iterations times the price of one, in operations
+    `state` is COMPLETE, PRUNED or FAIL; `trial` is Optuna's number; `config` is canonical JSON; `retry_of` is the
+    failed trial that this one repeats. `cost` is its iterations times the price of one, in operations
     (multiply-accumulates) or in seconds as the study's `price` says, as if it ran alone; `cost_trials` the same in
     whole trials of the plain student. `seconds` and `gpu_seconds` are what it took in truth. `stopped_by` is "pruning"
-    or "budget" in a PRUNED row. The two costs are null in studies without prices. `peak_memory_mib` is without the
-    teacher's network in a trial that read all of its outputs from a recording.
+    or "budget" in a PRUNED row. `error_file` is where the traceback of a FAIL row lies, below the study's folder. The
+    two costs are null in studies without prices. `peak_memory_mib` is without the teacher's network in a trial that
+    read all of its outputs from a recording.
 
     Args:
         parameters: the type of each searched parameter by its path; its column is PARAMETER and the path,
@@ -51,7 +52,7 @@ def trials_schema(parameters: Mapping[str, pa.DataType]) -> pa.Schema:
         _fields(_REAL, "peak_memory_mib best_miou_percent last_miou_percent", nullable=True),
         _fields(_INT, "best_iteration retry_of", nullable=True),
         _fields(_REAL, "cost cost_trials", nullable=True),
-        _fields(_TEXT, "stopped_by", nullable=True),
+        _fields(_TEXT, "stopped_by error_file", nullable=True),
         [pa.field(PARAMETER + path, kind) for path, kind in parameters.items()],
     )
 

@@ -291,6 +291,7 @@ def test_the_leaderboard_shows_arms_scores_settings_and_classes(study: Path) -> 
     ]
     assert "32.50" in shown[2]
     assert shown[8:] == [
+        "broken 0: FAIL, no reason is known",
         "kd 1: train/optimizer/lr=0.02",
         "kd 3: train/optimizer/lr=0.05 task/combine=xor",
         "best of all: kd 1, kd 3",

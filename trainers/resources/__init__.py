@@ -1,1 +1,1 @@
-"""The peak memory of a process, and periodic calls in a background thread."""
+"""The peak memory of a process, what it prints, and periodic calls in a background thread."""

@@ -1,6 +1,7 @@
 """What the commands that drive a study share: driving it to its end, and what is printed of that."""
 
 import sys
+from io import StringIO
 from pathlib import Path
 
 from study.commands import COMMANDS
@@ -12,11 +13,18 @@ from study.execution.submission import refuse_copies
 
 
 def drive(
-    folder: Path, address: str, changes: Changes = runner.NO_CHANGES, *, time_limit_s: float | None = None
+    folder: Path,
+    address: str,
+    changes: Changes = runner.NO_CHANGES,
+    *,
+    time_limit_s: float | None = None,
+    verbose: bool = False,
 ) -> int:
     """Start, or go on with, a study, print its best configurations, and say how to go on; the exit code."""
     try:
-        finished = runner.resume(folder, address, changes=changes, time_limit_s=time_limit_s)
+        finished = runner.resume(
+            folder, address, changes=changes, time_limit_s=time_limit_s, verbose=verbose, verdict=verdict_text
+        )
     except KeyboardInterrupt:
         finished = False
     if runner.has_ended_trials(folder):
@@ -26,11 +34,26 @@ def drive(
         return 0
     given_up = runner.given_up_arms(folder)
     if given_up:
-        print(f"given up after execution.max_failed failures: {', '.join(given_up)}", file=sys.stderr)
+        for arm, reason in given_up.items():
+            print(f"{arm}: given up {reason}", file=sys.stderr)
         print(f"to run what failed again: kdstudy resume {folder} --retry-failed", file=sys.stderr)
     else:
         print(f"not all trials are done; go on with: kdstudy resume {folder}", file=sys.stderr)
     return FAILED
+
+
+def verdict_text(folder: Path) -> str:
+    """What `kdstudy verdict` prints."""
+    # who only starts a study needs none of this
+    from rich.console import Console
+
+    from analysis.studies.study import open_study
+    from analysis.verdict.verdict import verdict
+    from analysis.verdict.view import print_verdict
+
+    text = StringIO()
+    print_verdict(verdict(open_study(folder)), Console(file=text, width=120))
+    return text.getvalue()
 
 
 def refuse_lost_places(out: Path | None, config: StudyConfig) -> None:

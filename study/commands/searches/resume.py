@@ -2,7 +2,7 @@
 
 import argparse
 
-from study.commands.options import add_arms, add_cluster, add_folder, add_time_limit
+from study.commands.options import add_arms, add_cluster, add_folder, add_time_limit, add_verbose
 from study.commands.searches.driving import drive
 from study.configuration.changes import Changes
 
@@ -12,6 +12,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_folder(parser)
     add_cluster(parser)
     add_time_limit(parser)
+    add_verbose(parser)
     parser.add_argument("--trials", type=int, metavar="N", help="raise the budget of every arm to so many trials")
     parser.add_argument("--retry-failed", action="store_true", help="run failed trials again, with the same values")
     add_arms(parser, "whose trials; may be given repeatedly")
@@ -31,4 +32,4 @@ def execute(options: argparse.Namespace) -> int:
         arms=tuple(options.arms),
         accept_data=options.accept_data,
     )
-    return drive(options.folder, options.address, changes, time_limit_s=options.time_limit)
+    return drive(options.folder, options.address, changes, time_limit_s=options.time_limit, verbose=options.verbose)

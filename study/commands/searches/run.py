@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from study.commands.checked import checked_study
-from study.commands.options import add_arms, add_cluster, add_out, add_study, add_time_limit
+from study.commands.options import add_arms, add_cluster, add_out, add_study, add_time_limit, add_verbose
 from study.commands.searches.driving import drive, refuse_lost_places
 from study.execution import session
 from study.folder import create_study, starting
@@ -17,6 +17,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_out(parser)
     add_cluster(parser)
     add_time_limit(parser)
+    add_verbose(parser)
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -27,4 +28,4 @@ def execute(options: argparse.Namespace) -> int:
     folder = (options.out or Path("runs") / config.name).absolute()
     create_study(config, folder)
     with starting(folder):
-        return drive(folder, options.address, time_limit_s=options.time_limit)
+        return drive(folder, options.address, time_limit_s=options.time_limit, verbose=options.verbose)

@@ -7,9 +7,12 @@ from typing import Any
 from study.commands.options import add_folder, add_json
 from study.configuration.tuning import EQUAL
 from study.folder import read_outline
-from study.ledger.ledger import standing
+from study.ledger.ledger import ArmStanding, standing
 from study.ledger.presence import refuse_missing
 from study.ledger.spending import Spent
+
+FAILED_LINES = 5
+"""Failed trials of an arm, the last ones, that have a line of their own."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -24,12 +27,17 @@ def execute(options: argparse.Namespace) -> int:
     refuse_missing(config, options.folder)
     found = standing(config, options.folder)
     if options.json:
-        print(json.dumps({arm: {**counts, **_priced(spent)} for arm, (counts, spent) in found.items()}))
+        print(json.dumps({arm: _plain(one) for arm, one in found.items()}))
         return 0
     if config.tuning_rules < EQUAL:
         print("begun before arms were tuned at equal cost: each has its own first rung, and is served by its trials")
-    for arm, (counts, spent) in found.items():
+    for arm, (counts, spent, failed) in found.items():
         print(f"{arm}: " + ", ".join([*_counted(counts, capped=spent is None or spent.budget is None), *_told(spent)]))
+        for trial in failed[-FAILED_LINES:]:
+            see = f"; see {options.folder / trial.error_file}" if trial.error_file else ""
+            print(f"  {arm} {trial.number}: FAIL, {trial.error or 'no reason is known'}{see}")
+        if len(failed) > FAILED_LINES:
+            print(f"  and {len(failed) - FAILED_LINES} before these")
     return 0
 
 
@@ -43,6 +51,11 @@ def _told(spent: Spent | None) -> list[str]:
         return []
     budget = "" if spent.budget is None else f" of {spent.budget:.2f}"
     return [f"spent {spent.whole_trials:.2f}{budget} whole trials of the plain student"]
+
+
+def _plain(arm: ArmStanding) -> dict[str, Any]:
+    """What --json has of an arm."""
+    return {**arm.counts, **_priced(arm.spent), "failed": [trial._asdict() for trial in arm.failed]}
 
 
 def _priced(spent: Spent | None) -> dict[str, Any]:

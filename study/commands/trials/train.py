@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,16 +24,18 @@ from study.configuration.settings import uncovered, with_settings
 from study.execution import session
 from study.execution.capacity import ClusterCapacity
 from study.execution.ray_train import train_arguments
-from study.execution.report_keys import STOPPED
+from study.execution.recording.failures import Failure, reason
+from study.execution.report_keys import ERROR, STOPPED
 from study.folder import read_config
 from trainers.checkpoints.interval import Interval
 from trainers.checkpoints.requests import Request
 from trainers.config import ConfigError, TeacherFile, TrialConfig, absolute, canonical_json, parse, plain
 from trainers.context import LocalContext
 from trainers.plugins.content import COPIES, copied
+from trainers.plugins.faults import place_in_plugin
 from trainers.registry import nearest
 from trainers.teachers import teacher as teachers
-from trainers.worker import attempt
+from trainers.worker import TRACEBACK, attempt
 
 TRIAL = "trial.json"
 
@@ -81,13 +84,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Run it."""
     named = {name: getattr(options, name) for name in ("arm", "trial", "out", "workers")}
-    outcome = train(options.study, options.sets, **named)
+    try:
+        outcome = train(options.study, options.sets, **named)
+    except Exception as error:
+        if place_in_plugin(error):  # its author debugs it here
+            traceback.print_exception(error)
+        raise
     if STOPPED in outcome:
         at = outcome["iteration"]
         print(f"kdstudy: stopped at iteration {at}; the same command goes on from it", file=sys.stderr)
         return FAILED
+    if TRACEBACK in outcome:
+        print(outcome[TRACEBACK], file=sys.stderr)
     for name, value in outcome.items():
-        if not name.startswith("mask/"):  # a table's worth, two for every class
+        if name != TRACEBACK and not name.startswith("mask/"):  # a table's worth, two for every class
             print(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}")
     return FAILED if "error" in outcome else 0
 
@@ -196,7 +206,12 @@ def arm_trial(config: StudyConfig, arm: str, sets: Sequence[str] = ()) -> TrialC
 def _with_ray(execution: ExecutionConfig, trial: TrialConfig, folder: Path) -> Mapping[str, Any]:
     with session.connected(execution, "local"):
         ClusterCapacity(execution).check(trial.train.workers)
+        from ray.train import WorkerGroupError
         from ray.train.torch import TorchTrainer
 
         arguments = train_arguments(execution, trial, folder, place=str(folder))
-        return dict(TorchTrainer(**arguments).fit().return_value or {})
+        try:
+            return dict(TorchTrainer(**arguments).fit().return_value or {})
+        except WorkerGroupError as error:
+            failure = Failure(text=str(error), starts=execution.max_attempts, peak_mib=None)
+            return {ERROR: reason(failure), TRACEBACK: str(error)}

@@ -12,6 +12,7 @@ from study.configuration.checks.findings import Finding, Findings, fault
 from study.configuration.checks.subject import Case, Subject
 from study.configuration.config import TEACHER, StudyConfig
 from study.configuration.searches import search_faults
+from study.configuration.trackers.checks import check_trackers
 
 
 class StudyCheck(NamedTuple):
@@ -107,6 +108,7 @@ STUDY_CHECKS = (
         lambda subject: storage.check_decoded_images(subject.config.execution.decoded_images.folder), ("execution",)
     ),
     StudyCheck(lambda subject: machine.check_execution(subject.config.execution), ("execution",)),
+    StudyCheck(lambda subject: check_trackers(subject.config.execution.trackers), ("execution",)),
     StudyCheck(_machine, ("execution", "train.workers", "teacher.train.workers")),
     StudyCheck(_teacher, ("data", "teacher.file", "teacher.model", "teacher.train")),
     StudyCheck(_teacher_folder, ("teacher", "data", "student", "augment")),

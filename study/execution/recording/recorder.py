@@ -17,18 +17,22 @@ from ray.tune.experiment import Trial
 
 from study.configuration.config import TEACHER, StudyConfig
 from study.execution.ray_train import error_text, release
-from study.execution.recording.failures import Failure
+from study.execution.recording.error_file import alone, write_error_file
+from study.execution.recording.failures import Failure, deterministic_place
 from study.execution.recording.outcome import all_skipped, outcome
+from study.execution.recording.printed import PrintedLines
 from study.execution.recording.rows import trial_row
 from study.execution.recording.study_tables import StudyTables
 from study.execution.report_keys import ERROR, FINAL, PEAK
 from study.execution.stopping import DRAIN_S, Drain, NodeNotices
+from study.execution.trackers.feeds import Trackers
 from study.execution.view import View
+from study.folder import error_file
 from study.ledger.ledger import ArmLedger
 from study.ledger.trial_run import TrialRun
 from trainers.resources.faults import is_machine_fault
 from trainers.resources.peak_memory import read_noted_peak
-from trainers.worker import CHECKPOINT, WARNING
+from trainers.worker import CHECKPOINT, TRACEBACK, WARNING
 
 
 @dataclass
@@ -55,6 +59,8 @@ class Recorder(Callback):  # type: ignore[misc]
         on_teacher: called with the last checkpoint of the teacher's finished trial.
         drain: whether the driver is being stopped.
         notices: looked at between Tune's events, until then; None for a cluster whose nodes stay.
+        printed: shows what trials print; None for not.
+        trackers: get what the tables get; None for none.
     """
 
     def __init__(
@@ -67,9 +73,12 @@ class Recorder(Callback):  # type: ignore[misc]
         on_teacher: Callable[[str], None],
         drain: Drain,
         notices: NodeNotices | None = None,
+        printed: PrintedLines | None = None,
+        trackers: Trackers | None = None,
     ) -> None:
         self._config, self._arms, self._tables, self._view = config, arms, tables, view
         self._on_teacher, self._drain, self._notices = on_teacher, drain, notices
+        self._printed, self._trackers = printed, trackers
         self._stopping = False
         self._running: dict[str, _Followed] = {}
 
@@ -86,6 +95,10 @@ class Recorder(Callback):  # type: ignore[misc]
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         run = self._followed(trial).run
         self._view.started(run.arm, run.number)
+        if self._printed:
+            self._printed.follow(run.name, Path(run.folder))
+        if self._trackers:
+            self._trackers.start(run)
 
     def on_trial_result(
         self,
@@ -103,7 +116,8 @@ class Recorder(Callback):  # type: ignore[misc]
             self._view.warn([result[WARNING]], of=run.name)
         if unmoved := all_skipped(run.trial.train, result):
             self._view.say(f"warning: {run.name}: {unmoved}")
-        self._tables.add_report(run, result)
+        if self._tables.add_report(run, result) and self._trackers:
+            self._trackers.report(run, result)
         miou = float(result["eval/miou_percent"])
         self._view.reported(run.arm, run.number, int(result["iteration"]), run.budget, miou)
 
@@ -116,9 +130,22 @@ class Recorder(Callback):  # type: ignore[misc]
     def _leave(self, trial: Trial, iteration: int) -> None:
         """Leave a trial to the next driver."""
         followed = self._followed(trial)
-        release(followed.folder)
+        self._let_go(followed, None)
         self._view.left(followed.run.arm, followed.run.number, iteration)
         del self._running[trial.trial_id]
+
+    def _let_go(self, followed: _Followed, state: TrialState | None) -> None:
+        """Give back what a trial's workers hold, and do what is left for whoever follows it.
+
+        Args:
+            followed: the trial.
+            state: in which it ended; None where it goes on under another driver.
+        """
+        release(followed.folder)
+        if self._printed:
+            self._printed.end(followed.run.name)
+        if self._trackers:
+            self._trackers.end(followed.run, state)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._drain.guard(lambda: self._fail(trial), None)
@@ -136,6 +163,8 @@ class Recorder(Callback):  # type: ignore[misc]
         release(followed.folder)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        if self._printed:
+            self._printed.look()
         if not self._drain.on:
             if self._notices:
                 self._notices.look()
@@ -154,19 +183,31 @@ class Recorder(Callback):  # type: ignore[misc]
             self._leave(trial, int(last.get("iteration", 0)))
             self._drain.halt(error, remedy="mend that")
             return
-        release(followed.folder)
-        row = trial_row(run, state.name, last, error, followed.started)
-        row["attempts"] += followed.restarts
-        value = last.get(metric)
-        arm = self._arms[run.arm]
-        row |= {**arm.costs(run.number, row["iterations"]), "stopped_by": arm.stopped_by(run.number)}
-        arm.tell(run.number, state, value, row)
+        self._let_go(followed, state)
+        text = failure.text if failure else last.get(TRACEBACK)
+        row, arm = self._row(followed, state.name, last, error), self._arms[run.arm]
+        if error is not None:
+            row["error_file"] = write_error_file(row, followed.folder, text)
+        given_up = arm.given_up
+        arm.tell(run.number, state, last.get(metric), row, fault=deterministic_place(text) if error and text else None)
         if wrong := self._tables.add_trial(row, last.get(CHECKPOINT)):
             self._view.say(f"warning: {run.name}: {wrong}")
         if state == TrialState.COMPLETE and run.arm == TEACHER:
             self._on_teacher(last[CHECKPOINT])
-        self._view.ended(run.arm, run.number, _ending(state, row["stopped_by"]), value, error)
+        self._view.ended(run.arm, run.number, _ending(state, row["stopped_by"]), last.get(metric), error)
+        if error is not None:
+            where = followed.folder
+            self._view.say(f"  what led to it: {error_file(where)}; run it alone: {alone(row, where)}")
+        if arm.given_up != given_up:
+            self._view.say(f"{run.arm}: given up {arm.given_up}")
         del self._running[trial.trial_id]
+
+    def _row(self, followed: _Followed, state: str, last: dict[str, Any], error: str | None) -> dict[str, Any]:
+        """The trial's row of the trials table, without the file of an error."""
+        run, arm = followed.run, self._arms[followed.run.arm]
+        row = trial_row(run, state, last, error, followed.started)
+        row["attempts"] += followed.restarts
+        return {**row, **arm.costs(run.number, row["iterations"]), "stopped_by": arm.stopped_by(run.number)}
 
 
 def _ending(state: TrialState, stopped_by: str | None) -> str:

@@ -103,6 +103,7 @@ def trial_row(
         "cost": None,
         "cost_trials": None,
         "stopped_by": None,
+        "error_file": None,
         **{tables.PARAMETER + path: value for path, value in run.values.items()},
     }
 

@@ -13,9 +13,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from study import tables
 from study.configuration.config import StudyConfig
+from study.execution.recording.error_file import write_error_file
 from study.execution.recording.refill import Refill
 from study.execution.recording.rows import class_rows, confusion_rows, mask_rows, report_row, trial_row, with_times
-from study.folder import trial_checkpoints
+from study.folder import trial_checkpoints, trial_folder
 from study.ledger.ledger import ArmLedger, noted_run
 from study.ledger.rungs import ROW
 from study.ledger.trial_run import TrialRun
@@ -54,10 +55,16 @@ class StudyTables:
         """Write the row of the environment table for this start of the driver."""
         self._environment.append([row])
 
-    def add_report(self, run: TrialRun, result: Mapping[str, Any]) -> None:
-        """Write an evaluation that a trial reported just now, with its classes and the pixels that masks kept."""
+    def add_report(self, run: TrialRun, result: Mapping[str, Any]) -> bool:
+        """Write an evaluation that a trial reported just now, with its classes and the pixels that masks kept.
+
+        Returns:
+            Whether it was not there yet.
+        """
         key = {"arm": run.arm, "trial": run.number, "iteration": int(result["iteration"])}
+        is_new = not self._reports.contains(tuple(key.values()))
         self._record(report_row(key, run.attempt, result, time=datetime.now(UTC)), result)
+        return is_new
 
     def _record(self, row: Mapping[str, Any], result: Mapping[str, Any]) -> None:
         key = {name: row[name] for name in ("arm", "trial", "iteration")}
@@ -105,7 +112,7 @@ class StudyTables:
 
     def _complete_arm(self, name: str, arm: ArmLedger) -> Iterator[Gap]:
         for trial in arm.ended():
-            row = _row_of(trial)
+            row = _row_of(trial, self._folder)
             if row is not None:
                 self._trials.append([with_times(row)])
                 yield from self._complete_counts(row)
@@ -157,7 +164,7 @@ def finish(written: StudyTables, config: StudyConfig, folder: Path, arms: Mappin
     return lacking
 
 
-def _row_of(trial: FrozenTrial) -> dict[str, Any] | None:
+def _row_of(trial: FrozenTrial, folder: Path) -> dict[str, Any] | None:
     """A trial's row as its recorder left it in the ledger, or what can be said of a trial that never came to an end.
 
     None where the ledger does not have what the trial ran.
@@ -170,7 +177,10 @@ def _row_of(trial: FrozenTrial) -> dict[str, Any] | None:
         return None
     result = {"iteration": trial.last_step or 0}
     started = (trial.datetime_start or datetime.now()).astimezone(UTC)
-    return trial_row(run, trial.state.name, result, trial.user_attrs.get("error"), started)
+    row = trial_row(run, trial.state.name, result, trial.user_attrs.get("error"), started)
+    if row["error"] is not None:
+        row["error_file"] = write_error_file(row, trial_folder(folder, run.arm, run.number), None)
+    return row
 
 
 def parameter_types(arms: Mapping[str, ArmLedger]) -> dict[str, pa.DataType]:

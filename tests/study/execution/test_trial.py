@@ -10,6 +10,7 @@ from ray import tune
 
 from study.configuration.config import ExecutionConfig, StudyConfig
 from study.configuration.loading import load
+from study.execution import trial as execution_of_trials
 from study.execution.capacity import DRIVER, HEAD, ClusterCapacity
 from study.execution.recording import recorder
 from study.execution.report_keys import FINAL, STOPPED
@@ -19,9 +20,11 @@ from study.folder import CONFIG, REQUEST, create_study, read_config
 from study.ledger.ledger import open_arms
 from tests.study.execution.recording.test_recorder import Driver
 from tests.trainers.stops import reproducible
+from trainers import worker
 from trainers.checkpoints.requests import Request, Requests
 from trainers.config import ConfigError, parse
-from trainers.worker import CHECKPOINT
+from trainers.resources.output import log_file
+from trainers.worker import CHECKPOINT, TRACEBACK
 
 Reader = Callable[..., StudyConfig]
 CHANGES: dict[str, Any] = {"arms": {"baseline": {"trials": 1, "space": "optimizer"}}, "train__iterations": 6}
@@ -122,6 +125,43 @@ def test_a_trial_stopped_before_its_first_evaluation_reports_what_an_undisturbed
     requests.ask(Request.NONE)
     run_trial(stopped)
     assert [kept(report) for report in reported] == expected
+
+
+def test_what_is_raised_twice_at_one_place_is_not_tried_again(
+    config: Reader, tmp_path: Path, reported: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Driver(config(**CHANGES), tmp_path).start().config
+
+    def lost(*_: object, **__: object) -> None:
+        raise ConnectionResetError("by peer")
+
+    def broken(*_: object, **__: object) -> None:
+        print("so far so good")
+        raise TypeError("no such sum")
+
+    for raises, kind in ((broken, TypeError), (lost, ConnectionResetError), (lost, ConnectionResetError)):
+        monkeypatch.setattr(execution_of_trials, "attempt", raises)
+        with pytest.raises(kind):
+            run_trial(run)
+    monkeypatch.setattr(execution_of_trials, "attempt", broken)
+    run_trial(run)
+    (last,) = reported
+    assert last["error"] == "TypeError: no such sum"
+    assert "in broken" in last[TRACEBACK] and last[TRACEBACK].endswith("TypeError: no such sum\n")
+    assert log_file(Path(run["folder"])).read_text().count("so far so good\n") == 2
+
+
+def test_an_error_that_no_retry_would_mend_comes_with_its_traceback(
+    config: Reader, tmp_path: Path, reported: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError("labels must be below 11")
+
+    run = Driver(config(**CHANGES), tmp_path).start().config
+    monkeypatch.setattr(worker, "train", refuse)
+    run_trial(run)
+    (last,) = reported
+    assert last["error"] == "ValueError: labels must be below 11" and "in refuse" in last[TRACEBACK]
 
 
 def test_a_trial_that_left_a_checkpoint_is_left_to_the_next_driver(

@@ -81,7 +81,7 @@ def test_arms_of_unequal_prices_end_at_equal_cost(equal: Reader, tmp_path: Path)
     assert [reason for *_, reason in done["rdd"]].count("budget") <= 1
     assert "budget" in {reason for trials in done.values() for *_, reason in trials}
     # and a reader without the driver sees the same
-    for name, (_, spent) in standing(config, tmp_path / "study").items():
+    for name, (_, spent, _) in standing(config, tmp_path / "study").items():
         assert spent is not None and spent.budget == 6
         assert spent.whole_trials == pytest.approx(spends[name])
 

@@ -54,9 +54,13 @@ def start(ledger: ArmLedger) -> Suggestion:
 
 
 def end(
-    ledger: ArmLedger, asked: Suggestion, state: TrialState = TrialState.COMPLETE, value: float | None = None
+    ledger: ArmLedger,
+    asked: Suggestion,
+    state: TrialState = TrialState.COMPLETE,
+    value: float | None = None,
+    fault: str | None = None,
 ) -> None:
-    ledger.tell(asked.number, state, value, {"state": state.name})
+    ledger.tell(asked.number, state, value, {"state": state.name}, fault=fault)
 
 
 def score(asked: Suggestion, iteration: int = END) -> float:
@@ -111,6 +115,41 @@ def test_an_arm_whose_trials_all_fail_is_given_up(stored: Reader, tmp_path: Path
         end(ledger, start(ledger), TrialState.FAIL)
     assert ledger.given_up and ledger.exhausted and not ledger.finished
     assert ledger.ask() is None
+
+
+BUG = "TypeError at my_losses.py, line 7"
+
+
+@pytest.mark.parametrize(
+    ("faults", "given_up"),
+    [
+        ((BUG,), None),
+        ((BUG, BUG), f"because all of its 2 trials that ended failed alike: {BUG}"),
+        ((BUG, "TypeError at my_losses.py, line 9"), None),
+        ((BUG, None), None),
+        ((None, None, None), None),
+        ((None, None, None, BUG), "after 4 failed trials (execution.max_failed)"),
+    ],
+)
+def test_an_arm_whose_trials_all_fail_alike_is_given_up_early(
+    config: Reader, tmp_path: Path, faults: tuple[str | None, ...], given_up: str | None
+) -> None:
+    ledger = opened(config(execution={"max_failed": 4}), tmp_path)
+    for fault in faults:
+        end(ledger, start(ledger), TrialState.FAIL, fault=fault)
+    assert ledger.given_up == given_up and (ledger.ask() is None) == (given_up is not None)
+    # what failed may have been mended
+    assert opened(config(execution={"max_failed": 4}), tmp_path).retry_failed() > 0
+
+
+def test_an_arm_of_which_a_trial_ended_well_has_its_failures(config: Reader, tmp_path: Path) -> None:
+    ledger = opened(config(execution={"max_failed": 3}), tmp_path)
+    end(ledger, start(ledger), value=20.0)
+    for _ in range(2):
+        end(ledger, start(ledger), TrialState.FAIL, fault=BUG)
+    assert ledger.given_up is None
+    end(ledger, start(ledger), TrialState.FAIL, fault=BUG)
+    assert ledger.given_up == "after 3 failed trials (execution.max_failed)"
 
 
 def test_orphans_go_on_under_their_own_number_and_values(
@@ -287,7 +326,7 @@ def test_failed_trials_run_again_once_to_fill_the_budget(stored: Reader, tmp_pat
         end(ledger, asked, TrialState.FAIL)
     assert ledger.given_up and ledger.ask() is None
     assert ledger.retry_failed() == 2
-    assert (ledger.retry_failed(), ledger.given_up, ledger.finished) == (0, False, False)
+    assert (ledger.retry_failed(), ledger.given_up, ledger.finished) == (0, None, False)
     # what waits to be repeated survives the driver, and so does what runs
     first = start(opened(config, tmp_path))
     ledger = opened(config, tmp_path)
@@ -418,7 +457,7 @@ def test_a_failed_replicate_is_tried_again_and_never_replaced_by_another(stored:
         end(ledger, again, TrialState.FAIL)
     assert ledger.given_up and ledger.ask() is None
     # asked for explicitly, it is run once more, and its failures no longer count
-    assert (ledger.retry_failed(), ledger.given_up) == (1, False)
+    assert (ledger.retry_failed(), ledger.given_up) == (1, None)
     repeated = start(opened(config, tmp_path, "again"))
     assert (repeated.values, repeated.retry_of) == ({"replicate": 1}, 3)
     ledger = opened(config, tmp_path, "again")

@@ -1,5 +1,6 @@
 """Recorder: what a report, an ending and a kill in between leave in the tables. No cluster is started."""
 
+import argparse
 import errno
 import json
 from collections.abc import Callable
@@ -13,12 +14,16 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
+from analysis.leaderboard import print_leaderboard
+from analysis.queries import best
 from study import tables
+from study.commands.searches import status
 from study.configuration.config import StudyConfig
 from study.configuration.recordings.plan import NO_RECORDINGS, StudyRecordings
 from study.execution import stopping
 from study.execution.capacity import HEAD, ClusterCapacity
 from study.execution.recording import recorder
+from study.execution.recording.printed import PrintedLines
 from study.execution.recording.recorder import Recorder
 from study.execution.recording.rows import confusion_rows, report_row, trial_row
 from study.execution.recording.study_tables import StudyTables, parameter_types
@@ -26,14 +31,16 @@ from study.execution.scheduler import LedgerScheduler
 from study.execution.searcher import LedgerSearcher
 from study.execution.stopping import Drain, NodeNotices
 from study.execution.view import View
+from study.folder import CONFIG
 from study.ledger import ledger
-from study.ledger.ledger import ArmLedger, open_arms
+from study.ledger.ledger import FAULT, ArmLedger, open_arms
 from study.ledger.trial_run import TrialRun
 from trainers.checkpoints.requests import Request, Requests
-from trainers.config import TeacherFile, TrialConfig, content_hash, parse
+from trainers.config import TeacherFile, TrialConfig, canonical_json, content_hash, parse
 from trainers.context import LocalContext
 from trainers.data import streets
 from trainers.loop import train
+from trainers.resources.output import log_file
 
 Reader = Callable[..., StudyConfig]
 NAMES = streets.Dataset.class_names
@@ -189,6 +196,95 @@ def test_how_a_trial_ended_is_told_to_ledger_and_table(
     (ended,) = driver.arms[trial.config["arm"]].ended()
     assert ended.state.name == state
     assert (ended.value == 20.0) == (state != "FAIL")
+
+
+def test_a_failed_trial_leaves_all_that_is_known(driver: Driver, capsys: pytest.CaptureFixture[str]) -> None:
+    trial = driver.start()
+    own = Path(trial.config["folder"])
+    own.mkdir(parents=True)
+    log_file(own).write_text("".join(f"loss {step}\n" for step in range(100)))
+    log_file(own, 1).write_text("nan here\n")
+    text = 'Traceback (most recent call last):\n  File "/a/loss.py", line 7, in terms\nTypeError: no such sum\n'
+    driver.result(trial, error="TypeError: no such sum", traceback=text)
+    driver.recorder.on_trial_complete(0, [], trial)
+
+    (row,) = driver.rows("trials")
+    name = f"{row['arm']}-{row['trial']}"
+    assert row["error_file"] == f"trials/{own.name}/error.txt"
+    told = (driver.folder / row["error_file"]).read_text()
+    assert told.startswith(f"{name}: TypeError: no such sum\n") and text.strip() in told
+    assert "train/optimizer/lr: " in told and "loss 99\n" in told and "loss 50\n" in told and "loss 49\n" not in told
+    assert "by rank 1 (log-rank1.txt)" in told and "nan here" in told
+    command = f"kdstudy train {driver.folder} --trial {name} --workers 0"
+    said = capsys.readouterr().err
+    assert f"{row['arm']} {row['trial']}: FAIL, TypeError: no such sum\n" in said
+    assert command in told and command in said and str(own / "error.txt") in said
+    assert driver.arms[row["arm"]].ended()[0].user_attrs[FAULT] == "TypeError at /a/loss.py, line 7"
+
+    (driver.folder / CONFIG).write_text(canonical_json(driver.config))
+    assert status.execute(argparse.Namespace(folder=driver.folder, json=False)) == 0
+    assert f"FAIL, TypeError: no such sum; see {own / 'error.txt'}\n" in capsys.readouterr().out
+    answer = best(driver.folder)
+    failed = {"arm": row["arm"], "trial": row["trial"], "error": row["error"], "error_file": str(own / "error.txt")}
+    assert answer["studies"][0]["failed"] == [failed]
+    print_leaderboard(answer)
+    assert f"FAIL, TypeError: no such sum; see {own / 'error.txt'}\n" in capsys.readouterr().out
+
+
+def test_an_arm_whose_trials_fail_alike_is_said_to_be_given_up(
+    driver: Driver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = 'Traceback (most recent call last):\n  File "/a/loss.py", line 7, in terms\nTypeError: no such sum\n'
+    for _ in range(4):  # of two arms
+        trial = driver.start()
+        driver.result(trial, error="TypeError: no such sum", traceback=text)
+        driver.recorder.on_trial_complete(0, [], trial)
+        driver.searcher.on_trial_complete(str(driver.asked))
+    said = capsys.readouterr().err
+    for arm in ("baseline", "rdd"):
+        why = "because all of its 2 trials that ended failed alike: TypeError at /a/loss.py, line 7"
+        assert said.count(f"{arm}: given up {why}\n") == 1
+    assert driver.searcher.suggest("more") == "FINISHED"
+
+
+def test_a_trial_that_drivers_died_over_is_explained_too(driver: Driver) -> None:
+    trial = driver.start()
+    arm = driver.arms[trial.config["arm"]]
+    live = arm._live.pop(trial.config["number"])
+    live.set_user_attr("error", "the study's driver died 10 times in a row")
+    arm.study.tell(live, state=TrialState.FAIL)
+    driver.tables.complete(driver.arms)
+    (row,) = driver.rows("trials")
+    assert "the study's driver died 10 times" in (driver.folder / row["error_file"]).read_text()
+
+
+def test_what_a_trial_prints_is_shown_while_it_runs(driver: Driver, capsys: pytest.CaptureFixture[str]) -> None:
+    said: list[str] = []
+    clock = iter(range(100))
+    driver.recorder._printed = PrintedLines(said.append, lambda: float(next(clock)))
+    own = driver.folder / "trials" / "baseline-00000"
+    own.mkdir(parents=True)
+    log_file(own).write_text("before\n")
+    trial = driver.start()
+    assert Path(trial.config["folder"]) == own
+
+    def prints(text: str, rank: int = 0) -> None:
+        with log_file(own, rank).open("a") as file:
+            file.write(text)
+        driver.recorder.on_step_end(0, [])
+
+    prints("one\ntw")
+    prints("o\n")
+    prints("other\n", rank=1)
+    log_file(own).write_text("cut\n")
+    prints("three\n")
+    prints("four")
+    driver.result(trial, error="ValueError: x")
+    prints("\nlast\n")
+    driver.recorder.on_trial_complete(0, [], trial)
+    prints("too late\n")
+    shown = ["baseline 0 | one", "baseline 0 | two", "baseline 0 rank 1 | other"]
+    assert said == [*shown, "baseline 0 | four", "baseline 0 | last"]
 
 
 def test_a_warning_of_a_trial_is_shown(driver: Driver, capsys: pytest.CaptureFixture[str]) -> None:
