@@ -239,17 +239,18 @@ def _drive(
     tell_verdict: Callable[[Path], str] | None,
 ) -> bool:
     # imported here because they import Ray, which must read its settings first
-    from ray import tune
+    with session.signals_held():
+        from ray import tune
 
-    from study.execution.pricing import prices
-    from study.execution.ray_train import draining_nodes
-    from study.execution.recording.printed import PrintedLines
-    from study.execution.recording.recorder import Recorder
-    from study.execution.recording.study_tables import StudyTables, finish
-    from study.execution.scheduler import LedgerScheduler
-    from study.execution.searcher import LedgerSearcher
-    from study.execution.trackers.feeds import CLOSE_S, Trackers
-    from study.execution.trial import run_trial, trial_resources
+        from study.execution.pricing import prices
+        from study.execution.ray_train import draining_nodes
+        from study.execution.recording.printed import PrintedLines
+        from study.execution.recording.recorder import Recorder
+        from study.execution.recording.study_tables import StudyTables, finish
+        from study.execution.scheduler import LedgerScheduler
+        from study.execution.searcher import LedgerSearcher
+        from study.execution.trackers.feeds import CLOSE_S, Trackers
+        from study.execution.trial import run_trial, trial_resources
 
     arms: dict[str, ArmLedger] = {}
     view = View(arms)

@@ -95,7 +95,8 @@ def connected(
     if own_token:
         os.environ["RAY_AUTH_TOKEN_PATH"] = _own_token()
     say("starting Ray ..." if address == "local" else f"joining the Ray cluster at {address} ...")
-    import ray
+    with signals_held():
+        import ray
 
     try:
         refuse_foreign_packages()
@@ -122,10 +123,21 @@ def connected(
 
 @contextmanager
 def _signals_kept() -> Iterator[None]:
-    """Hold SIGTERM and Ctrl-C back while Ray starts, and act on them after that.
+    """Hold SIGTERM and Ctrl-C back while Ray starts, which would put handlers of its own in the place of these.
 
-    What a handler raises while Python forks a process is lost, and Ray would put handlers of its own in the place of
-    these, which end the process without a word.
+    Raises:
+        KeyboardInterrupt: at the end, where one has come.
+    """
+    with signals_held(), no_handlers_of_ray():
+        yield
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Hold SIGTERM and Ctrl-C back, and act on them after that.
+
+    What a handler raises while Python forks a process, or while a module in C is imported, is lost, or shown as a
+    traceback.
 
     Raises:
         KeyboardInterrupt: at the end, where one has come.
@@ -138,8 +150,7 @@ def _signals_kept() -> Iterator[None]:
         number: signal.signal(number, lambda one, _: came.append(one)) for number in (signal.SIGTERM, signal.SIGINT)
     }
     try:
-        with no_handlers_of_ray():
-            yield
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 
 from study.__main__ import main
 from study.execution.local_ray.watchdog import GCS
@@ -119,18 +120,23 @@ def kill_driver(target: Target, draws: random.Random) -> None:
 
 
 def kill_raylet(target: Target, draws: random.Random) -> None:
-    for raylet in below(target.started.pid, "raylet/raylet"):
-        raylet.kill()
+    kill_below(target, "raylet/raylet")
 
 
 def kill_control(target: Target, draws: random.Random) -> None:
-    for control in below(target.started.pid, GCS):
-        control.kill()
+    kill_below(target, GCS)
 
 
 def kill_trial(target: Target, draws: random.Random) -> None:
-    for trial in below(target.started.pid, TRIAL):
-        trial.kill()
+    kill_below(target, TRIAL)
+
+
+def kill_below(target: Target, name: str) -> None:
+    """Kill what a driver has started under a name, once it has."""
+    wait_while_alive(target.started, lambda: below(target.started.pid, name))
+    for process in below(target.started.pid, name):
+        with contextlib.suppress(psutil.Error):  # it ended meanwhile
+            process.kill()
 
 
 def stop_and_continue_driver(target: Target, draws: random.Random) -> None:
