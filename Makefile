@@ -8,7 +8,8 @@ OUT ?= runs/quickstart
 
 study: $(READY)
 	$(VENV)/bin/kdstudy $(if $(wildcard $(OUT)/study.json),resume $(OUT),run quickstart --out $(OUT))
-	[ -d $(OUT)/two-workers ] || $(VENV)/bin/kdstudy train $(OUT) --trial best --workers 2 --out $(OUT)/two-workers
+	[ -f $(OUT)/two-workers/.done ] || { \
+	$(VENV)/bin/kdstudy train $(OUT) --trial best --workers 2 --out $(OUT)/two-workers && touch $(OUT)/two-workers/.done; }
 
 # Those of tests/e2e start clusters, which want the machine to themselves. Both halves always run; the exit code of the
 # recipe, which make prints, is 1 where the first failed, 2 where the second, 3 where both.

@@ -27,7 +27,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     """The options of a command; its module is imported, and where that takes seconds a line comes first."""
     refuse_double(arguments[0] if arguments else "")
     if arguments and arguments[0] in STARTS_RAY and not {"-h", "--help"} & set(arguments):
-        print("checking the study, then starting Ray ...", file=sys.stderr, flush=True)
+        print("checking the study ...", file=sys.stderr, flush=True)
     return command_parser(arguments).parse_args(arguments)
 
 

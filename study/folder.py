@@ -15,7 +15,7 @@ from study.configuration.outline import StudyOutline
 from study.configuration.tuning import with_former_rules
 from study.saved import read_object
 from trainers.addresses import joined
-from trainers.config import ConfigError, canonical_json, parse, plain
+from trainers.config import ConfigError, canonical_json, identity, parse, plain
 from trainers.data.classes import classes_of
 from trainers.data.fingerprint import NOTE
 from trainers.plugins.content import COPIES, PACKAGE, copied, named_plugins
@@ -36,7 +36,8 @@ def create_study(config: StudyConfig, folder: Path) -> None:
     """
     config = config.with_spaces()
     if (folder / CONFIG).exists():
-        other = [path for path in differences(plain(read_config(folder)), plain(config)) if not _is_plugin_path(path)]
+        found = differences(identity(read_config(folder)), identity(config))
+        other = [path for path in found if not _is_plugin_path(path)]
         held = f"another study already, which differs in {', '.join(other)}" if other else "this study already"
         remedy = "choose another --out" if other else f"go on with it: kdstudy resume {folder}"
         raise ValueError(f"--out must be a new folder, but {folder} holds {held}; {remedy}")

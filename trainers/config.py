@@ -23,6 +23,8 @@ from trainers.registry import OneOf, SomeOf, adapter, config_class, implementati
 
 T = TypeVar("T")
 
+StoredPrecision = Literal["float32", "float16"]
+"""What a teacher's file keeps its weights in; statistics of batch normalisation are always float32."""
 EvaluationSplit = Literal["val", "test", "holdout"]
 
 LATER = {"later": True}

@@ -30,6 +30,7 @@ from trainers.config import (
     NEUTRAL,
     AugmentConfig,
     EvaluationSplit,
+    StoredPrecision,
     TeacherFile,
     TrainConfig,
     TrialConfig,
@@ -43,7 +44,6 @@ from trainers.data.decoded.plan import DecodedPlan
 from trainers.plugins.content import Plugin
 from trainers.plugins.loading import of_packages, of_parts
 from trainers.registry import OneOf, SomeOf, implementation
-from trainers.teachers.teacher import StoredPrecision
 
 TEACHER = "teacher"
 """Name of the arm whose one trial trains the teacher; no arm of a file may have it."""

@@ -329,9 +329,11 @@ def _drive(
         shutil.rmtree(folder / TUNE, ignore_errors=True)
         if drain.fault is None:
             view.warn(finish(written, config, folder, arms))
-            if tell_verdict and trackers and all(arm.finished for arm in arms.values()):
+        try:
+            if drain.fault is None and tell_verdict and trackers and all(arm.finished for arm in arms.values()):
                 _tell_verdict(trackers, folder, tell_verdict, view)
-        trackers.close(DRAIN_S if drain.on else CLOSE_S)
+        finally:
+            trackers.close(DRAIN_S if drain.on else CLOSE_S)
     if drain.fault is not None:
         with suppress(OSError):  # a full disk takes no line of the ledger
             for arm in arms.values():
@@ -345,7 +347,7 @@ def _drive(
 def _tell_verdict(trackers: "Trackers", folder: Path, verdict: Callable[[Path], str], view: View) -> None:
     try:
         trackers.verdict(verdict(folder))
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         view.say(f"warning: execution.trackers: there is no verdict to send: {error}")
 
 

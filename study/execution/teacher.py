@@ -1,7 +1,9 @@
 """The teacher of one study: named by its file, reused by the content of what trained it, or trained first."""
 
 import json
+import os
 import shutil
+import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -52,7 +54,7 @@ class StudyTeacher:
             return path
         folder.mkdir(parents=True, exist_ok=True)
         kept = folder / path.name
-        writing = kept.with_suffix(".writing")
+        writing = kept.with_suffix(f".{socket.gethostname()}.{os.getpid()}.writing")
         shutil.copyfile(path, writing)
         return writing.replace(kept)
 

@@ -648,7 +648,7 @@ class FailedTrial(NamedTuple):
 
     number: int
     error: str | None
-    error_file: str | None
+    explained_in: str | None
 
     @classmethod
     def of(cls, trial: FrozenTrial) -> "FailedTrial":

@@ -10,11 +10,13 @@ from tests.e2e.studies import SMALL, rows_of, trial_rows
 from tests.own_parts import write
 from tests.study.conftest import tiny, write_study
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 PLUGIN = """
 import sys
 from dataclasses import dataclass
 from typing import Literal
+
+from torch import distributed
 
 from trainers.difficulty import uniform
 
@@ -30,6 +32,8 @@ class Weighting(uniform.Weighting):
             print("step", iteration)
             print("to standard error", file=sys.stderr)
             if iteration == 5:
+                if distributed.is_initialized():
+                    distributed.barrier()  # so that both ranks have printed: the first to raise ends the other
                 return self.add(labels)
         return super().terms(student, teacher, labels, iteration=iteration)
 

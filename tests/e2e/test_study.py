@@ -140,10 +140,11 @@ def test_stopped_a_study_goes_on_to_the_same_trials_with_the_same_teacher(
     started = driver("run", whole, "--set", "execution.engine=auto", "--out", folder, cwd=tmp_path)
     # the file is there a moment before the driver has locked it and written its name
     assert wait_while_alive(started, lambda: f'"pid": {started.pid}' in lock_text(folder))
-    second = kdstudy("resume", folder, cwd=tmp_path)
-    assert second.returncode == 2 and f"process {started.pid}" in second.stderr
+    second = driver("resume", folder, cwd=tmp_path)  # beside the first, which goes on
     assert wait_while_alive(started, lambda: below(started.pid, WORKER)), started.communicate()
     assert wait_while_alive(started, lambda: checkpoints(folder)), started.communicate()
+    _, refused = second.communicate(timeout=ENOUGH_S)
+    assert second.returncode == 2 and f"process {started.pid}" in refused
     started.send_signal(signal.SIGINT)
     _, said = started.communicate(timeout=ENOUGH_S)
     assert started.returncode == 1, said

@@ -73,8 +73,10 @@ def test_a_stopped_driver_and_killed_processes_lose_an_interval_at_most(
     for number, iteration in ((signal.SIGKILL, newest(folder)), (signal.SIGTERM, 120)):
         assert wait_while_alive(started, past(folder, iteration)), started.communicate()
         (process,) = below(started.pid, name)
+        process.suspend()  # or it could be through before the signal comes
         kept = newest(folder)
         process.send_signal(number)
+        process.resume()
         process.wait(timeout=ENOUGH_S)
         assert newest(folder) >= kept
         assert wait_while_alive(started, past(folder, newest(folder))), started.communicate()

@@ -138,7 +138,7 @@ def watched(name: str, args: argparse.Namespace) -> dict[str, Any]:
             syncs.found.clear()
             operators.restart()
             images = torch.zeros(args.batch, 3, *args.crop, dtype=torch.uint8)
-            loop.step(parts, state, images, torch.zeros(args.batch, *args.crop, dtype=torch.int64))
+            loop.step(parts, state, images, torch.zeros(args.batch, *args.crop, dtype=torch.uint8))
     _refuse_other_devices(state.optimizer)
     return {
         "syncs": dict(syncs.found.most_common()),

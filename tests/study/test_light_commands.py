@@ -90,6 +90,6 @@ def test_a_line_comes_before_what_takes_seconds_to_import(tmp_path: Path) -> Non
         [sys.executable, "-c", script, "run", "quickstart", "--out", str(tmp_path / "run")],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.stderr.startswith("checking the study, then starting Ray ...\n"), done.stderr
+    assert done.stderr.startswith("checking the study ...\n"), done.stderr
     asked = subprocess.run([sys.executable, "-c", SCRIPT, "run", "--help"], capture_output=True, text=True, check=True)
     assert "starting Ray" not in asked.stderr

@@ -281,7 +281,7 @@ def test_a_full_disk_fails_the_trial_and_leaves_its_last_checkpoint(
     with monkeypatch.context() as full:
         full_at(full, "state.pt")
         outcome = attempt(small.values(distilled), LocalContext(tmp_path), 0)
-    assert list(outcome) == ["error", "memory/peak_mib"]
+    assert list(outcome) == ["error", "traceback", "memory/peak_mib"]
     assert outcome["error"].startswith("FullDiskError: a checkpoint of ")
     assert f"{tmp_path}/checkpoint.writing/state.pt could not be written: No space left on device; " in outcome["error"]
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint_000000003"]
@@ -309,7 +309,7 @@ def test_divergence_names_the_term_and_the_iteration(tmp_path: Path, distilled: 
 )
 def test_what_a_retry_would_only_repeat_is_returned(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     outcome = attempt(small.values(changes), LocalContext(tmp_path), 0)
-    assert list(outcome) == ["error", "memory/peak_mib"]
+    assert list(outcome) == ["error", "traceback", "memory/peak_mib"]
     assert outcome["error"].startswith(said)
 
 

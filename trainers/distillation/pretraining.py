@@ -75,7 +75,8 @@ def pretraining_data(
 
     def batches(iterations: int, batch: int) -> Iterable[tuple[Tensor, Tensor]]:
         seed = config.data_seed
-        return training_batches(data, config.augment, batch=batch, seed=seed, stop=iterations, workers=loader_workers)
+        made = training_batches(data, config.augment, batch=batch, seed=seed, stop=iterations, workers=loader_workers)
+        return ((images, labels.long()) for images, labels in made)
 
     key = {
         "teacher": expected or teachers.sha256(path),

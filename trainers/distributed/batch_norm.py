@@ -74,7 +74,7 @@ class SynchronisedBatchNorm(nn.modules.batchnorm._BatchNorm):
         if self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
         running = (self.running_mean, self.running_var)
-        normal: Tensor = _Synchronised.apply(values, self.weight, self.bias, *running, momentum, self.eps)
+        normal: Tensor = _Synchronised.apply(_dense(values), self.weight, self.bias, *running, momentum, self.eps)
         return normal
 
     @torch.no_grad()
@@ -130,7 +130,7 @@ class _Synchronised(torch.autograd.Function):
         momentum: float,
         eps: float,
     ) -> Tensor:
-        values, channels = _dense(values), values.shape[1]
+        channels = values.shape[1]
         mean, inverse = torch.batch_norm_stats(values, eps)
         count = torch.full_like(mean[:1], values.numel() // channels)
         joined = mean.new_empty(world_size(), 2 * channels + 1)

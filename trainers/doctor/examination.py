@@ -14,6 +14,8 @@ from trainers.doctor import cases, machine
 from trainers.doctor.checks import Check, Examination, UnwellError, checks
 
 HERE = Path(__file__).parents[2]
+OURS = Path(__file__).parents[1]
+"""The package whose lines a fault is told by; below HERE a virtual environment may lie too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +86,7 @@ def _outcome(name: str, check: Check) -> Outcome:
 
 def _fault(error: Exception) -> str:
     """Kind and message of an error, and the line of this program that it comes from."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(HERE)]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(OURS)]
     where = f" at {Path(frames[-1].filename).relative_to(HERE)}:{frames[-1].lineno}" if frames else ""
     return f"{type(error).__name__}: {error}{where}"
 

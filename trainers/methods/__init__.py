@@ -77,7 +77,7 @@ class PretrainingData:
     Attributes:
         teacher: gives the frozen teacher's float32 taps, detached, for RGB uint8 images [B, 3, H, W].
         batches: given the number of batches and the batch size B, gives images uint8 [B, 3, H, W] and labels
-            uint8 [B, H, W], the same at every call.
+            int64 [B, H, W], the same at every call.
         identity: plain values that determine teacher and batches: the key of a cache.
         teacher_file: path of the teacher's file; results may be cached in the same folder.
         device: where the teacher's taps are computed.

@@ -64,12 +64,16 @@ class _Reads(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.count[id(tensor)] = 0
         self._alive.append(tensor)
 
+    def read(self, tensor: Tensor) -> None:
+        """One more reader of a tensor."""
+        if id(tensor) in self.count:
+            self.count[id(tensor)] += 1
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         for value in tree_leaves((args, kwargs or {})):
-            if id(value) in self.count:
-                self.count[id(value)] += 1
+            self.read(value)
         return func(*args, **(kwargs or {}))
 
 
@@ -113,6 +117,8 @@ def _adjacent(network: SegmentationNetwork, images: Tensor) -> tuple[list[Pair],
                 stack.callback(module.register_forward_pre_hook(calls.entered).remove)
         with reads:
             taps = network(images)
+        for tap in taps.values():  # whoever asks the network reads it
+            reads.read(tap)
     return list(calls.pairs()), taps
 
 

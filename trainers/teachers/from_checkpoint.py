@@ -8,7 +8,7 @@ import torch
 
 from trainers import models
 from trainers.checkpoints.reading import read_metrics, read_student
-from trainers.config import TrialConfig, content_hash, identity
+from trainers.config import StoredPrecision, TrialConfig, content_hash, identity
 from trainers.data.classes import classes_of
 from trainers.data.splits import judging_images
 from trainers.data.transforms import NORMALISATION
@@ -41,7 +41,7 @@ def student(checkpoint: str | Path) -> tuple[TrialConfig, SegmentationNetwork, t
     return config, network, card
 
 
-def export(checkpoint: str | Path, path: Path, *, stored: teachers.StoredPrecision = "float32") -> None:
+def export(checkpoint: str | Path, path: Path, *, stored: StoredPrecision = "float32") -> None:
     """Write the student of a checkpoint as a teacher's file, with what it scores on the first validation images.
 
     Where the weights are rounded, the scores are those of the rounded ones.

@@ -54,7 +54,8 @@ class LazyTeacher:
         """The network; read from its file at the first call."""
         if self._teacher is None:
             # a network is initialised before its weights are read, which the student's dropout must not notice
-            with torch.random.fork_rng(devices=[]):
+            # and it is held to finite outputs in float32, also where the first step of a trial asks for it
+            with torch.random.fork_rng(devices=[]), torch.autocast("cpu", enabled=False):
                 self._teacher = self._network()
         return self._teacher
 

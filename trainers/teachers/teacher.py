@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,7 +18,7 @@ from safetensors.torch import save as serialized
 from torch import Tensor, nn
 
 from trainers import models
-from trainers.config import LATER, ConfigError, identity, parse
+from trainers.config import LATER, ConfigError, StoredPrecision, identity, parse
 from trainers.data import SegmentationDataset
 from trainers.data.transforms import Normalisation
 from trainers.evaluation.evaluation import evaluate
@@ -27,8 +27,6 @@ from trainers.models.weights import load_weights, refuse_outputs_not_finite, sam
 from trainers.registry import OneOf
 from trainers.resources.faults import MachineFaultError
 
-StoredPrecision = Literal["float32", "float16"]
-"""What a teacher's file keeps its weights in; statistics of batch normalisation are always float32."""
 PROBE_IMAGES = 8
 """Validation images of the quick evaluation that follows the loading of a teacher."""
 

@@ -41,7 +41,7 @@ def execute(options: argparse.Namespace) -> int:
     for arm, (counts, spent, failed) in found.items():
         print(f"{arm}: " + ", ".join([*_counted(counts, capped=spent is None or spent.budget is None), *_told(spent)]))
         for trial in failed[-FAILED_LINES:]:
-            see = f"; see {options.folder / trial.error_file}" if trial.error_file else ""
+            see = f"; see {options.folder / trial.explained_in}" if trial.explained_in else ""
             print(f"  {arm} {trial.number}: FAIL, {trial.error or 'no reason is known'}{see}")
         if len(failed) > FAILED_LINES:
             print(f"  and {len(failed) - FAILED_LINES} before these")

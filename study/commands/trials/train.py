@@ -23,7 +23,7 @@ from study.configuration.plugins import with_plugins
 from study.configuration.settings import uncovered, with_settings
 from study.execution import session
 from study.execution.capacity import ClusterCapacity
-from study.execution.ray_train import train_arguments
+from study.execution.ray_train import permanent_error, train_arguments
 from study.execution.recording.failures import Failure, reason
 from study.execution.report_keys import ERROR, STOPPED
 from study.folder import read_config
@@ -225,5 +225,7 @@ def _with_ray(execution: ExecutionConfig, trial: TrialConfig, folder: Path) -> M
         try:
             return dict(TorchTrainer(**arguments).fit().return_value or {})
         except WorkerGroupError as error:
+            if permanent := permanent_error(error):
+                return {ERROR: permanent.message, TRACEBACK: str(error)}
             failure = Failure(text=str(error), starts=execution.max_attempts, peak_mib=None)
             return {ERROR: reason(failure), TRACEBACK: str(error)}

@@ -36,14 +36,16 @@ class StudyRecordings:
     Attributes:
         plans: by `key_of` the trials that have them.
         lines: what a person is told: what is recorded where and how large it gets, or why nothing is.
+        on_gpu: whether the trials run on GPUs.
     """
 
     plans: Mapping[str, RecordingPlan] = field(default_factory=dict)
     lines: tuple[str, ...] = ()
+    on_gpu: bool = False
 
     def of(self, trial: TrialConfig) -> RecordingPlan | None:
         """What a trial records and reads; None where nothing."""
-        return self.plans.get(key_of(trial)) if self.plans and trial.teacher is not None else None
+        return self.plans.get(key_of(trial, on_gpu=self.on_gpu)) if self.plans and trial.teacher is not None else None
 
 
 NO_RECORDINGS = StudyRecordings()
@@ -80,7 +82,8 @@ def plan_recordings(config: StudyConfig, folder: Path, teacher: TeacherFile | No
         left -= outputs.size(recorded)
         decisions[key] = Decision(outputs, wanted, recorded)
     plans = {key: _plan(config, space, decision) for key, decision in decisions.items()}
-    return StudyRecordings(plans, tuple(plan_lines(list(decisions.values()), space, config.teacher.record.taps)))
+    lines = tuple(plan_lines(list(decisions.values()), space, config.teacher.record.taps))
+    return StudyRecordings(plans, lines, on_gpus(config))
 
 
 def _unknown_images(config: StudyConfig) -> str | None:

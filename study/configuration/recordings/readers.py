@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from search_spaces.parameters import Parameter
 from search_spaces.space import Categorical, Int
 from study.configuration.config import REPLICATE, StudyConfig
+from study.configuration.identity import on_gpus
 from trainers.config import TeacherFile, TrialConfig, content_hash
 from trainers.teachers.recordings.key import of_trial
 from trainers.teachers.recordings.reads import taps_read
@@ -39,9 +40,9 @@ class Readers(NamedTuple):
     trials: float
 
 
-def key_of(trial: TrialConfig) -> str:
+def key_of(trial: TrialConfig, *, on_gpu: bool) -> str:
     """Tells recordings of one study apart: its trials have one teacher, one dataset and like machines."""
-    return content_hash(of_trial(trial))
+    return content_hash(of_trial(trial, on_gpu=on_gpu))
 
 
 def planned_readers(config: StudyConfig, teacher: Collection[str]) -> list[Readers]:
@@ -80,7 +81,7 @@ def _readers(
         taps = taps_read(trial, teacher=teacher, num_classes=len(config.class_names))
     except ValueError:
         return None
-    return Readers(trial, key_of(trial), taps, trials)
+    return Readers(trial, key_of(trial, on_gpu=on_gpus(config)), taps, trials)
 
 
 def _replicates(config: StudyConfig, arm: str) -> Sequence[Mapping[str, Any]]:

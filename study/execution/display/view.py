@@ -6,7 +6,7 @@ In a file there is a line for every event, and one a minute on what runs; none h
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from itertools import islice
 
@@ -85,8 +85,8 @@ class View:
 
     def reported(self, run: TrialRun, iteration: int, miou: float) -> None:
         """A running trial was evaluated."""
-        trial = self._running[run.arm, run.number]
-        trial.iteration, trial.miou = iteration, miou
+        if trial := self._running.get((run.arm, run.number)):
+            trial.iteration, trial.miou = iteration, miou
 
     def ended(self, arm: str, number: int, state: str, miou: float | None, error: str | None) -> None:
         """A trial has ended, and is in the ledger as that; one that failed before it started is first seen here."""
@@ -120,9 +120,10 @@ class View:
 
     def _say_what_runs(self) -> None:
         trials = self._trials()
-        if trials:
-            named = "; ".join(_texts(trials, MAX_NAMED))
-            self.say(f"running: {named} ({self._standing()})")
+        if not trials:
+            return
+        with suppress(OSError):  # of a disk or a store out of reach, which others name
+            self.say(f"running: {'; '.join(_texts(trials, MAX_NAMED))} ({self._standing()})")
 
     def _used(self) -> float:
         """Share of all arms' budgets that trials which ended have used; of trials where those are the budget."""

@@ -50,9 +50,9 @@ def test_the_page_has_every_section_and_draws_what_there_is(searched: Path) -> N
     assert searched.name == "report.html"
     titles = re.findall(r"<h2>(.*?)</h2>", searched.read_text())
     assert titles == [
-        "At a glance", "Verdict", "Summary", "Best configurations", "Tuning", "Tuning curves", "Optimisation history",
+        "At a glance", "Verdict", "Summary", "Best configurations", "Tuning", "Optimisation history",
         "Parallel coordinates", "Slices", "Threshold t and TFE fraction", "Importance", "Early stopping",
-        "Early stopping, replayed", "Learning curves", "Classes", "Terms of the loss", "Cost", "Failures",
+        "Learning curves", "Classes", "Terms of the loss", "Cost", "Failures",
         "Environment", "Run the best again",
     ]  # fmt: skip
     left_out = texts(searched).partition("Left out, because there is nothing to show:")[2]

@@ -138,7 +138,9 @@ def test_a_changed_copy_is_refused_by_its_name(
     unload()
     assert main(["resume", str(folder)]) == 2
     said = capsys.readouterr().err
-    assert said.startswith("kdstudy: plugins.soft must stay what it was as the study began (sha256 ")
+    assert said.startswith(
+        "checking the study ...\nkdstudy: plugins.soft must stay what it was as the study began (sha256 "
+    )
     assert "put it back, or start another study" in said
 
 

@@ -206,6 +206,6 @@ def test_an_unreadable_file_in_mid_epoch_ends_the_trial_with_its_name(
     }
     truncate(spoilt)
     outcome = attempt(trial, LocalContext(tmp_path / "trial"), loader_workers)
-    assert list(outcome) == ["error", "memory/peak_mib"]
+    assert list(outcome) == ["error", "traceback", "memory/peak_mib"]
     assert outcome["error"].startswith(f"UnreadableError: {spoilt} must be a whole image")
     assert "restore it" in outcome["error"] and "\n" not in outcome["error"]

@@ -8,6 +8,7 @@ from trainers.doctor import cases, checks, examination
 from trainers.doctor.checks import Examination, Found, UnwellError
 from trainers.doctor.examination import Outcome
 from trainers.doctor.steps import differences
+from trainers.optim import sgd
 
 CPU = torch.device("cpu")
 ONLY = {"kd": cases.settings()["kd"]}
@@ -55,7 +56,8 @@ def test_losses_that_differ_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_fault_is_a_line_and_not_the_end() -> None:
     def breaks() -> Found:
-        raise RuntimeError(f"no kernel image in {Path.home()}/lib")
+        sgd([], lr=0.1)  # raises within PyTorch
+        raise AssertionError
 
     def unwell() -> Found:
         raise UnwellError("a loss differs")
@@ -64,7 +66,7 @@ def test_a_fault_is_a_line_and_not_the_end() -> None:
     all_checks = [("one", breaks), ("two", unwell), ("three", lambda: Found("fine", {"ms": 1.0}))]
     found = examination.run_all(all_checks, said.append)
     assert found == said and [outcome.well for outcome in found] == [False, False, True]
-    assert found[0].text.startswith("RuntimeError: no kernel image in ~/lib at tests/trainers/doctor/")
+    assert found[0].text.startswith("ValueError: optimizer got an empty parameter list at trainers/optim.py:")
     assert found[1].text == "a loss differs" and found[2].figures == {"ms": 1.0}
 
 

@@ -191,5 +191,5 @@ def test_the_skd_family_dilates_first_blocks_too_and_its_pool_rounds_up(
 
 @pytest.mark.parametrize("architecture", ["pspnet_skd", "ocnet"])
 def test_the_skd_family_is_refused_on_other_backbones(architecture: str) -> None:
-    with pytest.raises(ValueError, match="but got backbone='mobilenetv2_100'; name one of these"):
+    with pytest.raises(ValueError, match="but got backbone='mobilenetv2_100'; name resnet18, "):
         models.build(models.named(f"{architecture}(mobilenetv2_100)"), num_classes=CLASSES)

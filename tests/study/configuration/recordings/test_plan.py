@@ -81,7 +81,7 @@ def test_the_auxiliary_head_is_recorded_while_two_trials_read_it(config: Reader,
 def test_each_seed_has_a_recording_that_the_arms_share(config: Reader, tmp_path: Path) -> None:
     study = config(arms={"kd": {"trials": 3, **KD}, "fitnet": {"trials": 2, **FITNET}, "at": {"trials": 2, **KD}})
     found = plan_recordings(study, tmp_path)
-    seeds = [key_of(study.trial("kd", {"replicate": number}, FILE)) for number in range(3)]
+    seeds = [key_of(study.trial("kd", {"replicate": number}, FILE), on_gpu=False) for number in range(3)]
     assert found.plans.keys() == set(seeds) and len(set(seeds)) == 3
     # the third is read by one trial of kd alone: it reads what is there, and records nothing
     assert [found.plans[seed].max_bytes for seed in seeds] == [2**30, 2**30, 0]
