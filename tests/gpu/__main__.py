@@ -51,6 +51,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--student", default="resnet18")
     parser.add_argument("--ranks", type=int, default=1)
     parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--broken", action="store_true", help="a step that waits, with a teacher that is cast in it")
     parser.add_argument("--train", default="{}", help="more values of `train`, as JSON")
     return parser.parse_args()
 
@@ -125,7 +126,7 @@ def watched(name: str, args: argparse.Namespace) -> dict[str, Any]:
     config, context = config_of(name, args), context_of(args)
     with already_on_the_gpu():
         teacher = teacher_of(args) if config.methods else None
-        if teacher is not None:
+        if teacher is not None and not args.broken:
             loop.placed_teacher(teacher, config, context.device)
         parts, state = loop.prepare_step(config, context, teacher, num_classes=args.classes)
     state.iteration = LATER
@@ -139,6 +140,8 @@ def watched(name: str, args: argparse.Namespace) -> dict[str, Any]:
             operators.restart()
             images = torch.zeros(args.batch, 3, *args.crop, dtype=torch.uint8)
             loop.step(parts, state, images, torch.zeros(args.batch, *args.crop, dtype=torch.uint8))
+            if args.broken:
+                parts.objective.mean_loss()
     _refuse_other_devices(state.optimizer)
     return {
         "syncs": dict(syncs.found.most_common()),

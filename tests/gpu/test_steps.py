@@ -44,6 +44,11 @@ def test_so_does_a_step_of_four_ranks() -> None:
     check(FOUR_RANKS, "--ranks", "4", *SMALL)
 
 
+def test_a_step_that_waits_and_casts_is_found() -> None:
+    (found,) = steps(("kd",), "--broken", *SMALL)
+    assert sum(found["syncs"].values()) == 1 and found["frozen_casts"] > 0, found
+
+
 @pytest.mark.stress
 @pytest.mark.parametrize("ranks", ["1", "4"])
 @pytest.mark.parametrize("precision", ["float16", "bfloat16", "float32"])
