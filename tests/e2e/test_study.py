@@ -25,7 +25,7 @@ from tests.e2e.drivers import (
 from tests.e2e.studies import INLINE, SMALL, WHOLE, assert_consistent, assert_same_study, checkpoints, trial_rows
 from tests.pages import blocks
 from tests.study.conftest import tiny, write_study, write_teacher
-from tests.study.test_presets import SHRUNKEN
+from tests.study.test_presets import RANKS_COUNT, SHRUNKEN
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 
@@ -158,7 +158,9 @@ def test_stopped_a_study_goes_on_to_the_same_trials_with_the_same_teacher(
 
 def test_a_row_of_the_papers_trains_on_two_workers(tmp_path: Path) -> None:
     teacher = write_teacher(tmp_path / "teacher.safetensors")
-    sets = [f"--set={setting}" for setting in (*SHRUNKEN, f"teacher.file={teacher}", "train.batch=4", "execution={}")]
+    ranks = [f"arms.{row}.fixed={{train/workers: 2}}" for row in RANKS_COUNT]
+    settings = (*SHRUNKEN, *ranks, f"teacher.file={teacher}", "train.batch=4", "execution={}")
+    sets = [f"--set={setting}" for setting in settings]
     row = ("camvid-methods-paper", "--arm", "rdd-cirkd", *sets)
     done = kdstudy("train", *row, "--workers", 2, "--out", tmp_path / "trial", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
