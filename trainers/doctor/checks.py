@@ -17,12 +17,11 @@ from trainers.doctor.cases import Size
 from trainers.doctor.ranks import losses_of_two_ranks
 from trainers.doctor.steps import TOLERANCE, Losses, Precision, differences, in_precision, step_losses
 from trainers.loop import train
+from trainers.resources.gpu import has_bfloat16
 from trainers.teachers import teacher as teachers
 from trainers.teachers.recordings.plan import RecordingPlan
 
 CPU = torch.device("cpu")
-BF16_SINCE = 8
-"""Major compute capability of the first GPUs with bfloat16."""
 
 
 class UnwellError(Exception):
@@ -77,7 +76,7 @@ def checks(of: Examination) -> Iterator[tuple[str, Check]]:
 
 def _agrees(of: Examination, setting: Mapping[str, Any], precision: Precision, expected: Callable[[], Losses]) -> Found:
     """The step has the losses that it has on the CPU in float32."""
-    if precision == "bfloat16" and of.device.type == "cuda" and not _has_bfloat16(of.device):
+    if precision == "bfloat16" and of.device.type == "cuda" and not has_bfloat16(of.device):
         return Found("left out: the GPU has no bfloat16; train with --set train.precision=float16", {})
     on_cpu = expected()
     trial = in_precision(cases.trial(of.steps, **setting), precision)
@@ -86,10 +85,6 @@ def _agrees(of: Examination, setting: Mapping[str, Any], precision: Precision, e
     if wrong := differences(found, on_cpu, TOLERANCE[precision]):
         raise UnwellError(f"losses must agree within {TOLERANCE[precision]:.0%}, but {'; '.join(wrong)}")
     return Found(f"loss {found['train/loss']:.4f}, on the CPU in float32 {on_cpu['train/loss']:.4f}", found)
-
-
-def _has_bfloat16(device: torch.device) -> bool:
-    return torch.cuda.get_device_capability(device)[0] >= BF16_SINCE
 
 
 def _two_ranks(of: Examination) -> Found:
@@ -135,7 +130,7 @@ def _with_file(trial: TrialConfig, size: Size, folder: Path) -> TrialConfig:
 
 def _times(of: Examination) -> Found:
     """Times of a step without a teacher, which one with a recorded teacher comes near, and of steps with a live one."""
-    precision = "bfloat16" if of.device.type == "cuda" and _has_bfloat16(of.device) else "float32"
+    precision = "bfloat16" if of.device.type == "cuda" and has_bfloat16(of.device) else "float32"
     schedule = {"precision": precision, "channels_last": of.device.type == "cuda"}
     trials = {
         "no teacher": cases.trial(of.times, train=schedule),

@@ -8,6 +8,7 @@ import psutil
 import torch
 import torch.distributed as dist
 
+from trainers.resources.gpu import has_bfloat16
 from trainers.resources.processors import usable_cpus
 
 PACKAGES = (
@@ -54,7 +55,7 @@ def _gpu(index: int) -> dict[str, Any]:
         "name": found.name,
         "memory_gib": round(found.total_memory / 2**30, 1),
         "compute_capability": f"{found.major}.{found.minor}",
-        "bfloat16": found.major >= 8,
+        "bfloat16": has_bfloat16(index),
     }
 
 

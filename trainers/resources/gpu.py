@@ -32,17 +32,22 @@ def kernels(device: torch.device, *, search: bool) -> Iterator[None]:
         torch.backends.cudnn.benchmark = before
 
 
+def has_bfloat16(device: torch.device | int) -> bool:
+    """Whether a GPU computes in bfloat16 by itself."""
+    return torch.cuda.get_device_capability(device) >= BFLOAT16_SINCE
+
+
 def refuse_precision(precision: str, device: torch.device) -> None:
     """Raise ValueError where the GPU does not compute in bfloat16 and is asked to."""
     if precision != "bfloat16" or device.type != "cuda":
         return
-    capability = torch.cuda.get_device_capability(device)
-    if capability < BFLOAT16_SINCE:
-        raise ValueError(no_bfloat16(torch.cuda.get_device_name(device), capability))
+    if not has_bfloat16(device):
+        raise ValueError(no_bfloat16(device))
 
 
-def no_bfloat16(name: str, capability: tuple[int, int]) -> str:
+def no_bfloat16(device: torch.device | int) -> str:
     """What to do about a GPU that is too old for bfloat16."""
+    name, capability = torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device)
     return (
         "train.precision: bfloat16 needs a GPU of compute capability 8.0 or more (A100, RTX 30 and later), but this "
         f"{name} has {'.'.join(map(str, capability))}; --set train.precision=float16 --set "

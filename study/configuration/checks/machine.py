@@ -13,7 +13,7 @@ import torch
 from study.configuration.checks.findings import Finding, fault, warning
 from study.configuration.config import ExecutionConfig
 from trainers.config import TrainConfig, TrialConfig
-from trainers.resources.gpu import BFLOAT16_SINCE, no_bfloat16
+from trainers.resources.gpu import has_bfloat16, no_bfloat16
 from trainers.resources.processors import usable_cpus
 
 HALVES = {"bfloat16": "bf16", "float16": "fp16"}
@@ -84,9 +84,8 @@ def check_precision(train: TrainConfig, execution: ExecutionConfig) -> Iterable[
 def _check_gpus(train: TrainConfig) -> Iterable[Finding]:
     """Those of this machine; a trial on another's is refused there."""
     for index in range(torch.cuda.device_count()):
-        capability = torch.cuda.get_device_capability(index)
-        if train.precision == "bfloat16" and capability < BFLOAT16_SINCE:
-            yield warning(no_bfloat16(torch.cuda.get_device_name(index), capability))
+        if train.precision == "bfloat16" and not has_bfloat16(index):
+            yield warning(no_bfloat16(index))
             return
 
 
