@@ -1,6 +1,7 @@
 """The pages that people read: the README, those of docs/ and the one for contributors."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -9,12 +10,22 @@ from tests.conftest import ROOT
 
 DOCS = tuple(page for page in sorted((ROOT / "docs").rglob("*.md")) if not page.is_symlink())
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS)
+SHELL = re.compile(r"^(?:\S*/)?kdstudy (.*?)(?: +# .*)?$", re.MULTILINE)
 TEXT = "\n".join(page.read_text() for page in PAGES)
 
 
 def blocks(language: str) -> list[str]:
     """The code blocks of a language, of all pages."""
-    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+    return _blocks(language, TEXT)
+
+
+def _blocks(language: str, text: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def commands(page: Path) -> list[str]:
+    """What a page has people type after `kdstudy`, in its order."""
+    return [line for block in _blocks("sh", page.read_text()) for line in SHELL.findall(block)]
 
 
 def described(*words: str) -> dict[str, Any]:

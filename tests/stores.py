@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.request import Request, urlopen
 
 import pytest
 from moto.server import ThreadedMotoServer
@@ -45,6 +46,8 @@ class Bucket:
 
     def make(self) -> None:
         endpoint = self.environment["AWS_ENDPOINT_URL"]
+        # all servers of a process keep what they hold in one place, where an earlier bucket's files still lie
+        urlopen(Request(f"{endpoint}/moto-api/reset", method="POST")).close()
         fs.S3FileSystem(allow_bucket_creation=True, endpoint_override=endpoint).create_dir("bucket")
 
     def read(self, url: str) -> bytes:

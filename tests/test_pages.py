@@ -17,15 +17,14 @@ from study.commands import COMMANDS
 from study.commands.parser import command_parser
 from study.configuration.loading import load, presets
 from tests.conftest import ROOT
-from tests.pages import PAGES, TEXT, blocks
+from tests.pages import PAGES, TEXT, blocks, commands
 
 STREETS = ("data={name: streets, size: [48, 64]}", "augment.crop=[48, 64]")
 """Settings that let a study of files be checked where the files are not."""
 OURS = r"`((?:analysis|docs|search_spaces|study|tests|trainers)/[\w./-]*)`"
 """A folder or file of this repository, named in a text."""
 ZENSICAL = Path(sys.executable).with_name("zensical")
-SHELL = re.compile(r"^(?:\S*/)?kdstudy (.*?)(?: +# .*)?$", re.MULTILINE)
-COMMAND_LINES = sorted({line for block in blocks("sh") for line in SHELL.findall(block)})
+COMMAND_LINES = sorted({line for page in PAGES for line in commands(page)})
 """What the pages have people type after `kdstudy`."""
 
 

@@ -11,6 +11,7 @@ from study.configuration.config import TEACHER, StudyConfig
 from study.configuration.identity import CHECKPOINTS, differences, on_gpus, refusal
 from study.configuration.searches import named_arms, search_faults, with_searches
 from study.configuration.settings import with_settings
+from study.configuration.tuning import NO_CAP
 from trainers.config import ConfigError, absolute, parse, plain
 from trainers.registry import nearest
 
@@ -80,12 +81,27 @@ def _lowered(config: StudyConfig, changed: StudyConfig) -> list[str]:
         for path, amount in before.items()
         if path in after and after[path] < amount
     ]
-    return costs + [
-        f"arms.{name}.trials: must be at least {arm.trials}, the budget that the arm has, but got "
-        f"{changed.arms[name].trials}; name the arms to raise: --arm ARM"
-        for name, arm in config.arms.items()
-        if name in changed.arms and changed.arms[name].trials < arm.trials
+    lowered = [
+        name for name, arm in config.arms.items() if name in changed.arms and changed.arms[name].trials < arm.trials
     ]
+    return costs + [_too_few_trials(config, name, changed.arms[name].trials) for name in lowered]
+
+
+def _too_few_trials(config: StudyConfig, arm: str, trials: int) -> str:
+    before = config.arms[arm].trials
+    if before != NO_CAP:
+        return (
+            f"arms.{arm}.trials: must be at least {before}, the budget that the arm has, but got {trials}; name the arms "
+            "to raise: --arm ARM"
+        )
+    budget = config.budget_of(arm)
+    assert budget is not None, "an arm without trials has a budget by cost"
+    path = "budget" if budget == config.budget else f"arms.{arm}.budget"
+    ((unit, amount),) = budget.given.items()
+    return (
+        f"arms.{arm}.trials: must be left out where cost limits an arm, but got {trials}; it may spend {amount:g} "
+        f"{unit.replace('_', ' ')}, and more with --set {path}.{unit}={2 * amount:g}"
+    )
 
 
 def _costs(config: StudyConfig) -> dict[str, float]:

@@ -104,6 +104,18 @@ def test_every_other_field_is_refused_by_its_name(config: Reader) -> None:
     assert fault.startswith("execution.gpus_per_worker: ") and "do not give the same numbers" in fault
 
 
+def test_trials_are_refused_where_cost_limits_an_arm(config: Reader) -> None:
+    study = config(arms__baseline={"space": "optimizer"}, arms__rdd__trials=4, budget={"whole_trials": 3})
+    (fault,) = refused(study, trials=5)
+    assert fault.startswith(
+        "arms.baseline.trials: must be left out where cost limits an arm, but got 5; it may spend 3 "
+    )
+    assert fault.endswith("whole trials, and more with --set budget.whole_trials=6")
+    own = config(arms__baseline={"space": "optimizer", "budget": {"iterations": 90}})
+    (fault,) = refused(own, trials=5, arms=("baseline",))
+    assert fault.endswith("it may spend 90 iterations, and more with --set arms.baseline.budget.iterations=180")
+
+
 def test_what_is_no_field_or_arm_is_refused(config: Reader) -> None:
     assert refused(config(), "execution.concurent=1") == [
         "execution.concurent: no such key; did you mean 'concurrent'?"
