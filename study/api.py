@@ -21,11 +21,12 @@ from analysis.studies.study import open_study, study_at
 from analysis.verdict.verdict import Verdict, verdict
 from study.commands.checked import checked_study
 from study.commands.searches.driving import refuse_lost_places, verdict_text
+from study.commands.searches.status import standing_now
 from study.configuration.changes import Changes
 from study.configuration.config import StudyConfig
 from study.execution import runner, session
 from study.folder import create_study, read_outline, starting
-from study.ledger.ledger import status
+from study.ledger.lock import driver_of
 
 PathLike = str | Path
 
@@ -46,8 +47,9 @@ class Study:
 
     @property
     def status(self) -> dict[str, dict[str, int]]:
-        """Of each arm the trials by state, and its `budget`."""
-        return status(read_outline(self.folder), self.folder)
+        """Of each arm the trials by state, and its `budget`; INTERRUPTED are those whose driver is gone."""
+        found = standing_now(read_outline(self.folder), self.folder, driven=driver_of(self.folder) is not None)
+        return {arm: one.counts for arm, one in found.items()}
 
     @property
     def trials(self) -> pa.Table:

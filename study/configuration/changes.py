@@ -91,8 +91,8 @@ def _too_few_trials(config: StudyConfig, arm: str, trials: int) -> str:
     before = config.arms[arm].trials
     if before != NO_CAP:
         return (
-            f"arms.{arm}.trials: must be at least {before}, the budget that the arm has, but got {trials}; name the arms "
-            "to raise: --arm ARM"
+            f"arms.{arm}.trials: must be at least {before}, the budget that the arm has, but got {trials}; "
+            "name the arms to raise: --arm ARM"
         )
     budget = config.budget_of(arm)
     assert budget is not None, "an arm without trials has a budget by cost"

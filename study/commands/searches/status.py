@@ -2,9 +2,11 @@
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 from study.commands.options import add_folder, add_json
+from study.configuration.outline import StudyOutline
 from study.configuration.tuning import EQUAL
 from study.folder import read_outline
 from study.ledger.ledger import ArmStanding, standing
@@ -29,10 +31,7 @@ def execute(options: argparse.Namespace) -> int:
     config = read_outline(options.folder)
     refuse_missing(config, options.folder)
     driver = driver_of(options.folder)
-    found = {
-        arm: one._replace(counts=_as_driven(one.counts, driven=driver is not None))
-        for arm, one in standing(config, options.folder).items()
-    }
+    found = standing_now(config, options.folder, driven=driver is not None)
     if options.json:
         print(json.dumps({arm: _plain(one) for arm, one in found.items()}))
         return 0
@@ -50,6 +49,13 @@ def execute(options: argparse.Namespace) -> int:
     elif any(counts[INTERRUPTED] or counts["WAITING"] for counts, _, _ in found.values()):
         print(f"no driver runs; go on with: kdstudy resume {options.folder}")
     return 0
+
+
+def standing_now(config: StudyOutline, folder: Path, *, driven: bool) -> dict[str, ArmStanding]:
+    """How far each arm has come, where what no driver drives does not run but is INTERRUPTED."""
+    return {
+        arm: one._replace(counts=_as_driven(one.counts, driven=driven)) for arm, one in standing(config, folder).items()
+    }
 
 
 def _as_driven(counts: dict[str, int], *, driven: bool) -> dict[str, int]:

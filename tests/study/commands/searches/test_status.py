@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import study
 from study.__main__ import main
 from study.configuration.config import StudyConfig
 from study.folder import create_study
@@ -40,6 +41,7 @@ def test_trials_run_only_while_there_is_a_driver(folder: Path, capsys: pytest.Ca
     assert text.endswith(f"no driver runs; go on with: kdstudy resume {folder}\n")
     counts = json.loads(said(folder, capsys, "--json"))["baseline"]
     assert (counts["RUNNING"], counts["INTERRUPTED"]) == (0, 1)
+    assert study.read(folder).status["baseline"]["INTERRUPTED"] == 1
 
 
 def test_a_driver_that_was_killed_is_none(folder: Path) -> None:
