@@ -223,7 +223,8 @@ class Replicated:
         config_hash: of that trial.
         miou_percent: what the setting scored there, by that study's objective; the mean over its trials.
         search_of: the arm of that study that `arm` searches again, where it is a further search.
-        chosen_by: the arms of that study that the setting was among the best of; several where they found the same one.
+        chosen_by: the arms of that study that it was chosen for, as one of their best or as their defaults; several
+            where they found the same one.
             Empty in studies that began before arms were chosen from one by one.
     """
 

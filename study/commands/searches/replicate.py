@@ -30,6 +30,8 @@ SEED_OFFSET = 1000
 SEEDS = 5
 """Trials of a setting, where no other number is asked for."""
 SUFFIX = "-replicate"
+FOLDER, DEFAULTS_FOLDER = "replicate", "replicate-defaults"
+"""In the folder of the study that is replicated; two families of comparisons, each against a baseline of its own."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -43,13 +45,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--seeds", type=int, metavar="N", help=f"trials of each; {SEEDS} by default, or as many as were begun"
     )
     parser.add_argument(
+        "--defaults",
+        action="store_true",
+        help=f"the defaults of each arm instead, in DIR/{DEFAULTS_FOLDER}: what the methods are worth untuned",
+    )
+    parser.add_argument(
         "--split", choices=("val", "test", "holdout"), help="what they are judged on; as in the study by default"
     )
 
 
 def execute(options: argparse.Namespace) -> int:
     """Run it."""
-    asked = {name: getattr(options, name) for name in ("top", "seeds", "split", "arms", "out")}
+    asked = {name: getattr(options, name) for name in ("top", "seeds", "split", "arms", "out", "defaults")}
     return drive(prepare(options.folder, **asked), options.address)
 
 
@@ -60,6 +67,7 @@ def replicates(
     seeds: int = SEEDS,
     split: EvaluationSplit | None = None,
     arms: Sequence[str] = (),
+    defaults: bool = False,
 ) -> StudyConfig:
     """The study that trains the best settings of another one again, `seeds` times each.
 
@@ -69,6 +77,7 @@ def replicates(
         seeds: trials of each, which is also how many are planned.
         split: what they are judged on; as the study's trials where None. What is held out of training stays out.
         arms: replicate these only, besides the baseline.
+        defaults: replicate the defaults of each arm instead of its best.
 
     Raises:
         ValueError: no such study, nothing in it to go by, or a trial that this kdstudy would train otherwise.
@@ -77,7 +86,7 @@ def replicates(
         raise ValueError(f"--seeds must be at least 1, but got {seeds}; 5 is the default")
     folder = folder.absolute()
     config = read_config(folder)
-    return _replicates(config, folder, select(config, folder, top=top, arms=arms), seeds, split)
+    return _replicates(config, folder, select(config, folder, top=top, arms=arms, defaults=defaults), seeds, split)
 
 
 def _replicates(
@@ -150,6 +159,7 @@ def prepare(
     split: EvaluationSplit | None = None,
     arms: Sequence[str] = (),
     out: Path | None = None,
+    defaults: bool = False,
 ) -> Path:
     """Make the folder of the replicates, or add to the one that was made before what it has not.
 
@@ -159,7 +169,8 @@ def prepare(
         seeds: trials of each; None for as many as the replicates there have, SEEDS where there are none.
         split: what they are judged on; None for what those there are judged on, else the study's.
         arms: replicate these only, besides the baseline.
-        out: the folder; `replicate` in the study's by default.
+        out: the folder; `replicate` in the study's by default, or `replicate-defaults`.
+        defaults: replicate the defaults of each arm instead of its best.
 
     Returns:
         The folder, to be gone on with as with any study.
@@ -168,9 +179,10 @@ def prepare(
         ValueError: as `replicates`; or the folder holds something that is trained or judged otherwise, has more seeds
             than are asked for, or is being driven.
     """
-    folder, place = folder.absolute(), (out or folder / "replicate").absolute()
+    folder = folder.absolute()
+    place = (out or folder / (DEFAULTS_FOLDER if defaults else FOLDER)).absolute()
     config = read_config(folder)
-    selection = select(config, folder, top=top, arms=arms)
+    selection = select(config, folder, top=top, arms=arms, defaults=defaults)
     _say(selection.notes())
     if (place / CONFIG).exists():
         with locked(place):

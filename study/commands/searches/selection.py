@@ -22,6 +22,9 @@ from trainers.registry import nearest
 
 BASELINE = "baseline"
 """The arm that holds the best plain student, among those that are chosen and by its name in the study."""
+NONE_ENDED = "has used its whole budget; go on with it: kdstudy resume DIR"
+AT_DEFAULTS = "at its defaults has used its whole budget; in a new study pruning.keep_every lets the first trial end"
+"""What no trial of an arm has done that is left out, and the remedy."""
 
 
 class Scored(NamedTuple):
@@ -87,15 +90,17 @@ class Selection:
     Attributes:
         chosen: by the names of the arms to be; the best plain student's, BASELINE, comes first.
         unfinished: arms that were to be chosen from, but have no trial that used its whole budget.
+        defaults: whether it is of the arms' defaults instead.
     """
 
     chosen: Mapping[str, Choice]
     unfinished: tuple[str, ...]
+    defaults: bool = False
 
     def notes(self) -> Iterator[str]:
         """What whoever asked for so many of each arm should know, one line each."""
         for arm in self.unfinished:
-            yield f"{arm} is left out: no trial of it has used its whole budget; go on with it: kdstudy resume DIR"
+            yield f"{arm} is left out: no trial of it {AT_DEFAULTS if self.defaults else NONE_ENDED}"
         for name, choice in self.chosen.items():
             if len(choice.arms) > 1:
                 yield f"{name} stands for {' and '.join(choice.arms)}, which found the same setting"
@@ -133,14 +138,17 @@ def _setting(config: StudyConfig, rows: list[dict[str, Any]]) -> Setting:
     )
 
 
-def select(config: StudyConfig, folder: Path, *, top: int, arms: Sequence[str] = ()) -> Selection:
-    """The best settings of each arm, and of each search of the baseline the best one.
+def select(
+    config: StudyConfig, folder: Path, *, top: int, arms: Sequence[str] = (), defaults: bool = False
+) -> Selection:
+    """The best settings of each arm, and of each search of the baseline the best one; or the defaults of each arm.
 
     Args:
         config: the study's.
         folder: the study's, finished or stopped.
         top: how many settings of each arm.
         arms: choose from these only, besides the baseline; an arm's name stands for all of its searches.
+        defaults: choose the setting that each arm's spaces have as their defaults, however good it is.
 
     Raises:
         ValueError: `top` below 1, an unknown arm, or no finished trial: of a plain student, or of a named arm.
@@ -152,15 +160,23 @@ def select(config: StudyConfig, folder: Path, *, top: int, arms: Sequence[str] =
     chosen: dict[str, Choice] = {}
     unfinished = []
     for arm in dict.fromkeys((*plain_arms, *(name for name in config.arms if name in asked))):
-        best = [setting for setting in found if setting.has(arm)][: 1 if arm in plain_arms else top]
+        best = [
+            setting for setting in found if setting.has(arm) and (not defaults or _is_default(config, arm, setting))
+        ]
+        best = best[: 1 if arm in plain_arms else top]
         if not best:
-            _refuse_nothing(config, arm, plain, arms)
+            _refuse_nothing(arm, plain, arms, defaults=defaults)
             unfinished.append(arm)
         for setting in best:
             name = next((name for name, choice in chosen.items() if choice.setting is setting), None)
             name = name or (setting.name if chosen else BASELINE)
             chosen[name] = Choice(setting, (*(chosen[name].arms if name in chosen else ()), arm))
-    return Selection(chosen=chosen, unfinished=tuple(unfinished))
+    return Selection(chosen=chosen, unfinished=tuple(unfinished), defaults=defaults)
+
+
+def _is_default(config: StudyConfig, arm: str, setting: Setting) -> bool:
+    at_defaults = config.trial(arm, config.space(arm).defaults(), setting.config.teacher)
+    return _seedless(at_defaults) == _seedless(setting.config)
 
 
 def _check(config: StudyConfig, top: int, arms: Sequence[str]) -> None:
@@ -182,15 +198,14 @@ def _plain_arm(config: StudyConfig) -> str:
     return name
 
 
-def _refuse_nothing(config: StudyConfig, arm: str, plain: str, named: Sequence[str]) -> None:
+def _refuse_nothing(arm: str, plain: str, named: Sequence[str], *, defaults: bool) -> None:
     """Refuse to leave an arm out that was asked for by its name, or that all others are compared with."""
+    reason = AT_DEFAULTS if defaults else NONE_ENDED
     if arm == plain:
         raise ValueError(
-            f"a study must have a finished plain student to compare with, but no trial of its arm {plain!r} is; go on "
-            "with it: kdstudy resume DIR"
+            f"a study must have a finished plain student to compare with, but no trial of {plain!r} {reason}"
         )
     if arm in named:
         raise ValueError(
-            f"--arm must have a finished trial to go by, but no trial of {arm!r} in {config.name} has used its whole "
-            "budget; go on with it: kdstudy resume DIR, or leave it out"
+            f"--arm must have a finished trial to go by, but no trial of {arm!r} {reason}, or leave it out"
         )

@@ -72,6 +72,29 @@ def test_each_arm_is_replicated_however_good_the_baselines_runners_up_are(finish
         replicates(folder, arms=["rd"])
 
 
+def test_the_defaults_of_each_arm_are_replicated_in_a_folder_of_their_own(
+    finished: Finisher, capsys: pytest.CaptureFixture
+) -> None:
+    folder = finished()
+    place = prepare(folder, defaults=True)
+    assert place.name == "replicate-defaults" and prepare(folder).name == "replicate"
+    study, old = read_config(place), read_config(folder)
+    assert list(study.arms) == ["baseline", "rdd-0"]
+    for name, arm in (("baseline", "baseline"), ("rdd-0", "rdd")):
+        assert study.arms[name].fixed == old.space(arm).defaults()
+
+
+def test_arms_whose_defaults_did_not_end_are_left_out(finished: Finisher, capsys: pytest.CaptureFixture) -> None:
+    folder = finished({"baseline": [20.0, 22.0], "rdd": [nan, 21.0, 23.0]}, arms__rdd__trials=2)
+    capsys.readouterr()
+    assert list(read_config(prepare(folder, defaults=True)).arms) == ["baseline"]
+    assert capsys.readouterr().err == (
+        "rdd is left out: no trial of it at its defaults has used its whole budget; in a new study "
+        "pruning.keep_every lets the first trial end\n"
+    )
+    assert list(read_config(prepare(folder)).arms) == ["baseline", "rdd-2"]
+
+
 def test_the_best_settings_of_an_arm_and_the_baseline_are_taken(finished: Finisher, teacher_file: Path) -> None:
     folder = finished()
     study = replicates(folder, top=2, seeds=3)
@@ -103,9 +126,7 @@ def test_an_arm_without_a_finished_trial_is_named(finished: Finisher, capsys: py
     assert capsys.readouterr().err == (
         "kd is left out: no trial of it has used its whole budget; go on with it: kdstudy resume DIR\n"
     )
-    with pytest.raises(
-        ValueError, match=r"--arm must have a finished trial to go by, but no trial of 'kd' in tiny has"
-    ):
+    with pytest.raises(ValueError, match=r"--arm must have a finished trial to go by, but no trial of 'kd' has"):
         prepare(folder, arms=["rdd", "kd"])
 
 
