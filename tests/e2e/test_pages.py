@@ -19,7 +19,8 @@ READ = ("tutorial", "tuning", "statistics", "resuming", "own-data", "clusters")
 CHEAPER = {
     "whole_trials=20": "whole_trials=2",
     "searches=3": "searches=2",
-    "--seeds 8": "--seeds 3",
+    "--seeds 5": "--seeds 3",
+    "--seeds 8": "--seeds 4",
     "STUDY": "mine.yaml",
     "runs/mine --time-limit 2h": "runs/limited --time-limit 2h",
 }

@@ -3,12 +3,16 @@
 import argparse
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from study.commands.checked import checked_study
 from study.commands.options import FAILED, add_cluster, add_out, add_study
 from study.commands.searches.driving import refuse_lost_places
+from study.configuration.config import StudyConfig
+from study.configuration.identity import differences
 from study.execution import runner, session
 from study.folder import CONFIG, create_study, read_config, starting
+from trainers.config import identity
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -36,8 +40,27 @@ def execute(options: argparse.Namespace) -> int:
             f"--out must be a new folder for --retrain, but {folder} has a teacher's study; choose another"
         )
     first: AbstractContextManager[None] = nullcontext()
-    if not (folder / CONFIG).exists():
+    if (folder / CONFIG).exists():
+        _refuse_another(config, read_config(folder), folder)
+    else:
         create_study(config, folder)
         first = starting(folder)
     with first:
         return 0 if runner.resume(folder, options.address, only_teacher=True) else FAILED
+
+
+def _refuse_another(asked: StudyConfig, begun: StudyConfig, folder: Path) -> None:
+    """Refuse to go on with the study of another teacher than is asked for."""
+    if found := differences(_taught(asked), _taught(begun)):
+        raise ValueError(
+            f"--out must be a new folder, or that of this very teacher, but {folder} has one that differs in "
+            f"{', '.join(found)}; choose another --out"
+        )
+
+
+def _taught(config: StudyConfig) -> dict[str, Any]:
+    """What decides which teacher a study has: its file, or its training and how it is stored."""
+    teacher = config.teacher
+    if teacher.train is None:
+        return identity(teacher)
+    return {**identity(config.teacher_trial()), "stored": teacher.stored}
