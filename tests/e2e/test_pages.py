@@ -14,7 +14,7 @@ from tests.e2e.studies import SMALL_NETWORK
 from tests.pages import commands
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
-READ = ("tutorial", "tuning", "statistics", "resuming", "own-data", "clusters")
+READ = ("tutorial", "tuning", "statistics", "resuming", "clusters")
 """The pages, in the order in which a newcomer meets them."""
 CHEAPER = {
     "whole_trials=20": "whole_trials=2",
