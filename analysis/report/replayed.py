@@ -47,8 +47,8 @@ def _table(rows: list[dict[str, Any]]) -> pa.Table:
 
 
 def _row(arm: ArmReplay) -> dict[str, Any]:
-    bounds = {"trials": arm.trials, "finished": arm.finished, "cost": arm.cost, "saved": arm.saved,
-              "best mIoU %": arm.best, "regret, points": arm.regret}  # fmt: skip
+    bounds = {"best mIoU %": arm.best, "regret, points": arm.regret, "cost": arm.cost, "saved": arm.saved,
+              "trials": arm.trials, "finished": arm.finished}  # fmt: skip
     ends = {f"{name}, {end}": value for name, one in bounds.items()
             for end, value in (("least", one.low), ("most", one.high))}  # fmt: skip
     numbers = {name: None if value is None else float(value) for name, value in ends.items()}

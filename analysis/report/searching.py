@@ -15,7 +15,7 @@ from analysis.figures.parallel import parallel
 from analysis.figures.search import history, slices
 from analysis.figures.training import rungs
 from analysis.importance import BEST_SHARE, ENOUGH, MOST, Importance, importance
-from analysis.report.section import Section, Table
+from analysis.report.section import SPENT, Section, Table
 from analysis.report.source import Source
 from analysis.studies.parameters import label
 from analysis.tuning import ArmTuning, arm_tunings, tuning_caveats
@@ -29,15 +29,15 @@ NO_TRIAL = NoFigure("No trial of an arm has ended, so there is nothing to draw."
 TUNING = pa.schema(
     [
         ("arm", pa.string()),
-        ("spent, whole trials", pa.float64()),
-        ("hours of trials", pa.float64()),
+        ("mIoU %, defaults", pa.float64()),
+        ("mIoU %, tuned", pa.float64()),
+        ("gain, points", pa.float64()),
+        (SPENT, pa.float64()),
+        ("trial-hours", pa.float64()),
         ("trials", pa.int64()),
         ("finished", pa.int64()),
         ("startup", pa.int64()),
         ("searched", pa.string()),
-        ("mIoU %, defaults", pa.float64()),
-        ("mIoU %, tuned", pa.float64()),
-        ("gain, points", pa.float64()),
         ("at the edge", pa.string()),
         ("still rising, points", pa.float64()),
     ]
@@ -64,8 +64,8 @@ def tuning(source: Source) -> Section:
 def _tuning_row(found: ArmTuning) -> dict[str, Any]:
     return {
         "arm": found.arm,
-        "spent, whole trials": found.spent,
-        "hours of trials": found.seconds / 3600,
+        SPENT: found.spent,
+        "trial-hours": found.seconds / 3600,
         "trials": found.trials,
         "finished": found.complete,
         "startup": found.startup,
