@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from analysis.comparison.wording import counted
 from analysis.report.section import COST, COSTS, SPENT, Section, Table
 from analysis.report.source import Source
 from analysis.studies.parameters import searched, settings
@@ -17,7 +18,8 @@ from analysis.tuning import spent_trials
 from analysis.verdict.arm_evidence import ArmVerdict, Rescored
 from analysis.verdict.ranking import Standing
 
-TOP = 10
+TOP, SHOWN = 10, 24
+"""Best trials of an arm, and of all arms together, but one of each at least."""
 LAST, BEST = "mIoU %, last evaluation", "mIoU %, best evaluation"
 ENDINGS = {"COMPLETE": "used their whole budget", "PRUNED": "stopped early", "FAIL": "with an error"}
 STANDING = pa.schema(
@@ -96,9 +98,8 @@ def _what(source: Source) -> str:
     study = source.study
     states = Counter(study.trials["state"].to_pylist())
     which = ", ".join(f"{states[state]} {state} ({said})" for state, said in ENDINGS.items())
-    arms = ", ".join(source.arms) or "none yet"
     return (
-        f"{study.name} compares arms on {study.dataset}: {arms}. {study.trials.num_rows} trials ended: {which}. "
+        f"{counted(len(source.arms), 'arm')} on {study.dataset}. {study.trials.num_rows} trials ended: {which}. "
         f"mIoU is of the split {study.split}."
     )
 
@@ -203,8 +204,9 @@ def _arm_row(source: Source, arm: str) -> dict[str, Any]:
 def configurations(source: Source) -> Section:
     """The best finished trials of every arm with all their parameters, and all trials."""
     none = source.study.trials.slice(0, 0)
-    first = pa.concat_tables([none, *(source.ranked(arm).slice(0, TOP) for arm in source.arms)])
-    caption = f"The best finished trials of each arm, at most {TOP}, with every searched parameter"
+    top = max(1, min(TOP, SHOWN // max(1, len(source.arms))))
+    first = pa.concat_tables([none, *(source.ranked(arm).slice(0, top) for arm in source.arms)])
+    caption = f"The best finished trials of each arm, at most {top}, with every searched parameter"
     legend = {COST: COSTS[COST]}
     tables = [Table(name="best", caption=caption, rows=_configured(first), legend=legend)] if first else []
     if source.study.trials:

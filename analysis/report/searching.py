@@ -22,6 +22,8 @@ from analysis.tuning import ArmTuning, arm_tunings, tuning_caveats
 
 MOST_RUNGS = 8
 """Rungs shown of an arm; a pruner that stops anywhere has more."""
+WIDE = 6
+"""Arms up to which each has a figure as wide as the page; of more they stand side by side."""
 REACHED = "trials that reached it"
 NO_TRIAL = NoFigure("No trial of an arm has ended, so there is nothing to draw.")
 
@@ -91,9 +93,10 @@ def optimisation(source: Source) -> Section:
 def space(source: Source) -> Section:
     """Where in the space the trials lie."""
     trials, objective = source.study.trials, source.objective
-    lines = tuple((parallel(trials, objective, arm),) for arm in source.arms)
+    drawn = tuple(parallel(trials, objective, arm) for arm in source.arms)
+    lines = tuple((one,) for one in drawn) if len(drawn) <= WIDE else (drawn,)
     text = ("Bright lines are trials of high mIoU. A parameter that a trial does not have is passed at “off”.",)
-    return Section(key="parallel", title="Parallel coordinates", text=text, drawings=lines or ((NO_TRIAL,),))
+    return Section(key="parallel", title="Parallel coordinates", text=text, drawings=lines if drawn else ((NO_TRIAL,),))
 
 
 def parameters(source: Source) -> Section:

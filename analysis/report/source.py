@@ -95,7 +95,8 @@ class Source:
         if taught:
             asked[TEACHER] = self._evaluation(taught.slice(0, 1).to_pylist()[0])
         found = self.study.class_ious(asked.values())
-        return {name: found[evaluation] for name, evaluation in asked.items() if found[evaluation]}
+        known = {evaluation for evaluation, ious in found.items() if any(iou is not None for iou in ious.values())}
+        return {name: found[evaluation] for name, evaluation in asked.items() if evaluation in known}
 
     def _evaluation(self, row: Mapping[str, Any]) -> EvaluationKey:
         iteration = row["best_iteration" if self.study.evaluation == "best" else "iterations"]

@@ -19,6 +19,7 @@ from study.commands.lookup.image_maps import Pair, trained_mask
 from study.configuration.config import StudyConfig
 from study.folder import read_config, trial_checkpoints
 from study.ledger.lock import driver_of
+from trainers.checkpoints.base import DamagedError
 from trainers.checkpoints.manifest import TRIAL
 from trainers.checkpoints.places import checkpoints_at, opened
 from trainers.config import TrialConfig
@@ -100,12 +101,14 @@ class _Loader:
 
 
 def _refuse_plugins(address: str) -> None:
-    """Raise ValueError where a checkpoint would have plugins imported, whatever its study says."""
-    with opened(address, (TRIAL,)) as folder:
-        if named_plugins(json.loads((folder / TRIAL).read_text())):
-            raise ValueError(
-                f"{address} names plugins, whose code a report runs only when asked to: kdstudy report --pictures"
-            )
+    """Raise ValueError where a checkpoint would have plugins imported, whatever its study says, or is not whole."""
+    try:
+        with opened(address, (TRIAL,)) as folder:
+            plugins = named_plugins(json.loads((folder / TRIAL).read_text()))
+    except DamagedError as wrong:
+        raise ValueError(f"predictions need the checkpoints that the scores come from, but {wrong}") from None
+    if plugins:
+        raise ValueError(f"{address} names plugins, and a report runs their code only where asked to: --pictures")
 
 
 def _pictures(loader: _Loader, data: SegmentationDataset, choice: Choice, shown: Mapping[str, Pictured]) -> Pictures:
