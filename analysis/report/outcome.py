@@ -212,7 +212,8 @@ def configurations(source: Source) -> Section:
     if source.study.trials:
         ended = source.study.trials.sort_by([("arm", "ascending"), ("trial", "ascending")])
         rows = _configured(ended, **ENDED)
-        tables.append(Table(name="trials", caption="Every ended trial", rows=rows, legend=legend))
+        every = Table(name="trials", caption="Every ended trial", rows=rows, legend=legend, folded=bool(first))
+        tables.append(every)
     text = () if first else ("No trial has used its whole budget yet.",)
     return Section(key="configurations", title="Best configurations", text=text, tables=tuple(tables))
 

@@ -15,7 +15,7 @@ from analysis.figures.parallel import parallel
 from analysis.figures.search import history, slices
 from analysis.figures.training import rungs
 from analysis.importance import BEST_SHARE, ENOUGH, MOST, Importance, importance
-from analysis.report.section import SPENT, Section, Table
+from analysis.report.section import COSTS, SPENT, Section, Table
 from analysis.report.source import Source
 from analysis.studies.parameters import label
 from analysis.tuning import ArmTuning, arm_tunings, tuning_caveats
@@ -45,6 +45,13 @@ TUNING = pa.schema(
     ]
 )
 """Columns of the tuning's table."""
+TUNING_LEGEND = {
+    SPENT: COSTS[SPENT],
+    "trial-hours": "what all trials of the arm took in truth, however they ended",
+    "startup": "trials before the sampler learned from others",
+    "at the edge": "searched values of the best trial at an end of their range, where a wider one may hold better ones",
+    "still rising": "points that the best trial's curve rose in its last fifth, where longer training may give more",
+}
 
 
 def tuning(source: Source) -> Section:
@@ -59,7 +66,7 @@ def tuning(source: Source) -> Section:
     )
     caption = f"The tuning of each arm of {source.study.name} that searches"
     rows = pa.Table.from_pylist([_tuning_row(one) for one in found], TUNING)
-    tables = (Table(name="tuning", caption=caption, rows=rows),) if found else ()
+    tables = (Table(name="tuning", caption=caption, rows=rows, legend=TUNING_LEGEND),) if found else ()
     return Section(key="tuning", title="Tuning", text=text, tables=tables)
 
 

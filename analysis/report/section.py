@@ -25,12 +25,14 @@ class Table:
         caption: what it holds, as a sentence.
         rows: its columns are named as they are shown, with their units.
         legend: what a column means whose name does not say it, by that name.
+        folded: behind its caption, however short it is.
     """
 
     name: str
     caption: str
     rows: pa.Table
     legend: Mapping[str, str] = field(default_factory=dict)
+    folded: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

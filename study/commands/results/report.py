@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.report import report
+from analysis.studies.study import open_studies
 from study.commands.options import add_folders
 
 LEFT_OUT = "They were not wanted."
@@ -46,4 +47,5 @@ def write_report(folders: Sequence[Path], out: Path | None = None, *, pictures: 
         return report(folders, out, dict.fromkeys(folders, LEFT_OUT))
     from study.commands.results.pictures import pictures_of
 
+    open_studies(folders)  # predicts nothing for a report that will be refused
     return report(folders, out, {folder: pictures_of(folder, plugins=bool(pictures)) for folder in folders})
