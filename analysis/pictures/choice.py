@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
+from analysis.statistics import Reals, miou_percent
 from analysis.studies.image_counts import TrialName, image_counts
 from analysis.studies.runs import finished
 from analysis.studies.study import Study
@@ -113,8 +114,6 @@ def _images(study: Study, trials: Sequence[TrialName]) -> tuple[ChosenImage, ...
         raise ValueError("the tables do not say on which images the trials were judged; an older kdstudy wrote them")
     reasons: dict[str, list[str]] = {}
     if len(counts.trials) > 1:
-        from analysis.statistics import miou_percent  # with SciPy, which nothing else here needs
-
         for name, why in _extremes(names, miou_percent(counts.counts), *map(str, counts.trials)):
             reasons.setdefault(name, []).append(why)
     shuffled = Random(SEED).sample(sorted(names), len(names))
@@ -125,7 +124,7 @@ def _images(study: Study, trials: Sequence[TrialName]) -> tuple[ChosenImage, ...
     return tuple(ChosenImage(name, "; ".join(why)) for name, why in reasons.items())
 
 
-def _extremes(names: Sequence[str], scores: Any, baseline: str, best: str) -> Iterator[tuple[str, str]]:
+def _extremes(names: Sequence[str], scores: Reals, baseline: str, best: str) -> Iterator[tuple[str, str]]:
     """Where the best gains most over the baseline, and where it loses most, by the image's own mIoU."""
     gains = np.nan_to_num(scores[1] - scores[0])
     if gains.max() > 0:

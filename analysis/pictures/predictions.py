@@ -127,14 +127,17 @@ def _score(prediction: Array, label: Array, classes: int) -> float:
     return float(miou_percent(np.stack(counts, axis=-1)))
 
 
-def _factor(array: Array) -> float:
-    return max(1.0, float(array.shape[1]) / WIDTH)
+def _size(array: Array) -> tuple[int, int]:
+    """Height and width at which an image or its classes are drawn."""
+    height, width = array.shape[:2]
+    factor = max(1.0, width / WIDTH)
+    return max(1, round(height / factor)), round(width / factor)
 
 
 def _thinned(classes: Array) -> Array:
     """The class of the pixel in the middle of each that is drawn."""
-    factor = _factor(classes)
-    rows, columns = (((np.arange(int(side / factor)) + 0.5) * factor).astype(int) for side in classes.shape)
+    sides = zip(classes.shape, _size(classes), strict=True)
+    rows, columns = (((np.arange(drawn) + 0.5) * side / drawn).astype(int) for side, drawn in sides)
     thinned: Array = classes[np.ix_(rows, columns)]
     return thinned
 
@@ -143,8 +146,7 @@ def _averaged(image: Array) -> Array:
     """An image as large as its classes are drawn."""
     from PIL import Image  # who reads what is kept needs none
 
-    factor = _factor(image)
-    height, width = (int(side / factor) for side in image.shape[:2])
+    height, width = _size(image)
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BOX))
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from analysis.difficulty import panels
 from analysis.pictures.choice import Choice, Pictured
 from analysis.pictures.drawing import with_palette
-from analysis.pictures.predictions import BASELINE, BEST, RDD, TEACHER, Pictures, small
+from analysis.pictures.predictions import BASELINE, BEST, RDD, TEACHER, Pictures, PredictedImage, small
 from analysis.studies.study import Study
 from study.commands.lookup.image_maps import Pair, trained_mask
 from study.configuration.config import StudyConfig
@@ -118,16 +118,8 @@ def _pictures(loader: _Loader, data: SegmentationDataset, choice: Choice, shown:
     if teacher is not None:
         networks[TEACHER] = Network(teacher.network, teacher.card.normalisation)
         names[TEACHER] = TEACHER
-    places = {data.image_name(index): index for index in range(len(data))}
-    lacking = [chosen.name for chosen in choice.images if chosen.name not in places]
-    if lacking:
-        raise ValueError(f"the dataset must have the images that trials were judged on, but lacks {lacking[0]!r}")
-    images = []
-    for chosen in choice.images:
-        image, label = data.load(places[chosen.name])
-        found = {whose: _prediction(network, image) for whose, network in networks.items()}
-        classes = len(data.class_names)
-        images.append(small(chosen.name, chosen.why, image=image, label=label, predictions=found, classes=classes))
+    places = _places(data, choice)
+    images = [_image(data, places[chosen.name], chosen.why, networks) for chosen in choice.images]
     difficulty = b""
     if teacher is not None and choice.rdd is not None:
         difficulty = _difficulty(loader, teacher, choice.rdd, data, places[choice.images[0].name])
@@ -140,6 +132,22 @@ def _pictures(loader: _Loader, data: SegmentationDataset, choice: Choice, shown:
         difficulty=difficulty,
         notes=notes,
     )
+
+
+def _places(data: SegmentationDataset, choice: Choice) -> Mapping[str, int]:
+    """The index of each image of the split by its name."""
+    places = {data.image_name(index): index for index in range(len(data))}
+    lacking = [chosen.name for chosen in choice.images if chosen.name not in places]
+    if lacking:
+        raise ValueError(f"the dataset must have the images that trials were judged on, but lacks {lacking[0]!r}")
+    return places
+
+
+def _image(data: SegmentationDataset, index: int, why: str, networks: Mapping[str, Network]) -> PredictedImage:
+    image, label = data.load(index)
+    found = {whose: _prediction(network, image) for whose, network in networks.items()}
+    classes = len(data.class_names)
+    return small(data.image_name(index), why, image=image, label=label, predictions=found, classes=classes)
 
 
 def _teacher(loader: _Loader) -> tuple[teachers.Teacher | None, tuple[str, ...]]:
