@@ -11,6 +11,7 @@ from analysis.difficulty.mask_shares import mask_shares
 from analysis.figures.comparison import class_differences, class_heat_map
 from analysis.figures.drawing import Drawing, NoFigure
 from analysis.figures.mask_shares import mask_share_curves
+from analysis.figures.style import MANY
 from analysis.figures.training import EVALUATIONS, TERM, Trial, curves, curves_to_draw, terms
 from analysis.report.section import COST, COSTS, Section, Table
 from analysis.report.source import Source
@@ -53,7 +54,8 @@ def classes(source: Source) -> Section:
     table = Table(name="classes", caption=caption, rows=pa.Table.from_pylist(rows), legend={COST: COSTS[COST]})
     text = (f"Of one trial each, at its {which} evaluation, on the images that chose it: small differences are noise.",)
     tables = (table,) if ious and source.classes else ()
-    return Section(key="classes", title="Classes", text=text, drawings=(drawn,), tables=tables)
+    rows_of_drawings = (drawn,) if len(ious) <= MANY else tuple((one,) for one in drawn)
+    return Section(key="classes", title="Classes", text=text, drawings=rows_of_drawings, tables=tables)
 
 
 def _class_row(source: Source, name: str) -> Mapping[str, Any]:

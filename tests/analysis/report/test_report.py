@@ -285,3 +285,20 @@ def test_tables_keep_every_digit_in_csv_and_escape_what_their_form_reads(tmp_pat
     write_tables([table], tmp_path)
     with (tmp_path / "t.csv").open() as file:
         assert float(next(csv.DictReader(file))["n %"]) == 1 / 3
+
+
+def test_many_arms_are_drawn_without_what_only_few_have_space_for(tmp_path: Path, searched: Path) -> None:
+    named = [f"arm{n}" for n in range(9)]
+    trials = [
+        Trial(arm=arm, number=n, quality=40.0 + n, state="PRUNED" if n == 1 else "COMPLETE",
+              iterations=10 if n == 1 else 40, parameters={"train/optimizer/lr": 0.01 * (n + 1)})
+        for arm in named for n in range(3)
+    ]  # fmt: skip
+    page = report([write_search(tmp_path, trials)])
+    slices = [
+        figure for figure in figures(page) if figure["layout"]["xaxis"].get("title", {}).get("text") == "optimizer/lr"
+    ]
+    assert slices and not any(figure["layout"]["showlegend"] for figure in slices)
+    assert len(rows(page, "best")) == 2 * len(named)  # 24 in all, so two of each
+    few = [f for f in figures(searched) if f["layout"]["xaxis"].get("title", {}).get("text") == "optimizer/lr"]
+    assert all(figure["layout"]["showlegend"] for figure in few)
