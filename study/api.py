@@ -15,11 +15,11 @@ from typing import Any
 import pyarrow as pa
 
 from analysis import queries
-from analysis.report import report
 from analysis.studies.study import Study as Tables
 from analysis.studies.study import open_study, study_at
 from analysis.verdict.verdict import Verdict, verdict
 from study.commands.checked import checked_study
+from study.commands.results.report import write_report
 from study.commands.searches.driving import refuse_lost_places, verdict_text
 from study.commands.searches.status import standing_now
 from study.configuration.changes import Changes
@@ -96,16 +96,17 @@ class Study:
         """
         return verdict(open_study(self.folder))
 
-    def report(self, out: PathLike | None = None) -> Path:
+    def report(self, out: PathLike | None = None, *, pictures: bool | None = None) -> Path:
         """Write the HTML report.
 
         Args:
             out: the file; `report.html` in the study's folder by default.
+            pictures: False for no pictures of the dataset; True for some even where plugins' code has to be run.
 
         Returns:
             The file.
         """
-        return report([self.folder], None if out is None else Path(out))
+        return write_report([self.folder], None if out is None else Path(out), pictures=pictures)
 
     @cached_property
     def _tables(self) -> Tables:

@@ -6,6 +6,7 @@ pixels that are ignored.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -85,8 +86,15 @@ def write(maps: Maps, reading: Reading, folder: Path) -> Path:
     """Write the picture as `FOLDER/IMAGE NAME.png`, the same bytes for the same arrays."""
     path = folder / f"{maps.name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    draw(maps, reading).savefig(path, dpi=DPI, bbox_inches="tight", metadata={"Software": None})
+    path.write_bytes(png(maps, reading))
     return path
+
+
+def png(maps: Maps, reading: Reading) -> bytes:
+    """The picture as the content of a PNG file."""
+    buffer = BytesIO()
+    draw(maps, reading).savefig(buffer, format="png", dpi=DPI, bbox_inches="tight", metadata={"Software": None})
+    return buffer.getvalue()
 
 
 def draw(maps: Maps, reading: Reading) -> Figure:

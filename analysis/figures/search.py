@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analysis.figures.drawing import Drawing, NoFigure, dot
-from analysis.figures.style import MIOU, STATES, figure
+from analysis.figures.style import MANY, MIOU, STATES, figure
 from analysis.sampling import POINTS, sample, sampled
 from analysis.studies.parameters import kind, label, searched, values, varies
 from analysis.studies.study import PARAMETER
@@ -122,7 +122,7 @@ def _slice(trials: pa.Table, objective: str, path: str, colours: Mapping[str, st
     drawn.update_xaxes(type=scale, exponentformat="power", **(_categories(found) if scale == "category" else {}))
     for arm, colour in colours.items():
         drawn.add_traces(_points(_rows(points, arm), column, objective, arm, colour, legend=True))
-    return drawn
+    return drawn.update_layout(showlegend=len(colours) <= MANY)
 
 
 def _categories(found: Sequence[Any]) -> dict[str, Any]:

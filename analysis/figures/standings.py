@@ -51,7 +51,7 @@ def differences(found: Sequence[Difference], baseline: str, colours: Mapping[str
     if not found:
         return NoFigure("No finished setting can be held against a finished baseline, so there is nothing to compare.")
     title = f"Points of mIoU over {baseline}: dots are means, bars simultaneous intervals, small dots single seeds"
-    drawn = figure(title, "difference, percentage points of mIoU", "", height=110 + ROW * len(found), showlegend=False)
+    drawn = figure(title, "points of mIoU", "", height=110 + ROW * len(found), showlegend=False)
     _band(drawn, found)
     drawn.add_vline(x=0, line={"color": TEXT, "width": 1})
     for one in found:

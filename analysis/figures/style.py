@@ -20,6 +20,8 @@ STATES = {"COMPLETE": "circle", "PRUNED": "circle-open", "FAIL": "x"}
 """The mark of a trial's state in figures."""
 
 MIOU = "mIoU (%)"
+MANY = len(OKABE_ITO)
+"""Arms beyond which colours repeat, and a legend of all takes the space of a figure that is not as wide as the page."""
 
 TEMPLATE = go.layout.Template(
     layout={

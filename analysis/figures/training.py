@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analysis.figures.drawing import Drawing, NoFigure
-from analysis.figures.style import MIOU, STATES, figure
+from analysis.figures.style import MANY, MIOU, STATES, figure
 from analysis.sampling import POINTS, sample, sampled, thinned
 
 TERM = "train/term/"
@@ -102,6 +102,7 @@ def rungs(reports: pa.Table, trials: pa.Table, at: Mapping[str, Sequence[int]], 
         for stopped in (False, True):
             here = [row for row in kept if row["arm"] == arm and _stopped(row, ends) is stopped]
             drawn.add_trace(_rung_marks(arm, here, colour, stopped=stopped))
+    drawn.update_layout(showlegend=len(colours) <= MANY)  # the axis names the arms too, and the title the marks
     order = [_rung(arm, rung) for arm in colours for rung in sorted(at.get(arm, ()))]
     return drawn.update_xaxes(title="arm and iteration of the rung", categoryorder="array", categoryarray=order)
 

@@ -1,22 +1,36 @@
 """`kdstudy report`: one HTML page on one or several studies, and its numbers as tables beside it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 
-from analysis.report import ablated, curved, glance, outcome, recorded, replayed, running, searching, trained
+from analysis.pictures.predictions import Pictures
+from analysis.report import (
+    ablated,
+    curved,
+    glance,
+    outcome,
+    pictured,
+    recorded,
+    replayed,
+    running,
+    searching,
+    trained,
+)
 from analysis.report.files import write, write_tables
 from analysis.report.page import Chapter, render
 from analysis.report.section import Section, Table, reason
-from analysis.report.source import Source
-from analysis.studies.study import Study, open_studies
+from analysis.report.source import NO_PICTURES, Source
+from analysis.studies.study import open_studies
 
 SECTIONS: tuple[Callable[[Source], Section], ...] = (
     glance.glance,
     outcome.conclusion,
     outcome.summary,
+    pictured.pictured,
+    pictured.hard,
     outcome.configurations,
     searching.tuning,
     curved.curves,
@@ -30,6 +44,7 @@ SECTIONS: tuple[Callable[[Source], Section], ...] = (
     trained.learning_curves,
     trained.classes,
     trained.loss_terms,
+    trained.masks,
     ablated.ablated,
     running.cost,
     recorded.recorded,
@@ -42,13 +57,16 @@ ALWAYS = "glance"
 """The section that every study has."""
 
 
-def report(folders: Sequence[Path], out: Path | None = None) -> Path:
+def report(
+    folders: Sequence[Path], out: Path | None = None, pictures: Mapping[Path, Pictures | str] | None = None
+) -> Path:
     """Write the report; one that lies there is replaced.
 
     Args:
         folders: of studies on one dataset; they may be running.
         out: the page; report.html in the folder of a single study, or here where there are several. The tables go to
             a folder beside it, <name>-tables.
+        pictures: of predictions by folder, or a sentence on why there are none.
 
     Returns:
         The page.
@@ -59,7 +77,7 @@ def report(folders: Sequence[Path], out: Path | None = None) -> Path:
     studies = open_studies(folders)
     page = out or (folders[0] / "report.html" if len(folders) == 1 else Path("report.html"))
     tables = page.with_name(f"{page.stem}-tables")
-    chapters = _chapters(studies)
+    chapters = _chapters([Source(study, (pictures or {}).get(study.folder, NO_PICTURES)) for study in studies])
     page.parent.mkdir(parents=True, exist_ok=True)
     write_tables([table for chapter in chapters for section in chapter.sections for table in section.tables], tables)
     title = ", ".join(study.name for study in studies)
@@ -67,8 +85,7 @@ def report(folders: Sequence[Path], out: Path | None = None) -> Path:
     return page
 
 
-def _chapters(studies: Sequence[Study]) -> list[Chapter]:
-    sources = [Source(study) for study in studies]
+def _chapters(sources: Sequence[Source]) -> list[Chapter]:
     if len(sources) == 1:
         return [_chapter(sources[0], "study", "")]
     numbered = [_chapter(source, f"study-{n}", f"{n}-{source.study.name}-") for n, source in enumerate(sources, 1)]

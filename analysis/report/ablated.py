@@ -3,12 +3,19 @@
 import pyarrow as pa
 
 from analysis.ablation.ablation import AblationTable, Cell, ablations
-from analysis.report.section import Section, Table
+from analysis.report.section import COST, COSTS, Section, Table
 from analysis.report.source import Source
+from analysis.studies.runs import mean_cost
 
 LEAST = 2
 """Lines with evidence from which a table says something."""
 UNITS = {"miou_percent": ("mIoU %, last evaluation", "points"), "seconds": ("training time, s", "times as long")}
+LEGEND = {
+    COST: COSTS[COST],
+    "from, to": "ends of the interval over seeds",
+    "against": "the line that it is compared with",
+    "pairs": "runs of equal seeds that were compared",
+}
 
 
 def ablated(source: Source) -> Section:
@@ -31,6 +38,7 @@ def _table(found: AblationTable) -> Table:
             (measured, pa.float64()),
             ("from", pa.float64()),
             ("to", pa.float64()),
+            (COST, pa.float64()),
             ("seeds", pa.int64()),
             ("published", pa.float64()),
             ("against", pa.string()),
@@ -45,7 +53,8 @@ def _table(found: AblationTable) -> Table:
     lacking = ", ".join(cell.line.label for cell in found.cells if not cell.mean)
     caption = f"{published.source}: {published.title}; published on {published.setting}"
     caption += f"; no evidence for {lacking}" if lacking else ""
-    return Table(name=f"ablation-{published.name}", caption=caption, rows=pa.Table.from_pylist(rows, schema))
+    table = pa.Table.from_pylist(rows, schema)
+    return Table(name=f"ablation-{published.name}", caption=caption, rows=table, legend=LEGEND)
 
 
 def _row(cell: Cell) -> tuple[str | float | None, ...]:
@@ -53,7 +62,9 @@ def _row(cell: Cell) -> tuple[str | float | None, ...]:
     over = gain.interval if gain else None
     return (
         cell.line.label,
-        *((mean.estimate, mean.low, mean.high, mean.n) if mean else (None, None, None, 0)),
+        *((mean.estimate, mean.low, mean.high) if mean else (None, None, None)),
+        mean_cost(cell.runs),
+        mean.n if mean else 0,
         cell.line.published,
         cell.line.versus,
         *((over.estimate, over.low, over.high) if over else (None, None, None)),

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from analysis.figures.tuning_curves import tuning_curves as drawn_curves
-from analysis.report.section import Section, Table
+from analysis.report.section import SPENT, Section, Table
 from analysis.report.source import Source
 from analysis.tuning_curves.curves import ArmCurve
 from analysis.tuning_curves.leaders import tuning_curves
@@ -16,10 +16,10 @@ STEPS = pa.schema(
     [
         ("arm", pa.string()),
         ("curve", pa.string()),
-        ("spent, whole trials", pa.float64()),
         ("mIoU %", pa.float64()),
         ("low", pa.float64()),
         ("high", pa.float64()),
+        (SPENT, pa.float64()),
     ]
 )
 """Columns of the curves' table."""
@@ -42,8 +42,8 @@ def curves(source: Source) -> Section:
 def _rows(curve: ArmCurve) -> Iterator[dict[str, Any]]:
     if curve.path is not None:
         for cost, score in zip(curve.path.cost, curve.path.miou_percent, strict=True):
-            yield {"arm": curve.arm, "curve": "path", "spent, whole trials": cost, "mIoU %": score}
+            yield {"arm": curve.arm, "curve": "path", SPENT: cost, "mIoU %": score}
     if (one := curve.expectation) is not None:
         for cost, mean, low, high in zip(one.cost, one.mean, one.low, one.high, strict=True):
-            about = {"arm": curve.arm, "curve": "expectation", "spent, whole trials": cost}
+            about = {"arm": curve.arm, "curve": "expectation", SPENT: cost}
             yield {**about, "mIoU %": mean, "low": low, "high": high}

@@ -9,15 +9,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis.report.section import Section, Table
+from analysis.comparison.wording import counted
+from analysis.report.section import COST, COSTS, SPENT, Section, Table
 from analysis.report.source import Source
 from analysis.studies.parameters import searched, settings
 from analysis.studies.study import PARAMETER
+from analysis.tuning import spent_trials
 from analysis.verdict.arm_evidence import ArmVerdict, Rescored
 from analysis.verdict.ranking import Standing
 
-TOP = 10
-LAST, BEST, SPENT = "mIoU %, last evaluation", "mIoU %, best evaluation", "spent, whole trials"
+TOP, SHOWN = 10, 24
+"""Best trials of an arm, and of all arms together, but one of each at least."""
+LAST, BEST = "mIoU %, last evaluation", "mIoU %, best evaluation"
 ENDINGS = {"COMPLETE": "used their whole budget", "PRUNED": "stopped early", "FAIL": "with an error"}
 STANDING = pa.schema(
     [
@@ -26,6 +29,7 @@ STANDING = pa.schema(
         ("minus baseline, points", pa.float64()),
         ("from, points", pa.float64()),
         ("to, points", pa.float64()),
+        (COST, pa.float64()),
         ("shown", pa.string()),
         ("p, adjusted", pa.float64()),
         ("could have shown, points", pa.float64()),
@@ -39,6 +43,7 @@ STANDING = pa.schema(
 )
 """Columns of the verdict's table."""
 STANDING_LEGEND = {
+    COST: COSTS[COST],
     "runs": "runs whose mean the mIoU is",
     "from, to": "ends of the interval; all intervals of the table hold together",
     "p, adjusted": "how often a difference like it would come by chance, adjusted for the number of comparisons",
@@ -47,8 +52,15 @@ STANDING_LEGEND = {
     "chosen among": "finished settings of the arm, of which this was the best on the images that score it",
     "flattered by": "points by which being chosen on these images raises its score",
 }
-
-
+RESCORED = pa.schema(
+    [
+        ("trial", pa.string()),
+        ("mIoU %", pa.float64()),
+        (COST, pa.float64()),
+        ("split", pa.string()),
+        ("images", pa.int64()),
+    ]
+)
 ARMS = pa.schema(
     [
         ("arm", pa.string()),
@@ -63,7 +75,7 @@ ARMS = pa.schema(
     ]
 )
 ARMS_LEGEND = {
-    SPENT: "iterations at the price of each arm, in whole trials of the plain student",
+    SPENT: COSTS[SPENT],
     "trial-seconds": "seconds of training, evaluation and checkpoints, whatever ran beside",
     **{state: f"trials that {said}" for state, said in ENDINGS.items()},
 }
@@ -86,9 +98,8 @@ def _what(source: Source) -> str:
     study = source.study
     states = Counter(study.trials["state"].to_pylist())
     which = ", ".join(f"{states[state]} {state} ({said})" for state, said in ENDINGS.items())
-    arms = ", ".join(source.arms) or "none yet"
     return (
-        f"{study.name} compares arms on {study.dataset}: {arms}. {study.trials.num_rows} trials ended: {which}. "
+        f"{counted(len(source.arms), 'arm')} on {study.dataset}. {study.trials.num_rows} trials ended: {which}. "
         f"mIoU is of the split {study.split}."
     )
 
@@ -123,9 +134,13 @@ def _seed_noise(points: float | None) -> str:
 
 def _rescored(found: Sequence[Rescored]) -> tuple[Table, ...]:
     """The scores on images that the search has not seen, where there are some."""
-    rows = [{"trial": r.name, "split": r.split, "images": r.images, "mIoU %": r.miou_percent} for r in found]
+    rows = [
+        {"trial": r.name, "mIoU %": r.miou_percent, COST: r.cost_trials, "split": r.split, "images": r.images}
+        for r in found
+    ]
     caption = "Trials scored again on images that the search has not seen"
-    return (Table(name="rescored", caption=caption, rows=pa.Table.from_pylist(rows)),) if rows else ()
+    table = pa.Table.from_pylist(rows, RESCORED)
+    return (Table(name="rescored", caption=caption, rows=table, legend={COST: COSTS[COST]}),) if rows else ()
 
 
 def _standing_rows(arm: ArmVerdict) -> Iterator[dict[str, Any]]:
@@ -144,6 +159,7 @@ def _standing_row(standing: Standing) -> dict[str, Any]:
         "mIoU %": score.estimate if score else None,
         "failed seeds": standing.failed,
         "chosen among": standing.chosen_from,
+        COST: standing.cost_trials,
     }
     if difference is None:
         return row
@@ -176,7 +192,7 @@ def _arm_row(source: Source, arm: str) -> dict[str, Any]:
         "arm": arm,
         "trials": mine.num_rows,
         **{state: states[state] for state in ENDINGS},
-        SPENT: pc.sum(mine["cost_trials"]).as_py(),
+        SPENT: spent_trials(mine),
         "GPU-seconds": pc.sum(mine["gpu_seconds"]).as_py(),
         "best trial": f"{arm}-{best['trial']}" if best else None,
         LAST: best.get("last_miou_percent"),
@@ -188,25 +204,31 @@ def _arm_row(source: Source, arm: str) -> dict[str, Any]:
 def configurations(source: Source) -> Section:
     """The best finished trials of every arm with all their parameters, and all trials."""
     none = source.study.trials.slice(0, 0)
-    first = pa.concat_tables([none, *(source.ranked(arm).slice(0, TOP) for arm in source.arms)])
-    caption = f"The best finished trials of each arm, at most {TOP}, with every searched parameter"
-    tables = [Table(name="best", caption=caption, rows=_with_parameters(first))] if first else []
+    top = max(1, min(TOP, SHOWN // max(1, len(source.arms))))
+    first = pa.concat_tables([none, *(source.ranked(arm).slice(0, top) for arm in source.arms)])
+    caption = f"The best finished trials of each arm, at most {top}, with every searched parameter"
+    legend = {COST: COSTS[COST]}
+    tables = [Table(name="best", caption=caption, rows=_configured(first), legend=legend)] if first else []
     if source.study.trials:
         ended = source.study.trials.sort_by([("arm", "ascending"), ("trial", "ascending")])
-        tables.append(Table(name="trials", caption="Every ended trial", rows=_with_parameters(ended)))
+        rows = _configured(ended, **ENDED)
+        every = Table(name="trials", caption="Every ended trial", rows=rows, legend=legend, folded=bool(first))
+        tables.append(every)
     text = () if first else ("No trial has used its whole budget yet.",)
     return Section(key="configurations", title="Best configurations", text=text, tables=tuple(tables))
 
 
-def _with_parameters(trials: pa.Table) -> pa.Table:
-    renamed = {
-        "arm": "arm", "trial": "trial", "last_miou_percent": LAST, "best_miou_percent": BEST, "cost_trials": SPENT,
-        "state": "state", "iterations": "iterations", "best_iteration": "iteration of the best",
-        "seconds": "trial-seconds",
-    }  # fmt: skip
-    paths = searched(trials)
-    columns = [*(trials[name] for name in renamed), *(trials[PARAMETER + path] for path in paths)]
-    return pa.table(columns, names=[*renamed.values(), *paths])
+ENDED = {"state": "state", "iterations": "iterations", "best_iteration": "iteration of the best"}
+"""What is known of any trial, and says nothing of one that used its whole budget."""
+
+
+def _configured(trials: pa.Table, **more: str) -> pa.Table:
+    """Trials with scores, costs and every searched parameter, and further columns by the names that they get."""
+    scores = {"last_miou_percent": LAST, "best_miou_percent": BEST, "cost_trials": COST, "seconds": "trial-seconds"}
+    renamed, paths = {**scores, **more}, searched(trials)
+    names = pc.binary_join_element_wise(trials["arm"], pc.cast(trials["trial"], pa.string()), "-")
+    columns = [names, *(trials[name] for name in renamed), *(trials[PARAMETER + path] for path in paths)]
+    return pa.table(columns, names=["trial", *renamed.values(), *paths])
 
 
 def again(source: Source) -> Section:

@@ -1,6 +1,7 @@
 """A report as one HTML file that needs nothing else: plotly.js, styles and figures lie in it, once each."""
 
 import re
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,10 @@ from analysis.report.section import Section
 
 ROWS = 60
 """Rows of a table that the page shows; its files hold them all."""
+OPEN = 26
+"""Rows up to which a table is not folded."""
+LONG_NAME = 16
+"""Letters of a first cell from which the first column is kept wide on a narrow screen, and not broken at each word."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +59,7 @@ def render(title: str, chapters: Sequence[Chapter], tables: Path) -> str:
         lstrip_blocks=True,
     )
     place.globals |= {"data": _data, "cells": cells, "is_number": is_number, "heading": heading, "is_drawn": is_drawn}
-    place.globals["breakable"] = breakable
+    place.globals |= {"breakable": breakable, "data_url": data_url, "open": OPEN, "has_long_names": has_long_names}
     script = Markup(get_plotlyjs())
     page = place.get_template("report.html")
     return page.render(title=title, chapters=chapters, tables=tables, plotly=script, rows=ROWS)
@@ -73,6 +78,17 @@ def heading(figure: go.Figure) -> str:
 def breakable(name: str) -> Markup:
     """The name of a column, which may go on in a new line inside a path."""
     return Markup(re.sub("([/_])", r"\1<wbr>", str(escape(name))))
+
+
+def has_long_names(lines: Sequence[Sequence[str]]) -> bool:
+    """Whether a first cell of a table is long."""
+    return any(len(line[0]) >= LONG_NAME for line in lines)
+
+
+def data_url(image: bytes) -> str:
+    """A PNG or JPEG file as the address of an image that lies in the page."""
+    kind = "png" if image.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{b64encode(image).decode()}"
 
 
 def _data(figure: go.Figure) -> Markup:

@@ -13,6 +13,13 @@ from analysis.report.section import Section, Table
 from analysis.report.source import Source
 
 TITLE = "Early stopping, replayed"
+LEGEND = {
+    "least, most": "bounds, where stored curves end before the schedule would have stopped a trial",
+    "regret": "points by which the best finished trial lies below the best stored one",
+    "cost": "of the trials that do not fail, in whole trials of the plain student; in iterations without prices",
+    "saved": "of what the study has spent on the arm, in the unit of the cost",
+    "winner stopped at": "the iteration at which the trial that was best in truth is surely stopped; 0 where not begun",
+}
 
 
 def replayed(source: Source) -> Section:
@@ -29,7 +36,7 @@ def replayed(source: Source) -> Section:
     )
     rows, ranks = _table(list(map(_row, found.arms))), _table(list(map(_rank, found.ranks)))
     tables = (
-        Table(name="replays", caption="The arms under each schedule", rows=rows),
+        Table(name="replays", caption="The arms under each schedule", rows=rows, legend=LEGEND),
         Table(name="ranks", caption="Rank correlation of the rungs with the end", rows=ranks),
     )
     return Section(
@@ -47,8 +54,8 @@ def _table(rows: list[dict[str, Any]]) -> pa.Table:
 
 
 def _row(arm: ArmReplay) -> dict[str, Any]:
-    bounds = {"trials": arm.trials, "finished": arm.finished, "cost": arm.cost, "saved": arm.saved,
-              "best mIoU %": arm.best, "regret, points": arm.regret}  # fmt: skip
+    bounds = {"best mIoU %": arm.best, "regret, points": arm.regret, "cost": arm.cost, "saved": arm.saved,
+              "trials": arm.trials, "finished": arm.finished}  # fmt: skip
     ends = {f"{name}, {end}": value for name, one in bounds.items()
             for end, value in (("least", one.low), ("most", one.high))}  # fmt: skip
     numbers = {name: None if value is None else float(value) for name, value in ends.items()}

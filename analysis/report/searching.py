@@ -15,13 +15,15 @@ from analysis.figures.parallel import parallel
 from analysis.figures.search import history, slices
 from analysis.figures.training import rungs
 from analysis.importance import BEST_SHARE, ENOUGH, MOST, Importance, importance
-from analysis.report.section import Section, Table
+from analysis.report.section import COSTS, SPENT, Section, Table
 from analysis.report.source import Source
 from analysis.studies.parameters import label
 from analysis.tuning import ArmTuning, arm_tunings, tuning_caveats
 
 MOST_RUNGS = 8
 """Rungs shown of an arm; a pruner that stops anywhere has more."""
+WIDE = 6
+"""Arms up to which each has a figure as wide as the page; of more they stand side by side."""
 REACHED = "trials that reached it"
 NO_TRIAL = NoFigure("No trial of an arm has ended, so there is nothing to draw.")
 
@@ -29,20 +31,27 @@ NO_TRIAL = NoFigure("No trial of an arm has ended, so there is nothing to draw."
 TUNING = pa.schema(
     [
         ("arm", pa.string()),
-        ("spent, whole trials", pa.float64()),
-        ("hours of trials", pa.float64()),
+        ("mIoU %, defaults", pa.float64()),
+        ("mIoU %, tuned", pa.float64()),
+        ("gain, points", pa.float64()),
+        (SPENT, pa.float64()),
+        ("trial-hours", pa.float64()),
         ("trials", pa.int64()),
         ("finished", pa.int64()),
         ("startup", pa.int64()),
         ("searched", pa.string()),
-        ("mIoU %, defaults", pa.float64()),
-        ("mIoU %, tuned", pa.float64()),
-        ("gain, points", pa.float64()),
         ("at the edge", pa.string()),
         ("still rising, points", pa.float64()),
     ]
 )
 """Columns of the tuning's table."""
+TUNING_LEGEND = {
+    SPENT: COSTS[SPENT],
+    "trial-hours": "what all trials of the arm took in truth, however they ended",
+    "startup": "trials before the sampler learned from others",
+    "at the edge": "searched values of the best trial at an end of their range, where a wider one may hold better ones",
+    "still rising": "points that the best trial's curve rose in its last fifth, where longer training may give more",
+}
 
 
 def tuning(source: Source) -> Section:
@@ -57,15 +66,15 @@ def tuning(source: Source) -> Section:
     )
     caption = f"The tuning of each arm of {source.study.name} that searches"
     rows = pa.Table.from_pylist([_tuning_row(one) for one in found], TUNING)
-    tables = (Table(name="tuning", caption=caption, rows=rows),) if found else ()
+    tables = (Table(name="tuning", caption=caption, rows=rows, legend=TUNING_LEGEND),) if found else ()
     return Section(key="tuning", title="Tuning", text=text, tables=tables)
 
 
 def _tuning_row(found: ArmTuning) -> dict[str, Any]:
     return {
         "arm": found.arm,
-        "spent, whole trials": found.spent,
-        "hours of trials": found.seconds / 3600,
+        SPENT: found.spent,
+        "trial-hours": found.seconds / 3600,
         "trials": found.trials,
         "finished": found.complete,
         "startup": found.startup,
@@ -91,9 +100,10 @@ def optimisation(source: Source) -> Section:
 def space(source: Source) -> Section:
     """Where in the space the trials lie."""
     trials, objective = source.study.trials, source.objective
-    lines = tuple((parallel(trials, objective, arm),) for arm in source.arms)
+    drawn = tuple(parallel(trials, objective, arm) for arm in source.arms)
+    lines = tuple((one,) for one in drawn) if len(drawn) <= WIDE else (drawn,)
     text = ("Bright lines are trials of high mIoU. A parameter that a trial does not have is passed at “off”.",)
-    return Section(key="parallel", title="Parallel coordinates", text=text, drawings=lines or ((NO_TRIAL,),))
+    return Section(key="parallel", title="Parallel coordinates", text=text, drawings=lines if drawn else ((NO_TRIAL,),))
 
 
 def parameters(source: Source) -> Section:

@@ -11,16 +11,25 @@ import pyarrow.compute as pc
 from analysis.figures.comparison import ClassIoU
 from analysis.figures.style import OKABE_ITO, TEACHER_GREY, arm_colours, rgb
 from analysis.figures.training import Trial
+from analysis.pictures.predictions import Pictures
 from analysis.studies.runs import finished
 from analysis.studies.study import TEACHER, EvaluationKey, Study
 from analysis.verdict.verdict import Verdict, verdict
 
+NO_PICTURES = "None were made."
+
 
 @dataclass(frozen=True)
 class Source:
-    """A study with what several sections ask of it."""
+    """A study with what several sections ask of it.
+
+    Attributes:
+        study: the study.
+        pictures: of predictions on some images, or why there are none, as a sentence.
+    """
 
     study: Study
+    pictures: Pictures | str = NO_PICTURES
 
     @cached_property
     def arms(self) -> list[str]:
@@ -86,7 +95,8 @@ class Source:
         if taught:
             asked[TEACHER] = self._evaluation(taught.slice(0, 1).to_pylist()[0])
         found = self.study.class_ious(asked.values())
-        return {name: found[evaluation] for name, evaluation in asked.items() if found[evaluation]}
+        known = {evaluation for evaluation, ious in found.items() if any(iou is not None for iou in ious.values())}
+        return {name: found[evaluation] for name, evaluation in asked.items() if evaluation in known}
 
     def _evaluation(self, row: Mapping[str, Any]) -> EvaluationKey:
         iteration = row["best_iteration" if self.study.evaluation == "best" else "iterations"]

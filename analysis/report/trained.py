@@ -1,15 +1,19 @@
-"""Sections of the training itself: learning curves, IoU of each class, terms of the loss."""
+"""Sections of the training itself: learning curves, IoU of each class, terms of the loss, what the loss let count."""
 
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from analysis.difficulty.mask_shares import mask_shares
 from analysis.figures.comparison import class_differences, class_heat_map
 from analysis.figures.drawing import Drawing, NoFigure
+from analysis.figures.mask_shares import mask_share_curves
+from analysis.figures.style import MANY
 from analysis.figures.training import EVALUATIONS, TERM, Trial, curves, curves_to_draw, terms
-from analysis.report.section import Section, Table
+from analysis.report.section import COST, COSTS, Section, Table
 from analysis.report.source import Source
 
 UNFINISHED = "No trial has used its whole budget yet, so no arm has a best trial to show."
@@ -44,16 +48,21 @@ def classes(source: Source) -> Section:
     arm = source.study.baseline
     baseline = next((name for name in ious if name.rpartition(" ")[0] == arm), "the arm `baseline`")
     drawn = (class_heat_map(ious, source.classes), class_differences(ious, baseline, source.classes))
-    rows = [_class_row(ious, name) for name in source.classes]
+    rows = [_class_row(source, name) for name in ious]
     which = "best" if source.objective.startswith("best") else "last"
     caption = f"IoU in % of each class at the {which} evaluation of the best trial of each arm, and of the teacher"
-    tables = (Table(name="classes", caption=caption, rows=pa.Table.from_pylist(rows)),) if ious and rows else ()
+    table = Table(name="classes", caption=caption, rows=pa.Table.from_pylist(rows), legend={COST: COSTS[COST]})
     text = (f"Of one trial each, at its {which} evaluation, on the images that chose it: small differences are noise.",)
-    return Section(key="classes", title="Classes", text=text, drawings=(drawn,), tables=tables)
+    tables = (table,) if ious and source.classes else ()
+    rows_of_drawings = (drawn,) if len(ious) <= MANY else tuple((one,) for one in drawn)
+    return Section(key="classes", title="Classes", text=text, drawings=rows_of_drawings, tables=tables)
 
 
-def _class_row(ious: Mapping[str, Mapping[str, float | None]], name: str) -> Mapping[str, Any]:
-    return {"class": name, **{f"{column} %": found.get(name) for column, found in ious.items()}}
+def _class_row(source: Source, name: str) -> Mapping[str, Any]:
+    ious, best = source.class_ious[name], source.best.get(name.rpartition(" ")[0], {})
+    known = [iou for iou in ious.values() if iou is not None]
+    scores = {"mIoU %": fmean(known) if known else None, COST: best.get("cost_trials")}
+    return {"network": name, **scores, **{f"{class_} %": ious.get(class_) for class_ in source.classes}}
 
 
 def loss_terms(source: Source) -> Section:
@@ -86,3 +95,39 @@ def _term_rows(trial: Trial, reports: pa.Table) -> list[dict[str, Any]]:
         for name, value in row["metrics"] or ()
         if name.startswith(TERM)
     ]
+
+
+def masks(source: Source) -> Section:
+    """What the task loss of each arm's best trial let count of each class, over its training."""
+    title = "What the task loss let count"
+    found = {trial: rows for trial in source.best_trials if (rows := _mask_shares(source, trial)).num_rows}
+    if not found:
+        why = "No best trial of an arm weighs its task loss by a mask, as RDD and OHEM do."
+        return Section(key="masks", title=title, text=(why,))
+    drawn = tuple(
+        mask_share_curves(rows.filter(pc.field("mask") == mask), mask, trial, source.classes)
+        for trial, rows in found.items()
+        for mask in pc.unique(rows["mask"]).to_pylist()
+    )
+    text = (
+        "The labelled pixels of each class that RDD's TSE stage or OHEM kept in the steps before an evaluation, "
+        "and of RDD's TFE stage the mean weight. Of the main head.",
+    )
+    named = [_named_shares(trial, rows) for trial, rows in found.items()]
+    caption = "Share of each class that the task loss let count, of the best trial of each arm"
+    table = Table(name="mask-shares", caption=caption, rows=pa.concat_tables(named))
+    return Section(key="masks", title=title, text=text, drawings=(drawn,), tables=(table,))
+
+
+def _mask_shares(source: Source, trial: Trial) -> pa.Table:
+    try:
+        return mask_shares(source.study, *trial)
+    except ValueError:  # nothing of the kind was stored
+        return pa.table({})
+
+
+def _named_shares(trial: Trial, rows: pa.Table) -> pa.Table:
+    arm, number = (pa.array([value] * rows.num_rows) for value in trial)
+    kept = rows.select(["iteration", "mask", "class", "share_percent", "kept_pixels", "valid_pixels"])
+    named = kept.rename_columns(["iteration", "mask", "class", "share %", "kept pixels", "labelled pixels"])
+    return named.add_column(0, "arm", arm).add_column(1, "trial", number)

@@ -90,6 +90,12 @@ class Runs:
         return sum(self.scores) / len(self.runs)
 
 
+def mean_cost(runs: Sequence[Run]) -> float | None:
+    """What one of these runs cost, in whole trials of the plain student; None where one has no price."""
+    costs = [cost for run in runs if (cost := run.row["cost_trials"]) is not None]
+    return sum(costs) / len(costs) if runs and len(costs) == len(runs) else None
+
+
 def finished(study: Study, arm: str) -> pa.Table:
     """The rows of an arm's trials that used their whole budget, the best first by the study's objective."""
     return ranked(study.ended.filter(pc.field("arm") == arm), study.objective)

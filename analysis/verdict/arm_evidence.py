@@ -60,12 +60,14 @@ class Rescored:
         split: whose images.
         images: how many.
         miou_percent: there.
+        cost_trials: of the trial, in whole trials of the plain student; None where there are no prices.
     """
 
     name: str
     split: str
     images: int
     miou_percent: float
+    cost_trials: float | None = None
 
 
 def arm_verdicts(study: Study, search: Standings, again: Standings | None) -> tuple[ArmVerdict, ...]:
@@ -144,8 +146,15 @@ def _rescored(study: Study) -> list[Rescored]:
         rows = study.table("rescored").to_pylist()
     except FileNotFoundError:
         return []
+    costs = {(row["arm"], row["trial"]): row["cost_trials"] for row in study.ended.to_pylist()}
     return [
-        Rescored(str(TrialName(row["arm"], row["trial"])), row["split"], row["images"], row["miou_percent"])
+        Rescored(
+            name=str(TrialName(row["arm"], row["trial"])),
+            split=row["split"],
+            images=row["images"],
+            miou_percent=row["miou_percent"],
+            cost_trials=costs.get((row["arm"], row["trial"])),
+        )
         for row in rows
     ]
 

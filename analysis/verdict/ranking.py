@@ -10,7 +10,7 @@ from analysis.statistics import Family, Interval, MethodDifference
 from analysis.statistics.families import Outcome
 from analysis.studies.image_counts import ImageCounts, TrialName, image_counts, rescored_counts
 from analysis.studies.image_groups import ImageGroups, image_groups
-from analysis.studies.runs import Run, Runs, best_of, pair_runs, settings_of
+from analysis.studies.runs import Run, Runs, best_of, mean_cost, pair_runs, settings_of
 from analysis.studies.study import Study
 from analysis.verdict.layout import Layout, judged, seed_layout
 from analysis.verdict.looks import Look, look, planned_look
@@ -39,6 +39,7 @@ class Standing:
         failed: those of them that failed.
         outcome: what the difference shows, or that it has too few seeds so far; None where there is none to expect.
         by_seed: the difference to the baseline of each seed that both finished, in points.
+        cost_trials: of a run, the mean, in whole trials of the plain student; None where there are no prices.
     """
 
     arm: str
@@ -52,6 +53,7 @@ class Standing:
     failed: int
     outcome: Shown | None
     by_seed: tuple[float, ...] = ()
+    cost_trials: float | None = None
 
     @property
     def p_value(self) -> float | None:
@@ -315,6 +317,7 @@ def _standing(
         ended=len(runs.runs) + len(runs.failed),
         failed=len(runs.failed),
         outcome=outcome,
+        cost_trials=mean_cost(within),
     )
 
 

@@ -39,6 +39,7 @@ class Trial:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     counted: bool = True
     images: int = 12
+    cost_trials: float | None = None
 
     def counts(self, evaluation: str = "last") -> Counts:
         """[images, classes, 3]; every fourth image has no sign; the best evaluation is a point better."""
@@ -61,7 +62,7 @@ class Trial:
             "arm": self.arm, "trial": self.number, "state": self.state, "attempts": 1,
             "iterations": 40 if self.state == "COMPLETE" else 10, "budget": 40, "seconds": 1.0, "gpu_seconds": 0.0,
             "config": json.dumps({"task": {"of": self.arm}, **self.config, **seeds}), "config_hash": "",
-            "started": NOON, "ended": NOON, "best_iteration": 10,
+            "started": NOON, "ended": NOON, "best_iteration": 10, "cost_trials": self.cost_trials,
             "last_miou_percent": None if failed else self.score("last"),
             "best_miou_percent": None if failed else self.score("best"),
             **{f"param/{path}": value for path, value in self.parameters.items()},

@@ -7,28 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 from annotated_types import Gt, Le, MinLen
-from numpy.typing import NDArray
-from torch import Tensor
 
 from analysis.difficulty import mask_shares, panels
+from study.commands.lookup.image_maps import ImageMaps, Pair, trained_mask
 from study.commands.lookup.trained_networks import load_trained
 from study.commands.options import add_json, add_plugins, load_plugins
 from trainers.config import parse, plain
 from trainers.data import SegmentationDataset, Split
-from trainers.data.transforms import tensors
-from trainers.difficulty import rdd, upsample
+from trainers.difficulty import rdd
 from trainers.difficulty.class_shares import ClassShares
-from trainers.difficulty.maps import THRESHOLDS, DifficultyMaps, difficulty_maps
-from trainers.models import Taps
+from trainers.difficulty.maps import THRESHOLDS
 from trainers.registry import nearest
 from trainers.teachers import teacher as teachers
-
-Classes = NDArray[np.uint8]
-Scalars = NDArray[np.floating[Any]]
-Mask = NDArray[np.bool_]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -91,23 +83,6 @@ class RequestedThresholds:
     thresholds: Annotated[tuple[Annotated[float, Gt(0), Le(1)], ...], MinLen(1)] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImageMaps:
-    """One image: [H, W, 3] RGB, all others [H, W]; the maps are those of `DifficultyMaps`."""
-
-    name: str
-    image: Classes
-    label: Classes
-    student_prediction: Classes
-    teacher_prediction: Classes
-    student_confidence: Scalars
-    teacher_confidence: Scalars
-    tfe_weight: Scalars | None
-    student_hard: Mapping[float, Mask]
-    teacher_hard: Mapping[float, Mask]
-    masks: Mapping[str, Mapping[float, Mask]]
-
-
 class SplitDifficulty:
     """What RDD finds hard on one split, for a student beside a teacher.
 
@@ -139,26 +114,28 @@ class SplitDifficulty:
         split: Split,
         requested: RequestedThresholds | None = None,
     ) -> None:
-        network, self._normalisation, self.data, trial = load_trained(
-            checkpoint, dataset=dataset, root=root, split=split
-        )
+        network, normalisation, self.data, trial = load_trained(checkpoint, dataset=dataset, root=root, split=split)
         self.from_trial = trial is not None and isinstance(trial.task, rdd.Config)
         self.config: rdd.Config = trial.task if trial is not None and self.from_trial else rdd.Config()
         given = (requested or RequestedThresholds()).thresholds
         self.thresholds = sorted(set(given or (*THRESHOLDS, self.config.threshold)))
         own = self.config.threshold
         self.reported_threshold = own if own in self.thresholds else self.thresholds[0]
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._student = network.to(self._device).eval()
-        self._teacher = teachers.load(teacher, class_names=self.data.class_names).to(self._device)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._pair = Pair(
+            student=network.to(device).eval(),
+            normalisation=normalisation,
+            teacher=teachers.load(teacher, class_names=self.data.class_names).to(device),
+            config=self.config,
+            thresholds=self.thresholds,
+        )
         self._shares: ClassShares[tuple[str, float | None]] = ClassShares(len(self.data.class_names))
         self._seen: set[int] = set()
 
     @property
     def trained_mask(self) -> tuple[str, float] | None:
         """Mask and threshold that the student's TSE stage kept pixels by; None where it had none."""
-        mask = "student_hard" if self.config.combine == "ohem" else self.config.combine
-        return (mask, self.config.threshold) if self.from_trial and self.config.tfe_fraction < 1 else None
+        return trained_mask(self.config) if self.from_trial else None
 
     @property
     def options_text(self) -> str:
@@ -170,23 +147,13 @@ class SplitDifficulty:
         raised = f"; in training min_kept={config.min_kept} could raise t, here not" if config.min_kept else ""
         return f"options of the trial: {options}, combine {config.combine}, t = {config.threshold:g}{raised}"
 
-    @torch.no_grad()
     def maps_of(self, index: int) -> ImageMaps:
         """The maps of one image, which is counted into the shares."""
         self._seen.add(index)
-        image, label = self.data.load(index)
-        images, labels = (tensor.unsqueeze(0).to(self._device) for tensor in tensors(image, label))
-        labels = labels.long()
-        ours: Taps = self._student(self._normalisation(images))
-        theirs: Taps = self._teacher(images)
-        maps = difficulty_maps(ours, theirs, labels, config=self.config, thresholds=self.thresholds)
+        drawn, maps, labels = self._pair.maps_of(self.data, index)
         for name, threshold, weight in maps.weights():
             self._shares.add((name, threshold), labels, weight)
-        predictions = {
-            f"{whose}_prediction": _array(upsample(taps["logits"], labels.shape[-2:]).argmax(1).to(torch.uint8))
-            for whose, taps in (("student", ours), ("teacher", theirs))
-        }
-        return ImageMaps(name=self.data.image_name(index), image=image, label=label, **predictions, **_arrays(maps))
+        return drawn
 
     def count_remaining(self) -> None:
         """Count the remaining images of the split into the shares."""
@@ -218,17 +185,6 @@ class SplitDifficulty:
             for class_name, kept, valid in zip(self.data.class_names, *sums.tolist(), strict=True)
             if valid
         ]
-
-
-def _arrays(maps: DifficultyMaps) -> dict[str, Any]:
-    return {name: _array(value) for name, value in vars(maps).items()}
-
-
-def _array(value: Any) -> Any:
-    """A batch of one map as an array, in dicts too."""
-    if isinstance(value, Tensor):
-        return value.squeeze(0).cpu().numpy()
-    return {key: _array(part) for key, part in value.items()} if isinstance(value, dict) else value
 
 
 def chosen(data: SegmentationDataset, images: Sequence[str]) -> list[int]:

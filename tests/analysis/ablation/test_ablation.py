@@ -230,12 +230,20 @@ def test_idd_is_told_apart_by_the_weights_of_its_terms(study: Callable[..., Stud
 def test_the_report_has_the_tables_of_which_two_lines_are_filled(study: Callable[..., Study]) -> None:
     alone = study(of("xor", [20.0, 22.0], task=RDD, methods=KD))
     assert ablated(Source(alone)).tables == ()
-    both = study(of("and", [19.0, 20.0], task={**RDD, "combine": "and"}, methods=KD))
+    dear = [
+        {**row, "cost_trials": cost}
+        for row, cost in zip(
+            of("and", [19.0, 20.0], task={**RDD, "combine": "and"}, methods=KD), (1.5, 2.5), strict=True
+        )
+    ]
+    both = study(dear)
     (shown,) = ablated(Source(open_study(both.folder))).tables
     assert shown.name == "ablation-rdd-6" and "published on Cityscapes val" in shown.caption
     by_setting = {row["setting"]: row for row in shown.rows.to_pylist()}
     line = by_setting["and"]
     assert (line["mIoU %, last evaluation"], line["seeds"], line["published"]) == (19.5, 2, 70.01)
+    assert line["cost, whole trials"] == 2.0
+    assert by_setting["xor"]["cost, whole trials"] is None
     assert (line["points"], line["pairs"]) == (-1.5, 2) and line["points, from"] < -1.5 < line["points, to"]
     assert "or" not in by_setting and "no evidence for or" in shown.caption
 

@@ -82,9 +82,11 @@ def test_rungs_say_how_many_came_there_and_what_they_had(searched: Path) -> None
 
 
 def test_classes_are_those_of_the_last_evaluation_of_the_best_trial(searched: Path) -> None:
-    road, sign = rows(searched, "classes")
-    assert (road["class"], float(road["kd 14 %"]), float(road["teacher %"])) == ("road", 60.0, 75.0)
-    assert float(sign["kd 14 %"]) == 50.0
+    found = {row["network"]: row for row in rows(searched, "classes")}
+    kd = found["kd 14"]
+    assert [float(kd[name]) for name in ("mIoU %", "road %", "sign %")] == [55.0, 60.0, 50.0]
+    assert list(kd)[:3] == ["network", "mIoU %", "cost, whole trials"]
+    assert float(found["teacher"]["road %"]) == 75.0
     assert "rgb(128, 64, 128)" in json.dumps(figures(searched))
 
 
@@ -283,3 +285,51 @@ def test_tables_keep_every_digit_in_csv_and_escape_what_their_form_reads(tmp_pat
     write_tables([table], tmp_path)
     with (tmp_path / "t.csv").open() as file:
         assert float(next(csv.DictReader(file))["n %"]) == 1 / 3
+
+
+def test_many_arms_are_drawn_without_what_only_few_have_space_for(tmp_path: Path, searched: Path) -> None:
+    named = [f"arm{n}" for n in range(9)]
+    trials = [
+        Trial(arm=arm, number=n, quality=40.0 + n, state="PRUNED" if n == 1 else "COMPLETE",
+              iterations=10 if n == 1 else 40, parameters={"train/optimizer/lr": 0.01 * (n + 1)})
+        for arm in named for n in range(3)
+    ]  # fmt: skip
+    page = report([write_search(tmp_path, trials)])
+    slices = [
+        figure for figure in figures(page) if figure["layout"]["xaxis"].get("title", {}).get("text") == "optimizer/lr"
+    ]
+    assert slices and not any(figure["layout"]["showlegend"] for figure in slices)
+    assert len(rows(page, "best")) == 2 * len(named)  # 24 in all, so two of each
+    few = [f for f in figures(searched) if f["layout"]["xaxis"].get("title", {}).get("text") == "optimizer/lr"]
+    assert all(figure["layout"]["showlegend"] for figure in few)
+
+
+def test_cost_stands_beside_the_scores_of_every_table(tmp_path: Path) -> None:
+    costs = {"baseline": (1.0, 0.5), "kd": (1.5, 2.5)}
+    tried = [
+        small.Trial(arm=arm, number=n, gain=float(n), config={"lr": n}, cost_trials=cost)
+        for arm, found in costs.items()
+        for n, cost in enumerate(found)
+    ]
+    failed = small.Trial(arm="kd", number=2, state="FAIL", cost_trials=9.0)
+    small.write_study(tmp_path, [*tried, failed])
+    small.write_rescored(tmp_path, [tried[-1]])
+    again = [
+        replace(trial, cost_trials=cost)
+        for arm, found in (("baseline", (1.0, 1.0)), ("kd-1", (2.0, 4.0)))
+        for trial, cost in zip(small.replicated(arm, [0.0, 0.1]), found, strict=True)
+    ]
+    sources = {"baseline": {"arm": "baseline", "trial": 1}, "kd-1": {"arm": "kd", "trial": 1}}
+    small.write_study(tmp_path / "replicate", again, replicates=sources)
+    page = report([tmp_path])
+    cost, spent = "cost, whole trials", "spent, whole trials"
+    told = {(row["setting"], row["runs"]): row[cost] for row in rows(page, "verdict")}
+    assert (told["kd-1", "1"], told["kd-1", "2"]) == ("2.5", "3")  # of the search, and the mean of the replicates
+    assert {row["arm"]: row[spent] for row in rows(page, "arms")} == {"baseline": "1.5", "kd": "4"}  # no failed one
+    assert {row["trial"]: row[cost] for row in rows(page, "best")} == {
+        "baseline-0": "1", "baseline-1": "0.5", "kd-0": "1.5", "kd-1": "2.5",
+    }  # fmt: skip
+    assert [row[cost] for row in rows(page, "rescored")] == ["2.5"]
+    for name, first in (("verdict", "setting"), ("arms", "arm"), ("best", "trial"), ("rescored", "trial")):
+        columns = list(rows(page, name)[0])
+        assert columns[0] == first and columns[1].startswith("mIoU %")

@@ -79,7 +79,7 @@ def test_the_shares_are_those_of_the_training_mask_over_the_split(
         image, label = (torch.from_numpy(part) for part in difficulty.data.load(index))
         images, labels = image.permute(2, 0, 1)[None], label.long()[None]
         with torch.no_grad():
-            logits = difficulty._student(Normalisation()(images))["logits"]
+            logits = difficulty._pair.student(Normalisation()(images))["logits"]
             mask = tse_mask(logits, teacher(images)["logits"], labels, threshold=0.2, confidence="target")
         for number in range(11):
             kept[number] += int((mask & (labels == number)).sum())
