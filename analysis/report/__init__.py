@@ -30,6 +30,7 @@ SECTIONS: tuple[Callable[[Source], Section], ...] = (
     trained.learning_curves,
     trained.classes,
     trained.loss_terms,
+    trained.gradients,
     ablated.ablated,
     running.cost,
     recorded.recorded,
