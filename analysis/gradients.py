@@ -1,6 +1,7 @@
 """Gradient conflict: how the distillation terms of an arm pull beside its task loss, over trials and iterations."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,8 @@ def conflicts(rows: pa.Table) -> pa.Table:
         Columns CONFLICTS. `conflicting_percent` is the share of negative ones among all cosines; null, as the medians
         are, where the term has none.
     """
-    return pa.Table.from_pylist([_conflict(part) for part in _parts(rows, ["stage", "term"])], CONFLICTS)
+    found = pa.Table.from_pylist([_conflict(part) for part in _parts(rows, ["stage", "term"])], CONFLICTS)
+    return found.sort_by([("stage", "ascending"), ("term", "ascending")])
 
 
 def _conflict(rows: pa.Table) -> dict[str, Any]:
@@ -95,10 +97,17 @@ def courses(rows: pa.Table) -> pa.Table:
     known, place = np.unique(at, return_inverse=True)
     points = min(POINTS, len(known))
     placed = rows.append_column("point", pa.array(place * points // len(known)))
-    keys = ["stage", "term", "point"]
-    of_trials = placed.group_by([*keys, "trial"]).aggregate([(name, "mean") for name in ("iteration", *QUANTITIES)])
-    found = pa.Table.from_pylist([_point(part) for part in _parts(of_trials, keys)], COURSES)
+    parts = [part for one in _parts(placed, ["stage", "term"]) for part in _parts(_of_trials(one), ["point"])]
+    found = pa.Table.from_pylist([_point(part) for part in parts], COURSES)
     return found.sort_by([(name, "ascending") for name in ("term", "iteration")])
+
+
+def _of_trials(placed: pa.Table) -> pa.Table:
+    """The means of each trial at each point of one term's course."""
+    means = [(name, "mean") for name in ("iteration", *QUANTITIES)]
+    found = placed.group_by(["point", "trial"]).aggregate(means)
+    names = {name: pa.repeat(placed[name][0], found.num_rows) for name in ("stage", "term")}
+    return pa.table({**names, **{name: found[name] for name in found.column_names}})
 
 
 def _point(of_trials: pa.Table) -> dict[str, Any]:
@@ -121,13 +130,17 @@ def unreached(rows: pa.Table) -> list[str]:
 
 
 def _parts(rows: pa.Table, keys: Sequence[str]) -> list[pa.Table]:
-    """The rows of each value of the keys, in the order of these values."""
+    """The rows of each value of the keys, in no order."""
     if not rows.num_rows:
         return []
-    ordered = rows.sort_by([(key, "ascending") for key in keys]).combine_chunks()
-    groups = ordered.group_by(list(keys), use_threads=False).aggregate([([], "count_all")])
-    ends = np.cumsum(groups["count_all"].to_numpy())
-    return [ordered.slice(end - size, size) for end, size in zip(ends, groups["count_all"].to_numpy(), strict=True)]
+    codes = np.zeros(rows.num_rows, np.int64)
+    for key in keys:  # numbers in the place of names, of which millions sort slowly
+        coded = rows[key].combine_chunks().dictionary_encode(null_encoding="encode")
+        codes = codes * len(coded.dictionary) + coded.indices.to_numpy()
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    ordered = rows.take(order)
+    return [ordered.slice(start, end - start) for start, end in pairwise([*starts.tolist(), rows.num_rows])]
 
 
 def _first(rows: pa.Table, names: Sequence[str]) -> dict[str, Any]:
