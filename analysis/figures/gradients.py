@@ -33,7 +33,7 @@ def norm_ratios(courses: pa.Table, arm: str) -> Drawing:
     if isinstance(drawn, NoFigure):
         return drawn
     lowest = pc.min(courses[f"{name}_low"]).as_py()
-    return drawn.update_yaxes(type="log") if lowest > 0 else drawn.update_yaxes(title="norm ratio")
+    return drawn.update_yaxes(type="log", dtick="D2") if lowest > 0 else drawn.update_yaxes(title="norm ratio")
 
 
 def _drawn(courses: pa.Table, title: str, name: str, axis: str) -> go.Figure | NoFigure:
