@@ -14,6 +14,7 @@ from study.tables import SCHEMAS, TableWriter, read
 from tests.benchmarks import (
     cases,
     driver,
+    gradients,
     losses,
     measure,
     pooling,
@@ -85,6 +86,14 @@ def test_the_step_is_measured_with_each_stage_of_rdd(tmp_path: Path) -> None:
         assert 0 < row["counting_percent"] < 100
 
 
+def test_comparing_gradients_is_measured_at_the_presets_interval(tmp_path: Path) -> None:
+    out = tmp_path / "gradients.json"
+    found = gradients.main(["--repeats", "2", "--arms", "kd", "--out", str(out)])
+    (row,) = json.loads(out.read_text())["probes"]
+    assert found["probes"] == [row] and row["every"] > 0 and row["plain_ms"] > 0
+    assert row["met"] == (row["percent"] <= gradients.BAR_PERCENT)
+
+
 def test_reading_is_measured_from_files_and_from_decoded_copies(tmp_path: Path) -> None:
     out = tmp_path / "reading.json"
     found = reading.main(["--images", "1", "--rounds", "1", "--out", str(out)])
@@ -138,7 +147,13 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_synthetic_study_reads_like_a_real_one(drawn: Path) -> None:
     names = [place.name for place in (drawn / "tables").iterdir()]
-    assert sorted(SCHEMAS.keys() - set(names)) == ["images", "mask_shares", "rescored", "rescored_confusion"]
+    assert sorted(SCHEMAS.keys() - set(names)) == [
+        "gradients",
+        "images",
+        "mask_shares",
+        "rescored",
+        "rescored_confusion",
+    ]
     for name in names:
         schema, stored = SCHEMAS[name], read(drawn / "tables", name)
         assert [field for field in stored.schema if not field.name.startswith("param/")] == list(schema)

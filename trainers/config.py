@@ -95,6 +95,8 @@ class TrainConfig:
         channels_last: memory format of images and weights; None for channels last on GPUs and not on CPUs.
         freeze_batch_norm: normalise by the stored statistics in training too.
         compile: run student, methods and task loss through torch.compile, which rounds otherwise; evaluations do not.
+        probe_every: steps between those that compare the gradients of the loss's terms, for the table `gradients`; 0
+            for none. It changes no number of a trial.
     """
 
     iterations: Annotated[int, Ge(1)]
@@ -107,6 +109,7 @@ class TrainConfig:
     channels_last: bool | None = field(default=None, metadata={"unset_as": False})
     freeze_batch_norm: bool = False
     compile: bool = field(default=False, metadata=LATER)
+    probe_every: Annotated[int, Ge(0)] = field(default=0, metadata=NEUTRAL)
 
     def is_channels_last(self, *, on_gpu: bool) -> bool:
         """The memory format on such a device."""
@@ -127,6 +130,18 @@ class TrainConfig:
             raise ValueError(
                 f"batch normalisation needs two images per worker, but got batch={self.batch} and workers={workers}; "
                 "raise train.batch or set train.freeze_batch_norm"
+            )
+
+    def refuse_compiled_probe(self) -> None:
+        """Hold the probes against compilation.
+
+        Raises:
+            ValueError: steps are compiled, and their inner gradients would be compared.
+        """
+        if self.probe_every and self.compile:
+            raise ValueError(
+                "train.probe_every takes gradients inside of a step, which a compiled step does not give, but got "
+                f"probe_every={self.probe_every} and compile=true; leave one of them out"
             )
 
 

@@ -31,6 +31,7 @@ from trainers.data.transforms import NORMALISATION, training_batches
 from trainers.difficulty.class_shares import mask_metrics
 from trainers.distillation.adversaries import AdversaryTraining
 from trainers.distillation.distiller import Distiller
+from trainers.distillation.gradients import TAP, GradientProbe
 from trainers.distillation.loss_scale import LossScale
 from trainers.distillation.objective import Objective
 from trainers.distillation.pretraining import prepare_methods
@@ -69,6 +70,7 @@ class StepParts:
     objective: Objective
     adversaries: dict[str, AdversaryTraining]
     scale: LossScale
+    probe: GradientProbe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,13 +266,22 @@ def prepare_step(
     }
     trainable = [parameter for parameter in distiller.parameters() if parameter.requires_grad]
     _to_training(distiller, config.train)
-    objective, scale = Objective(config, distiller.weighting), LossScale(context.device)
+    objective, scale, probe = (
+        Objective(config, distiller.weighting),
+        LossScale(context.device),
+        _probe(config, distiller),
+    )
     state = TrainState(
         distiller=distiller,
         optimizer=optim.optimizer(trainable, config.train.optimizer),
         scaler=torch.amp.GradScaler(context.device.type, enabled=config.train.precision == "float16"),
         adversaries={name: training.optimizer for name, training in adversaries.items()},
-        running={"objective": objective, "scale": scale, "class_shares": distiller.weighting.class_shares},
+        running={
+            "objective": objective,
+            "scale": scale,
+            "class_shares": distiller.weighting.class_shares,
+            **({"gradients": probe} if config.train.probe_every else {}),
+        },
     )
     parts = StepParts(
         config=config,
@@ -280,8 +291,24 @@ def prepare_step(
         objective=objective,
         adversaries=adversaries,
         scale=scale,
+        probe=probe,
     )
     return parts, state
+
+
+def _probe(config: TrialConfig, distiller: Distiller) -> GradientProbe:
+    """What compares the gradients of the loss's terms.
+
+    Raises:
+        ValueError: it is asked for where it cannot.
+    """
+    config.train.refuse_compiled_probe()
+    if config.train.probe_every and TAP not in distiller.student.channels:
+        raise ValueError(
+            f"train.probe_every takes gradients by the student's {TAP!r} tap, but this network has only "
+            f"{sorted(distiller.student.channels)}; give it that tap, or leave probe_every out"
+        )
+    return GradientProbe(config.train.probe_every)
 
 
 def _lazy_teacher(config: TrialConfig, data: SegmentationDataset, device: torch.device) -> LazyTeacher | None:
@@ -403,10 +430,12 @@ def step(parts: StepParts, state: TrainState, images: Tensor, labels: Tensor) ->
         state.optimizer,
         optim.poly_rate(config.train.optimizer, iteration, config.train.iterations),
     )
-    with _autocast(config.train, context.device):
+    with _autocast(config.train, context.device), parts.probe.watching(state.distiller.student, iteration):
         teacher_taps = parts.teacher.outputs(images, dtype, iteration=iteration) if parts.teacher else None
         terms, student_taps = parts.model(NORMALISATION(images, dtype), labels, teacher_taps, iteration)
-    loss = parts.objective(terms, iteration)
+    weighted = parts.objective.weighted(terms, iteration)
+    parts.probe.measure(weighted, state.scaler, iteration, state.distiller.weighting.stage(iteration))
+    loss = parts.objective.total(weighted, iteration)
     state.optimizer.zero_grad(set_to_none=True)
     state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     state.scaler.step(state.optimizer)
@@ -500,6 +529,7 @@ def _metrics(parts: Parts, state: TrainState, evaluation: Evaluation) -> Metrics
         **parts.objective.drain(),
         **parts.scale.drain(state.scaler),
         **(parts.recorded.drain() if parts.recorded else {}),
+        **parts.probe.drain(),
         **mask_metrics(state.distiller.weighting.class_shares.drain(), parts.train_data.class_names),
         "train/learning_rate": rate,
         "time/step_ms": step_ms,

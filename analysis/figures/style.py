@@ -68,3 +68,9 @@ def arm_colours(arms: Iterable[str]) -> Mapping[str, str]:
 def rgb(colour: Iterable[int]) -> str:
     """A colour of three bytes as CSS writes it."""
     return f"rgb({', '.join(str(int(part)) for part in colour)})"
+
+
+def faint(colour: str) -> str:
+    """A colour written as #RRGGBB, through which what lies behind it is seen: of a band around a line."""
+    red, green, blue = (int(colour.lstrip("#")[place : place + 2], 16) for place in (0, 2, 4))
+    return f"rgba({red}, {green}, {blue}, 0.15)"

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from analysis.figures.drawing import Drawing, NoFigure
-from analysis.figures.style import MIOU, figure
+from analysis.figures.style import MIOU, faint, figure
 from analysis.tuning_curves.curves import ArmCurve, Expectation, Path
 
 COST = "spent by the arm (whole trials of the plain student)"
@@ -50,13 +50,8 @@ def _band(arm: str, found: Expectation, colour: str) -> list[go.Scatter]:
     edge = {"color": colour, "width": 0}
     return [
         go.Scatter(y=found.low, line=edge, showlegend=False, **shared),
-        go.Scatter(y=found.high, line=edge, fill="tonexty", fillcolor=_faint(colour), showlegend=False, **shared),
+        go.Scatter(y=found.high, line=edge, fill="tonexty", fillcolor=faint(colour), showlegend=False, **shared),
         go.Scatter(
             y=found.mean, line={"color": colour, "width": 1.5, "dash": "dash"}, name=f"{arm}, expected", **shared
         ),
     ]
-
-
-def _faint(colour: str) -> str:
-    red, green, blue = (int(colour.lstrip("#")[place : place + 2], 16) for place in (0, 2, 4))
-    return f"rgba({red}, {green}, {blue}, 0.15)"

@@ -45,6 +45,7 @@ SECTIONS: tuple[Callable[[Source], Section], ...] = (
     trained.classes,
     trained.loss_terms,
     trained.masks,
+    trained.gradients,
     ablated.ablated,
     running.cost,
     recorded.recorded,

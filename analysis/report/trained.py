@@ -1,6 +1,6 @@
-"""Sections of the training itself: learning curves, IoU of each class, terms of the loss, what the loss let count."""
+"""Sections of the training itself: learning curves, IoU of each class, terms of the loss, their gradients, masks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from statistics import fmean
 from typing import Any
 
@@ -10,13 +10,27 @@ import pyarrow.compute as pc
 from analysis.difficulty.mask_shares import mask_shares
 from analysis.figures.comparison import class_differences, class_heat_map
 from analysis.figures.drawing import Drawing, NoFigure
+from analysis.figures.gradients import cosines, norm_ratios
 from analysis.figures.mask_shares import mask_share_curves
 from analysis.figures.style import MANY
 from analysis.figures.training import EVALUATIONS, TERM, Trial, curves, curves_to_draw, terms
+from analysis.gradients import CONFLICTS, HIGH, LOW, POINTS, conflicts, courses, unreached
+from analysis.gradients import gradients as gradients_of
 from analysis.report.section import COST, COSTS, Section, Table
 from analysis.report.source import Source
 
 UNFINISHED = "No trial has used its whole budget yet, so no arm has a best trial to show."
+UNPROBED = "No step compared the gradients of the loss's terms; `train: {probe_every: N}` does it every N steps."
+PROBED = (
+    "At some steps the gradient of the task loss and of each distillation term, weighted as in the loss, was taken "
+    "with respect to the student's last feature map. A negative cosine of the two is a conflict: a step that lowers "
+    "the term raises the task's loss there. At a norm ratio above 1 the term pulls harder than the task."
+)
+READ_AS = (
+    "A line is the median over the trials of an arm that used their whole budget, or over all where none has yet; the "
+    f"band goes from {LOW:.0%} to {HIGH:.0%} of these trials. Of more than {POINTS} probes of a trial neighbours are "
+    "averaged. Dotted is RDD's first stage (tfe), dashed and dotted its fading into the second (tse)."
+)
 
 
 def learning_curves(source: Source) -> Section:
@@ -131,3 +145,45 @@ def _named_shares(trial: Trial, rows: pa.Table) -> pa.Table:
     kept = rows.select(["iteration", "mask", "class", "share_percent", "kept_pixels", "valid_pixels"])
     named = kept.rename_columns(["iteration", "mask", "class", "share %", "kept pixels", "labelled pixels"])
     return named.add_column(0, "arm", arm).add_column(1, "trial", number)
+
+
+CONFLICT_COLUMNS = {
+    "stage": "stage",
+    "term": "term",
+    "trials": "trials",
+    "probes": "probes",
+    "median_cosine": "median cosine",
+    "conflicting_percent": "in conflict, %",
+    "median_norm_ratio": "median norm ratio",
+}
+"""How the columns of CONFLICTS are named on the page."""
+
+
+def gradients(source: Source) -> Section:
+    """Cosine and norm ratio of each distillation term's gradient with the task's."""
+    title = "Gradient conflict"
+    found = {arm: rows for arm in source.arms if (rows := gradients_of(source.study, arm)).num_rows}
+    if not found:
+        return Section(key="gradients", title=title, drawings=((NoFigure(UNPROBED),),))
+    drawn = {arm: courses(rows) for arm, rows in found.items()}
+    caption = "Gradients of the distillation terms beside the task's, over all probes"
+    return Section(
+        key="gradients",
+        title=title,
+        text=(PROBED,),
+        drawings=tuple((cosines(course, arm), norm_ratios(course, arm)) for arm, course in drawn.items()),
+        notes=(READ_AS, *_unreached(found)),
+        tables=(Table(name="gradients", caption=caption, rows=_conflicts(found)),),
+    )
+
+
+def _conflicts(found: Mapping[str, pa.Table]) -> pa.Table:
+    rows = [{"arm": arm, **row} for arm, one in found.items() for row in conflicts(one).to_pylist()]
+    table = pa.Table.from_pylist(rows, pa.schema([("arm", pa.string()), *CONFLICTS]))
+    return table.rename_columns(["arm", *(CONFLICT_COLUMNS[name] for name in CONFLICTS.names)])
+
+
+def _unreached(found: Mapping[str, pa.Table]) -> Iterator[str]:
+    for arm, rows in found.items():
+        if terms := unreached(rows):
+            yield f"{', '.join(terms)} of {arm}: no value, because what is compared lies before the last feature map."

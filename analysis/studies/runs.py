@@ -21,6 +21,8 @@ REPLICATE = f"{PARAMETER}replicate"
 """The column of `trials` that numbers the runs of a replicated arm."""
 LATER = {"evaluate_on": "val", "holdout": 0.0}
 """What configurations mean that were written before they could say it."""
+NEUTRAL = ("probe_every",)
+"""Keys of `train` that change no number."""
 Seeds = tuple[int | None, int | None]
 Row = Mapping[str, Any]
 
@@ -48,8 +50,9 @@ class Run:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The configuration without the seeds."""
-        return {key: value for key, value in {**LATER, **self.config}.items() if key not in SEEDS}
+        """The configuration without the seeds, and without what changes no number."""
+        train = {key: value for key, value in self.config.get("train", {}).items() if key not in NEUTRAL}
+        return {key: value for key, value in {**LATER, **self.config, "train": train}.items() if key not in SEEDS}
 
 
 @dataclass(frozen=True)

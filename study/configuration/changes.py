@@ -70,7 +70,7 @@ class Changes:
 
 def _checked(config: StudyConfig) -> tuple[object, ...]:
     """What is looked at anew where it has changed; more trials alone can have no fault."""
-    return config.execution, config.searches, config.teacher.record, _costs(config)
+    return config.execution, config.searches, config.teacher.record, config.train.probe_every, _costs(config)
 
 
 def _lowered(config: StudyConfig, changed: StudyConfig) -> list[str]:
@@ -116,7 +116,7 @@ def _may_change(path: str, one: StudyConfig, other: StudyConfig) -> bool:
     if path == CHECKPOINTS:
         return False
     # where a teacher is to be kept that may have had no place before, and what changes no number
-    if path == "teacher.folder" or path.startswith("teacher.record"):
+    if path in ("teacher.folder", "train.probe_every") or path.startswith("teacher.record"):
         return True
     if path == "searches":
         return one.searches < other.searches

@@ -6,6 +6,7 @@ from study.tables.gaps import gaps as gaps
 from study.tables.reader import read as read
 from study.tables.schemas import CLASS_IOU as CLASS_IOU
 from study.tables.schemas import ENVIRONMENT as ENVIRONMENT
+from study.tables.schemas import GRADIENTS as GRADIENTS
 from study.tables.schemas import IMAGE_CONFUSION as IMAGE_CONFUSION
 from study.tables.schemas import IMAGES as IMAGES
 from study.tables.schemas import MASK_SHARES as MASK_SHARES

@@ -102,6 +102,22 @@ MASK_SHARES = _schema(
 `mask` is "tse" or "ohem", whose `kept_pixels` are pixels, or "tfe", where they are the sum of the pixels' weights and
 `share_percent` their mean. Of the main head; uniform and focal have no rows.
 """
+GRADIENTS = _schema(
+    "gradients",
+    "arm trial iteration",
+    _fields(_TEXT, "arm"),
+    _fields(_INT, "trial iteration"),
+    _fields(_TEXT, "stage", nullable=True),
+    _fields(_TEXT, "term"),
+    _fields(_REAL, "task_norm term_norm cosine norm_ratio", nullable=True),
+)
+"""How a distillation term pulls beside the task loss, in the step by which the trial came to `iteration`.
+
+Of the gradients of both by the student's last feature map, weighted as in the loss (trainers.distillation.gradients):
+their norms, the term's over the task's (`norm_ratio`), and their cosine. `stage` is RDD's: "tfe", "tse", or "tfe-tse"
+while the one fades into the other. A norm is null where the loss does not reach that map, a cosine where either
+gradient is missing or 0, a ratio where the task's is.
+"""
 IMAGE_CONFUSION = _schema(
     "image_confusion",
     "arm trial evaluation iteration",
@@ -154,6 +170,7 @@ SCHEMAS = {
     "trials": trials_schema({}),
     "reports": REPORTS,
     "class_iou": CLASS_IOU,
+    "gradients": GRADIENTS,
     "image_confusion": IMAGE_CONFUSION,
     "mask_shares": MASK_SHARES,
     "rescored": RESCORED,

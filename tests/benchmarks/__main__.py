@@ -1,6 +1,6 @@
-"""`make bench`: losses, steps, reading, large tables, verdicts, a large driver; then what meets its bar."""
+"""`make bench`: losses, steps, gradients, reading, large tables, verdicts, a large driver; then what meets its bar."""
 
-from tests.benchmarks import driver, losses, reading, recorded, step, tables, verdicts
+from tests.benchmarks import driver, gradients, losses, reading, recorded, step, tables, verdicts
 
 
 def main() -> None:
@@ -14,6 +14,9 @@ def main() -> None:
     bars += [(f"{row['variant']} in a step of {row['preset']}, {row['device']}", row["met"]) for row in steps]
     bars += [
         (f"counting by class in a step of {row['preset']}, {row['variant']}", row["counting_met"]) for row in steps
+    ]
+    bars += [
+        (f"comparing gradients in {row['preset']}, {row['arm']}", row["met"]) for row in gradients.main([])["probes"]
     ]
     replayed = recorded.main([])
     for row in replayed["steps"]:

@@ -184,14 +184,14 @@ def _study(preset: str) -> StudyConfig:
 
 def _trials(study: StudyConfig, folder: Path) -> dict[str, TrialConfig]:
     """Every variant, so long that the learning rate stays what it is at the start."""
-    file = _teacher_file(study, folder)
+    file = teacher_file(study, folder)
     return {
         name: study.trial("kd", {"task": task, "methods": {"kd": {}}, "train/iterations": 1_000_000}, file)
         for name, task in VARIANTS.items()
     }
 
 
-def _teacher_file(study: StudyConfig, folder: Path) -> TeacherFile:
+def teacher_file(study: StudyConfig, folder: Path) -> TeacherFile:
     names = streets.Dataset.class_names
     card = teacher.TeacherCard(
         model=study.teacher.model,

@@ -26,6 +26,7 @@ LONG: dict[str, Any] = {"train__iterations": 40}
 """Trials that take long enough for a signal to find them at work."""
 WHOLE = tiny(
     **SMALL,
+    train__probe_every=3,
     execution={**INLINE, "checkpoint_every": 3},
     teacher={
         "model": SMALL_NETWORK,
@@ -43,6 +44,7 @@ APART = {
     "trials": ("attempts", "started", "ended", "host", "seconds", "gpu_seconds", "peak_memory_mib"),
     "reports": ("attempt", "time", "seconds", "step_ms"),
     "class_iou": (),
+    "gradients": (),
     "image_confusion": (),
 }
 """Columns that say when and where something ran, by table."""

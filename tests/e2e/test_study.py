@@ -39,7 +39,7 @@ def test_ledger_and_tables_agree_at_the_end(undisturbed: Path) -> None:
     assert_consistent(undisturbed)
     rows = trial_rows(undisturbed)
     assert Counter(row["arm"] for row in rows) == {"teacher": 1, "baseline": 3, "rdd": 3}
-    names = ["trials", "reports", "class_iou", "mask_shares", "image_confusion", "images", "environment"]
+    names = ["trials", "reports", "class_iou", "gradients", "mask_shares", "image_confusion", "images", "environment"]
     assert all(tables.read(undisturbed / "tables", name).num_rows for name in names)
     assert tables.read(undisturbed / "tables", "environment").num_rows == 1
     for row in rows:

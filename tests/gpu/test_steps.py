@@ -49,6 +49,10 @@ def test_a_step_that_waits_and_casts_is_found() -> None:
     assert sum(found["syncs"].values()) == 1 and found["frozen_casts"] > 0, found
 
 
+def test_so_does_a_step_that_compares_gradients() -> None:
+    check(("rdd xor", "skd hinge", "cirkd"), "--train", json.dumps({"probe_every": 1}), *SMALL)
+
+
 @pytest.mark.stress
 @pytest.mark.parametrize("ranks", ["1", "4"])
 @pytest.mark.parametrize("precision", ["float16", "bfloat16", "float32"])

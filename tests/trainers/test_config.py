@@ -170,6 +170,11 @@ def test_replaced_and_leaf_go_by_paths() -> None:
         leaf(values, "a/x")
 
 
+def test_comparing_gradients_is_no_part_of_the_hash() -> None:
+    plain, probed = small.trial(), small.trial({"train/probe_every": 3})
+    assert plain != probed and content_hash(plain) == content_hash(probed)
+
+
 def test_a_memory_format_that_is_left_to_the_device_keeps_the_hash_of_before() -> None:
     """It was off unless it was asked for, and trials and teachers from then keep their hashes."""
     left, off, on = (small.trial({"train/channels_last": value}) for value in (None, False, True))

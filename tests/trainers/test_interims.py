@@ -19,7 +19,7 @@ from trainers.reports import AGREED_EVERY, Interims
 from trainers.worker import InlineContext, attempt
 
 KINDS: dict[str, dict[str, Any]] = {
-    "distilled": small.DISTILLED,
+    "distilled": {**small.DISTILLED, "train/probe_every": 1},
     "adversarial": {**small.DISTILLED, "methods": {"skd": {"discriminator": {"loss": "hinge"}}}},
 }
 
@@ -83,7 +83,7 @@ def lacking(name: str, state: TrainState, load: Callable[[], None]) -> None:
     load()
 
 
-@pytest.mark.parametrize("name", ["objective", "class_shares"])
+@pytest.mark.parametrize("name", ["objective", "class_shares", "gradients"])
 def test_no_sum_can_be_spared(
     tmp_path: Path, undisturbed: dict[str, LocalContext], teacher: dict[str, Any], monkeypatch: pytest.MonkeyPatch,
     name: str,

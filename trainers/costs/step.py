@@ -133,7 +133,9 @@ def _seconds(parts: StepParts, state: TrainState, batch: tuple[Tensor, Tensor], 
 
 def _prepared(trial: TrialConfig, teacher: object | None, device: torch.device) -> tuple[StepParts, TrainState]:
     classes = classes_of(trial.data).names
-    trial = replace(trial, student=models.without_weights(trial.student))
+    # a probe is of one step in many, and no part of what a trial may cost
+    train = replace(trial.train, probe_every=0)
+    trial = replace(trial, student=models.without_weights(trial.student), train=train)
     frozen = None
     if teacher is not None:
         card = TeacherCard(model=teacher, class_names=classes, normalisation=Normalisation())

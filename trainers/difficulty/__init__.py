@@ -101,6 +101,10 @@ class DifficultyWeighting(ABC, Generic[ConfigT]):
         """Those of `teacher_taps` that `terms` reads at this 0-based iteration, for a student with these taps."""
         return self.teacher_taps
 
+    def stage(self, iteration: int) -> str | None:
+        """Name of the stage that this 0-based iteration is in, for the log; None for a weighting without stages."""
+        return None
+
     def heads(self, student: Collection[str]) -> dict[str, str]:
         """Tap by term: `main`, and those of AUXILIARY that the student has, at a weight above 0."""
         auxiliary = [tap for tap in AUXILIARY if tap in student and self.config.aux_weight > 0]

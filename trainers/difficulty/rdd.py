@@ -223,6 +223,11 @@ class Weighting(DifficultyWeighting[Config]):
         left = self.iterations - (iteration + 1)
         return max(0.0, left / (self.iterations - self.tfe_iterations))
 
+    def stage(self, iteration: int) -> str:
+        """`tfe`, `tse`, or `tfe-tse` while TFE fades out."""
+        share = self.tfe_share(iteration)
+        return {1.0: "tfe", 0.0: "tse"}.get(share, "tfe-tse")
+
     def weights(self, iteration: int) -> dict[str, float]:
         """While TFE fades out, `main_tfe` and `aux_tfe` stand beside `main` and `aux`."""
         heads = super().weights(iteration)

@@ -35,14 +35,18 @@ class Objective:
         self._steps: dict[str, int] = {}
         self._broken: dict[str, Tensor] = {}
 
-    def __call__(self, terms: Mapping[str, Mean], iteration: int) -> Tensor:
-        """The loss of one step, a 0-dim tensor whose mean over ranks is the loss of the global batch."""
+    def weighted(self, terms: Mapping[str, Mean], iteration: int) -> dict[str, Tensor]:
+        """The terms of one step times their weights, 0-dim tensors of which `total` makes the loss."""
         weights = {f"task/{k}": w for k, w in self._weighting.weights(iteration).items()}
         weights |= self._methods
         values = global_means(terms)
         for name, value in values.items():
             self.log(name, value.detach(), iteration)
-        loss = torch.stack([weights[name] * value for name, value in values.items()]).sum()
+        return {name: weights[name] * value for name, value in values.items()}
+
+    def total(self, weighted: Mapping[str, Tensor], iteration: int) -> Tensor:
+        """The loss of one step, a 0-dim tensor whose mean over ranks is the loss of the global batch."""
+        loss = torch.stack(list(weighted.values())).sum()
         self.log("loss", loss.detach(), iteration)
         return loss
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from trainers import models
+from trainers.distillation.gradients import last_map
 from trainers.models import SegmentationNetwork
 from trainers.plugins.content import written_name
 from trainers.testing.configs import ConfigContract
@@ -79,6 +80,11 @@ class ModelContract(ConfigContract):
         trained = {name: part.grad for name, part in network.named_parameters() if part.requires_grad}
         assert [name for name, grad in trained.items() if grad is None or not grad.any()] == []
         assert all(grad.isfinite().all() for grad in trained.values() if grad is not None)
+
+    def test_logits_come_from_the_features(self) -> None:
+        taps = self.network().train()(self.images())
+        (gradient,) = torch.autograd.grad(taps["logits"].square().mean(), last_map(taps))
+        assert gradient.any()
 
     def test_bf16_autocast_is_near_fp32(self) -> None:
         network, images = self.network().eval(), self.images()

@@ -141,6 +141,10 @@ CASE_CHECKS = (
         lambda _, case: schedule.check_evaluations(case.trial.train), ("train.iterations", "train.evaluate_every")
     ),
     CaseCheck(
+        lambda _, case: schedule.check_probes(case.trial.train),
+        ("train.probe_every", "train.compile", "train.iterations"),
+    ),
+    CaseCheck(
         lambda subject, case: schedule.check_batch(case.trial.train, subject.config.execution),
         ("train.batch", "train.workers", "train.freeze_batch_norm", "execution.gpus_per_worker"),
     ),

@@ -27,6 +27,19 @@ def check_evaluations(train: TrainConfig) -> Iterable[Finding]:
         )
 
 
+def check_probes(train: TrainConfig) -> Iterable[Finding]:
+    """Gradients can be compared, and a step that does comes within its iterations."""
+    try:
+        train.refuse_compiled_probe()
+    except ValueError as error:
+        yield fault(str(error))
+    if train.probe_every > train.iterations:
+        yield warning(
+            f"train.probe_every should be at most train.iterations, but got probe_every={train.probe_every} and "
+            f"iterations={train.iterations}, so no step is probed; lower it, or leave it out"
+        )
+
+
 def check_batch(train: TrainConfig, execution: ExecutionConfig) -> Iterable[Finding]:
     """Every worker has the same share of a batch, and enough of it to normalise by."""
     if train.batch % train.workers:

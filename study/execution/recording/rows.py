@@ -1,5 +1,6 @@
 """Rows of a study's tables, from what trials report."""
 
+import json
 import socket
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from study.execution.report_keys import PEAK
 from study.ledger.trial_run import TrialRun
 from trainers.checkpoints.reading import read_evaluations, read_metrics
 from trainers.config import canonical_json
+from trainers.distillation.gradients import PROBES
 
 NAMED = {
     "eval/miou_percent": "miou_percent",
@@ -67,6 +69,25 @@ def mask_rows(key: Mapping[str, Any], result: Mapping[str, Any]) -> list[dict[st
             "share_percent": 100 * pixels["kept_pixels"] / pixels["valid_pixels"],
         }
         for (mask, class_name), pixels in counted.items()
+    ]
+
+
+def gradient_rows(key: Mapping[str, Any], result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of the gradients table, one a term of each probe since the report before."""
+    of_trial = {"arm": key["arm"], "trial": key["trial"]}
+    return [
+        {
+            **of_trial,
+            "iteration": probe["iteration"],
+            "stage": probe["stage"],
+            "term": term,
+            "task_norm": probe["task_norm"],
+            "term_norm": norm,
+            "cosine": cosine,
+            "norm_ratio": norm / probe["task_norm"] if norm is not None and probe["task_norm"] else None,
+        }
+        for probe in json.loads(result.get(PROBES, "[]"))
+        for term, (norm, cosine) in probe["terms"].items()
     ]
 
 

@@ -15,7 +15,15 @@ from study import tables
 from study.configuration.config import StudyConfig
 from study.execution.recording.error_file import write_error_file
 from study.execution.recording.refill import Refill
-from study.execution.recording.rows import class_rows, confusion_rows, mask_rows, report_row, trial_row, with_times
+from study.execution.recording.rows import (
+    class_rows,
+    confusion_rows,
+    gradient_rows,
+    mask_rows,
+    report_row,
+    trial_row,
+    with_times,
+)
 from study.folder import trial_checkpoints, trial_folder
 from study.ledger.ledger import ArmLedger, noted_run
 from study.ledger.rungs import ROW
@@ -42,6 +50,7 @@ class StudyTables:
         self._reports = TableWriter(self._place, tables.REPORTS)
         self._class_iou = TableWriter(self._place, tables.CLASS_IOU)
         self._mask_shares = TableWriter(self._place, tables.MASK_SHARES)
+        self._gradients = TableWriter(self._place, tables.GRADIENTS)
         self._image_confusion = TableWriter(self._place, tables.IMAGE_CONFUSION)
         self._environment = TableWriter(self._place, tables.ENVIRONMENT)
         self._known_damage = {writer: len(writer.damage) for writer in self._writers()}
@@ -56,7 +65,7 @@ class StudyTables:
         self._environment.append([row])
 
     def add_report(self, run: TrialRun, result: Mapping[str, Any]) -> bool:
-        """Write an evaluation that a trial reported just now, with its classes and the pixels that masks kept.
+        """Write an evaluation that a trial reported just now, with its classes, masks and gradients.
 
         Returns:
             Whether it was not there yet.
@@ -68,9 +77,11 @@ class StudyTables:
 
     def _record(self, row: Mapping[str, Any], result: Mapping[str, Any]) -> None:
         key = {name: row[name] for name in ("arm", "trial", "iteration")}
+        # first what nobody counts: a driver that is killed in between leaves a report to put back, and these with it
+        self._mask_shares.append(mask_rows(key, result))
+        self._gradients.append(gradient_rows(key, result))
         self._reports.append([row])
         self._class_iou.append(class_rows(key, result, self._config.class_names))
-        self._mask_shares.append(mask_rows(key, result))
 
     def add_trial(self, row: Mapping[str, Any], checkpoint: str | None) -> str | None:
         """Write a trial that ended, and what each image counted in its last and best evaluation.
@@ -98,11 +109,16 @@ class StudyTables:
     def _note(self, rows: Sequence[Gap]) -> Gaps:
         """Write down which rows are lacking, and what was damaged of tables whose rows cannot be counted."""
         before = self._noted()
-        lost = [*self._mask_shares.damage, *self._environment.damage]  # nobody knows how many rows they had
+        lost = [*self._uncounted_damage, *self._environment.damage]
         gaps = Gaps(tuple(rows), tuple(dict.fromkeys([*before.lost, *lost])))
         if gaps != before:
             note_gaps(self._place, gaps)
         return gaps
+
+    @property
+    def _uncounted_damage(self) -> list[str]:
+        """Of tables that have rows of some evaluations, nobody knows of which."""
+        return [*self._mask_shares.damage, *self._gradients.damage]
 
     def _noted(self) -> Gaps:
         try:
@@ -121,7 +137,7 @@ class StudyTables:
         for trial in arm.begun():
             place = trial_checkpoints(self._config, self._folder, name, trial.number)
             key = (name, trial.number)
-            yield from self._refill.trial(key, trial, place, all_tables=bool(self._mask_shares.damage))
+            yield from self._refill.trial(key, trial, place, all_tables=bool(self._uncounted_damage))
 
     def _complete_counts(self, row: Mapping[str, Any]) -> Iterator[Gap]:
         """Write what each image counted, where the trial's last checkpoint is still there."""

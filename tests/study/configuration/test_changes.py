@@ -78,6 +78,12 @@ def test_where_trials_run_may_change(config: Reader) -> None:
     assert "inline trials have one worker" in fault
 
 
+def test_gradients_may_be_compared_from_now_on(config: Reader) -> None:
+    assert Changes(sets=("train.probe_every=5",)).apply(config()).train.probe_every == 5
+    (fault,) = refused(config(train__compile=True), "train.probe_every=5")
+    assert fault.startswith("train.probe_every takes gradients inside of a step")
+
+
 def test_a_teacher_may_be_kept_elsewhere(config: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert Changes(sets=("teacher.folder=kept",)).apply(config()).teacher.folder == str(tmp_path / "kept")

@@ -20,16 +20,22 @@ from trainers.data import IGNORE, streets
 from trainers.data.order import CountedBatches
 from trainers.data.transforms import TrainingSamples
 from trainers.distillation.adversaries import AdversaryTraining
+from trainers.distillation.gradients import PROBES
 from trainers.distributed.means import Mean, global_means
 from trainers.loop import train
 from trainers.methods import skd
 
 RANKS = 2
 PLAIN: dict[str, Any] = {
-    "train": {"iterations": 4, "batch": 4, "evaluate_every": 1, "precision": "float64", "freeze_batch_norm": True},
+    "train": {
+        "iterations": 4, "batch": 4, "evaluate_every": 1, "precision": "float64", "freeze_batch_norm": True,
+        "probe_every": 1,
+    },
     "student/dropout": False,
     "augment/scale": [0.3, 1.2],
-}
+}  # fmt: skip
+SPANNING = {"span_ranks": True, "weights": {"pixel_memory": 0, "region_memory": 0}}
+"""CIRKD's term between the images of all ranks, whose gradients cross them."""
 UNEVEN = {
     "uneven": [Mean(torch.tensor(6.0), torch.tensor(4)), Mean(torch.tensor(1.0), torch.tensor(3))],
     "one empty": [Mean(torch.tensor(0.0), torch.tensor(0)), Mean(torch.tensor(9.0), torch.tensor(2))],
@@ -49,6 +55,7 @@ def trials(folder: Path) -> dict[str, dict[str, Any]]:
         "adversarial": {**PLAIN, **distilled, "methods": {"skd": {"discriminator": {"loss": "hinge"}}}},
         "positions": {**PLAIN, **distilled, **small.READING},
         "idle aux": {**PLAIN, "task/aux_weight": 0},
+        "spanning": {**PLAIN, **distilled, "task/aux_weight": 0, "methods": {"cirkd": SPANNING}},
     }
 
 
@@ -127,6 +134,19 @@ def test_two_ranks_have_the_curves_of_one(folder: Path, name: str) -> None:
     assert ("train/term/task/aux" in alone[0]) == (name != "idle aux")
     masks = [{key.split("/")[1] for key in report if key.startswith("mask/")} for report in alone]
     assert masks == ([set()] * 4 if name == "idle aux" else [{"tfe"}, {"tfe"}, {"tse"}, {"tse"}])
+
+
+@pytest.mark.parametrize("name", ["distilled", "adversarial", "positions", "spanning"])
+def test_two_ranks_have_the_gradients_of_one(folder: Path, name: str) -> None:
+    alone = json.loads((folder / "one" / f"{name}.json").read_text())
+    for rank in range(RANKS):
+        for one, two in zip(alone, read(folder, rank)["reports"][name], strict=True):
+            ((mine,), (ours,)) = (json.loads(report[PROBES]) for report in (one, two))
+            assert ours.pop("terms") == {
+                term: pytest.approx(found, rel=1e-6) for term, found in mine.pop("terms").items()
+            }
+            assert ours.pop("task_norm") == pytest.approx(mine.pop("task_norm"), rel=1e-6)
+            assert mine == ours
 
 
 def test_the_ranks_had_uneven_numbers_of_labelled_pixels() -> None:

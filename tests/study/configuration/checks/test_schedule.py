@@ -55,6 +55,15 @@ def test_a_batch_is_shared_and_large_enough(batch: int, workers: int, gpus: int,
     assert len(found) == bool(expected) and all(text.startswith(expected) for text in found)
 
 
+def test_gradients_are_compared_in_plain_steps_and_within_the_iterations() -> None:
+    assert not texts(schedule.check_probes(train(compile=True)), faults=True)
+    (fault,) = texts(schedule.check_probes(train(probe_every=5, compile=True)), faults=True)
+    assert "got probe_every=5 and compile=true; leave one of them out" in fault
+    found = {every: texts(schedule.check_probes(train(probe_every=every)), faults=False) for every in (12, 13)}
+    assert [len(texts) for texts in found.values()] == [0, 1]
+    assert "got probe_every=13 and iterations=12, so no step is probed" in found[13][0]
+
+
 @pytest.mark.parametrize(("images", "count"), [(3, 1), (4, 0), (5, 0)])
 def test_a_batch_holds_no_image_twice(images: int, count: int) -> None:
     found = texts(schedule.check_images(train(), images), faults=True)

@@ -26,7 +26,7 @@ from study.execution.display.view import View
 from study.execution.recording import recorder
 from study.execution.recording.printed import PrintedLines
 from study.execution.recording.recorder import Recorder
-from study.execution.recording.rows import confusion_rows, report_row, trial_row
+from study.execution.recording.rows import confusion_rows, gradient_rows, report_row, trial_row
 from study.execution.recording.study_tables import StudyTables, parameter_types
 from study.execution.scheduler import LedgerScheduler
 from study.execution.searcher import LedgerSearcher
@@ -39,6 +39,7 @@ from trainers.checkpoints.requests import Request, Requests
 from trainers.config import TeacherFile, TrialConfig, canonical_json, content_hash, parse
 from trainers.context import LocalContext
 from trainers.data import streets
+from trainers.distillation.gradients import PROBES
 from trainers.loop import train
 from trainers.resources.output import log_file
 
@@ -173,6 +174,38 @@ def test_mask_shares_are_rows_of_their_own_and_swell_no_report(driver: Driver) -
         {**key, "mask": "tfe", "class": "sky", "valid_pixels": 121, "kept_pixels": 60.5, "share_percent": 50.0},
     ]
     assert not [name for row in driver.rows("reports") for name, _ in row["metrics"] if name.startswith("mask")]
+
+
+def probes(*iterations: int) -> dict[str, str]:
+    """What a report says of the steps that compared gradients."""
+    terms = {"kd/pixel": [3.0, -0.5], "kd/nothing": [0.0, None], "own/early": [None, None]}
+    told = [{"iteration": at, "stage": "tse", "task_norm": 2.0, "terms": terms} for at in iterations]
+    return {PROBES: json.dumps(told)}
+
+
+def test_gradients_are_rows_of_their_own_and_swell_no_report(driver: Driver) -> None:
+    trial = driver.start()
+    driver.result(trial)
+    driver.result(trial, iteration=4, **probes(3, 4))
+    driver.result(trial, iteration=4, **probes(3, 4))
+    driver.result(trial, iteration=6, **probes(6))
+    key = {"arm": trial.config["arm"], "trial": trial.config["number"], "stage": "tse", "task_norm": 2.0}
+    assert driver.rows("gradients") == [
+        {**key, "iteration": at, "term": term, "term_norm": norm, "cosine": cosine, "norm_ratio": ratio}
+        for at in (3, 4, 6)
+        for term, norm, cosine, ratio in (
+            ("kd/pixel", 3.0, -0.5, 1.5), ("kd/nothing", 0.0, None, 0.0), ("own/early", None, None, None),
+        )
+    ]  # fmt: skip
+    assert not [name for row in driver.rows("reports") for name, _ in row["metrics"] if name.startswith("grad")]
+
+
+def test_a_task_without_gradient_has_no_ratio_to_it() -> None:
+    terms = {"kd/pixel": [3.0, None]}
+    for norm in (None, 0.0):
+        told = [{"iteration": 1, "stage": None, "task_norm": norm, "terms": terms}]
+        (row,) = gradient_rows({"arm": "kd", "trial": 3, "iteration": 2}, {PROBES: json.dumps(told)})
+        assert (row["iteration"], row["term_norm"], row["norm_ratio"]) == (1, 3.0, None)
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,9 @@ from study.execution.recording import recorder
 from study.execution.recording.study_tables import StudyTables, finish
 from study.folder import create_study
 from study.ledger.ledger import open_arms
+from study.tables import TableWriter
 from study.tables.gaps import GAPS, Gap, Gaps, note_gaps, noted_gaps
-from tests.study.execution.recording.test_recorder import MASKS, Driver, report
+from tests.study.execution.recording.test_recorder import MASKS, Driver, probes, report
 from trainers.checkpoints.base import KEEP
 from trainers.context import LocalContext
 from trainers.data import streets
@@ -31,12 +32,19 @@ Reader = Callable[..., StudyConfig]
 ONE_ARM = {"baseline": {"trials": 2, "space": "optimizer"}}
 EVALUATIONS = range(2, 13, 2)
 IOUS = {f"eval/iou_percent/{name}": 10.0 + place for place, name in enumerate(streets.Dataset.class_names)}
-COUNTED = ("reports", "class_iou", "mask_shares")
+UNCOUNTED = ("mask_shares", "gradients")
+COUNTED = ("reports", "class_iou", *UNCOUNTED)
+
+
+class DiedError(Exception):
+    """The end of a driver."""
 
 
 def evaluation(trial: Any, iteration: int) -> dict[str, Any]:
     score = trial.config["number"] + iteration / 16
-    return report(iteration, **{"eval/miou_percent": score, "train/loss": 1 / iteration, **IOUS, **MASKS})
+    return report(
+        iteration, **{"eval/miou_percent": score, "train/loss": 1 / iteration, **IOUS, **MASKS, **probes(iteration - 1)}
+    )
 
 
 def run_study(config: StudyConfig, folder: Path) -> Driver:
@@ -118,11 +126,12 @@ def test_whatever_is_damaged_nothing_differs_in_silence(driver: Driver, name: st
             key = (table, row["trial"], row["iteration"])
             if key in noted:
                 assert noted[key] == "" or told[key[1:]]["miou_percent"] == row["miou_percent"]
-            elif table != "mask_shares" or key[1:] in told:
+            elif table not in UNCOUNTED or key[1:] in told:
                 same = [{**other, "time": None} for other in found if (other["trial"], other["iteration"]) == key[1:]]
                 assert {**row, "time": None} in same
-    if rows(driver, "mask_shares") != sorted(repr({**row, "time": None}) for row in before["mask_shares"]):
-        assert any("mask_shares" in line for line in said)
+    for table in UNCOUNTED:
+        if rows(driver, table) != sorted(repr({**row, "time": None}) for row in before[table]):
+            assert any(table in line for line in said)
     assert list((driver.folder / "tables" / name).glob("*.damaged"))
 
 
@@ -153,6 +162,30 @@ def test_gaps_are_named_by_best_verdict_and_report(driver: Driver, capsys: pytes
     assert whole in capsys.readouterr().out.replace("\n", " ")
     assert any(whole in line for line in verdict(open_study(driver.folder)).missing)
     assert whole in write_report([driver.folder]).read_text()
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_a_driver_that_dies_between_two_tables_leaves_nothing_out(
+    driver: Driver, config: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """It dies at the last evaluation, of which there is a checkpoint, before that is written into one of the tables."""
+    append = TableWriter.append
+
+    def dying(writer: TableWriter, new: Any) -> None:
+        if writer._place.name == name and (new[0]["trial"], new[0]["iteration"]) in ((1, 11), (1, 12)):
+            raise DiedError
+        append(writer, new)
+
+    with monkeypatch.context() as death:
+        death.setattr(TableWriter, "append", dying)
+        with pytest.raises(DiedError):
+            run_study(config(arms=ONE_ARM), tmp_path / "again")
+    assert len(tables.read(tmp_path / "again" / "tables", name)) < len(driver.rows(name))
+    arms = open_arms(driver.config, tmp_path / "again", with_teacher=False)
+    StudyTables(driver.config, tmp_path / "again", arms).complete(arms)
+    for table in COUNTED:
+        found = tables.read(tmp_path / "again" / "tables", table).to_pylist()
+        assert sorted(repr({**row, "time": None}) for row in found) == rows(driver, table)
 
 
 def test_a_trial_that_runs_is_left_to_report_again(config: Reader, tmp_path: Path) -> None:
