@@ -62,5 +62,5 @@ def _taught(config: StudyConfig) -> dict[str, Any]:
     """What decides which teacher a study has: its file, or its training and how it is stored."""
     teacher = config.teacher
     if teacher.train is None:
-        return identity(teacher)
+        return {**identity(teacher)}
     return {**identity(config.teacher_trial()), "stored": teacher.stored}
