@@ -19,6 +19,7 @@ SECTIONS: tuple[Callable[[Source], Section], ...] = (
     outcome.summary,
     outcome.configurations,
     searching.tuning,
+    searching.fronts,
     curved.curves,
     searching.optimisation,
     searching.space,
