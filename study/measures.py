@@ -65,7 +65,8 @@ class Constraint(NamedTuple):
         return cls(found[1], found[2] == "<=", bound)
 
     def __str__(self) -> str:
-        return f"{self.measure} {'<=' if self.at_most else '>='} {self.bound:g}"
+        bound = int(self.bound) if self.bound.is_integer() else self.bound
+        return f"{self.measure} {'<=' if self.at_most else '>='} {bound}"
 
     def excess(self, value: float) -> float:
         """By how much a value breaks it, in the measure's unit; 0 or below where it is kept."""

@@ -4,7 +4,7 @@ Trials of equal values do not dominate each other, so all of them are in the fro
 value of an objective, or whose value is not finite, takes no part.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -24,22 +24,27 @@ def front(rows: pa.Table, objectives: Mapping[str, bool]) -> pa.Table:
     return rows.filter(pa.array(in_front(rows, objectives)))
 
 
+def valued(rows: pa.Table, names: Iterable[str]) -> pa.Table:
+    """The rows that have a finite number in each of these columns."""
+    numbers = np.column_stack([_numbers(rows[name]) for name in names])
+    return rows.filter(pa.array(np.isfinite(numbers).all(1)))
+
+
 def in_front(rows: pa.Table, objectives: Mapping[str, bool]) -> NDArray[np.bool_]:
     """Which rows are in the front [rows]; the arguments are those of `front`."""
-    losses = np.column_stack([_losses(rows[name], high=high) for name, high in objectives.items()])
-    valued = np.isfinite(losses).all(1)
+    losses = np.column_stack([_numbers(rows[name]) * (-1 if high else 1) for name, high in objectives.items()])
+    takes_part = np.isfinite(losses).all(1)
     found = np.zeros(rows.num_rows, dtype=bool)
-    if valued.any():
+    if takes_part.any():
         # sorted by the first objective, then the second and so on: what dominates a point stands before it
-        points, place = np.unique(losses[valued], axis=0, return_inverse=True)
-        found[valued] = _undominated(points)[place.reshape(-1)]
+        points, place = np.unique(losses[takes_part], axis=0, return_inverse=True)
+        found[takes_part] = _undominated(points)[place.reshape(-1)]
     return found
 
 
-def _losses(values: pa.ChunkedArray, *, high: bool) -> Reals:
-    """Numbers that are to be low [rows], NaN where there is none."""
-    numbers = pc.fill_null(values.cast(pa.float64()), np.nan).to_numpy().astype(np.float64)
-    return np.negative(numbers) if high else np.asarray(numbers)
+def _numbers(values: pa.ChunkedArray) -> Reals:
+    """A column as real numbers [rows], NaN where there is none."""
+    return np.asarray(pc.fill_null(values.cast(pa.float64()), np.nan), dtype=np.float64)
 
 
 def _undominated(points: Reals) -> NDArray[np.bool_]:

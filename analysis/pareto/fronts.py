@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analysis.comparison.wording import counted
-from analysis.pareto.front import front
+from analysis.pareto.front import front, valued
 from analysis.studies.constraints import constraints_of, feasible
 from analysis.studies.parameters import settings
 from analysis.studies.study import Study
@@ -79,8 +79,8 @@ def pareto(study: Study, costs: Sequence[str] = ()) -> Fronts:
         raise ValueError(f"--against must be one of {', '.join(COSTS)}, but got {', '.join(unknown)}; choose of these")
     searched = [name for name in study.config.get("search", {}).get("objectives", ()) if name != MIOU]
     together = tuple(dict.fromkeys(costs or searched))
-    valued = (pc.field("state") == "COMPLETE") & pc.field(study.objective).is_valid()
-    finished = study.trials.filter(valued)
+    has_score = (pc.field("state") == "COMPLETE") & pc.field(study.objective).is_valid()
+    finished = study.trials.filter(has_score)
     kept = finished.filter(feasible(study.config))
     asked = [together] if together else [(name,) for name in COSTS]
     return Fronts(
@@ -93,10 +93,7 @@ def pareto(study: Study, costs: Sequence[str] = ()) -> Fronts:
 
 def _front(study: Study, kept: pa.Table, costs: tuple[str, ...], finished: int) -> Front:
     miou = column(MIOU, study.evaluation)
-    has_values = pc.field(miou).is_finite()
-    for name in costs:
-        has_values = has_values & pc.field(name).is_valid() & pc.field(name).cast(pa.float64()).is_finite()
-    candidates = kept.filter(has_values)
+    candidates = valued(kept, [miou, *costs])
     found = front(candidates, {miou: True, **dict.fromkeys(costs, False)})
     ordered = found.sort_by([(miou, "descending"), ("arm", "ascending"), ("trial", "ascending")])
     return Front(costs, candidates, ordered, _trivial(kept, candidates, costs, finished))
@@ -104,7 +101,8 @@ def _front(study: Study, kept: pa.Table, costs: tuple[str, ...], finished: int) 
 
 def _trivial(kept: pa.Table, candidates: pa.Table, costs: tuple[str, ...], finished: int) -> str | None:
     """Why a front says no more than which trial is the best."""
-    names, nothing = ", ".join(costs), "so there is nothing to choose between"
+    names = ", ".join(costs)
+    nothing = f"by {names} there is nothing to choose between"
     if not finished:
         return "no trial has used its whole budget yet, so there is no front"
     if not kept.num_rows:
@@ -116,9 +114,9 @@ def _trivial(kept: pa.Table, candidates: pa.Table, costs: tuple[str, ...], finis
         )
     if candidates.num_rows == 1:
         only = candidates.slice(0, 1).to_pylist()[0]
-        return f"{names}: {only['arm']} {only['trial']} is the only finished trial, {nothing}"
+        return f"{nothing}: {only['arm']} {only['trial']} is the only finished trial"
     if all(len(set(candidates[name].to_pylist())) == 1 for name in costs):
-        return f"{names}: the same in all {candidates.num_rows} finished trials, {nothing}"
+        return f"{nothing}: it is the same in all {candidates.num_rows} finished trials"
     return None
 
 

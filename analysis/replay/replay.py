@@ -15,7 +15,7 @@ from analysis.replay.schedule import KINDS, Schedule
 from analysis.replay.simulation import Limits, Outcome, simulate
 from analysis.studies.study import Study
 
-LEARNING = ("tpe", "gp")
+LEARNING = ("tpe", "gp", "nsga2")
 """Samplers whose suggestions depend on the results before."""
 
 

@@ -202,8 +202,12 @@ def fronts(source: Source) -> Section:
     return Section(
         key="pareto",
         title="Pareto fronts",
-        text=tuple(f"{line[0].upper()}{line[1:]}." for line in (*map(heading, found.fronts), *notes(found))),
+        text=tuple(map(_sentence, (*map(heading, found.fronts), *notes(found)))),
         drawings=tuple((one,) for one in drawn if isinstance(one, go.Figure)) or tuple((one,) for one in drawn[:1]),
         notes=read if there else (),
         tables=tables,
     )
+
+
+def _sentence(line: str) -> str:
+    return f"{line if line.startswith('mIoU') else line[0].upper() + line[1:]}."

@@ -47,11 +47,11 @@ def latencies(
         num_classes: of the dataset.
         local: whether the cluster is this machine's own: then this process times on the CPU, and starts no other.
     """
-    import ray
-
     say(f"latency: timing {len(students)} student{'s' if len(students) > 1 else ''}")
     if local and not config.execution.gpus_per_worker:
         return time_students(students, size, num_classes)
+    import ray
+
     named = {key: plain(one) for key, one in students.items()}
     on_gpu = config.execution.gpus_per_worker > 0
     asked = _on_one_worker(config, _time).remote(named, size, num_classes, config.plugins, on_gpu)

@@ -2,7 +2,8 @@
 
 A ledger has to go on with trials that another process began, which Optuna's public interface does not offer: it finds
 trials by number and reads them, but only `ask` gives a `Trial` that can report. What is used here is a trial's
-`_trial_id`, a study's `_study_id` and `_storage`, the names of system attributes, and the operations of a journal.
+`_trial_id`, a study's `_study_id` and `_storage`, the names of system attributes, the operations of a journal, and how
+TPE reads a study's trials.
 """
 
 import copy

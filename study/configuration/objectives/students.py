@@ -7,6 +7,7 @@ them is chosen from a list or is a whole number of a short range.
 """
 
 import json
+import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -231,6 +232,8 @@ def time_students(
     """A `MeasureLatency` of this process, one student after the other."""
     import torch
 
+    # PyTorch's timer warns of a machine that has a CUDA toolkit and no GPU
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     from trainers.costs.network import latency
 
     device, found = torch.device("cuda" if on_gpu else "cpu"), {}
