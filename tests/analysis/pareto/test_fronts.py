@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
+import pyarrow as pa
 import pytest
 from rich.console import Console
 
@@ -42,13 +43,13 @@ def trial(number: int, miou: float | None, latency: float | None = None, **other
     }  # fmt: skip
 
 
-def written(folder: Path, trials: Sequence[dict[str, Any]], **config: Any) -> Path:
+def written(folder: Path, trials: Sequence[dict[str, Any]], schema: pa.Schema | None = None, **config: Any) -> Path:
     folder.mkdir(exist_ok=True)
     arms = {"wide": {"space": ["mine"]}, "narrow": {"space": ["mine"]}}
     (folder / "study.json").write_text(
         json.dumps({"name": "small", "data": {"name": "streets"}, "arms": arms, **config})
     )
-    with TableWriter(folder / "tables", trials_schema({})) as writer:
+    with TableWriter(folder / "tables", schema or trials_schema({})) as writer:
         writer.append(list(trials))
     return folder
 
@@ -138,6 +139,18 @@ def test_a_study_without_an_ended_trial_says_so(tmp_path: Path, capsys: pytest.C
     (tmp_path / "study.json").write_text(json.dumps({"name": "small", "data": {"name": "streets"}, "arms": {}}))
     assert main(["best", str(tmp_path), "--pareto"]) == 2
     assert "no trial has ended yet" in capsys.readouterr().err
+
+
+def test_tables_of_an_older_kdstudy_have_the_peak_memory_alone(tmp_path: Path) -> None:
+    new = {"parameters", "multiply_accumulates", "latency_ms", "latency_conditions"}
+    schema = trials_schema({})
+    older = pa.schema([field for field in schema if field.name not in new], schema.metadata)
+    trials = [trial(0, 50.0, peak_memory_mib=90.0), trial(1, 52.0), trial(2, 51.0, peak_memory_mib=110.0)]
+    folder = written(tmp_path, [{k: v for k, v in row.items() if k not in new} for row in trials], older)
+    *of_student, memory = pareto(open_study(folder)).fronts
+    assert all(one.trivial and one.trivial.startswith("no finished trial has a value of") for one in of_student)
+    assert memory.trivial is None and memory.trials["trial"].to_pylist() == [1, 0]
+    assert "the front has 2 of 3 finished trials" in lines(folder)
 
 
 def test_the_figure_draws_the_front_of_its_two_axes(tmp_path: Path) -> None:

@@ -9,11 +9,14 @@ import pytest
 from analysis.pareto.fronts import pareto
 from analysis.studies.study import open_study
 from study.configuration.config import StudyConfig
+from study.configuration.objectives import students as students_module
 from study.configuration.objectives.students import Size, TimedStudent
+from study.execution.pricing import _time
 from study.execution.recording import recorder
 from study.folder import create_study
 from study.ledger import ledger
 from tests.study.execution.recording.test_recorder import Driver
+from trainers.config import plain
 
 Reader = Callable[..., StudyConfig]
 CHANNELS = "student/head_channels"
@@ -82,3 +85,11 @@ def test_a_trial_without_a_value_of_an_objective_fails_and_says_why(config: Read
     driver.recorder.on_trial_complete(0, [], trial)
     (row,) = driver.rows("trials")
     assert row["state"] == "FAIL" and row["error"] == "peak_memory_mib must be finite to be searched, but got None"
+
+
+def test_students_are_timed_where_only_plain_values_come(config: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a process of the cluster."""
+    monkeypatch.setattr(students_module, "SECONDS", 0.05)
+    student = TimedStudent(network=config("latency_ms").student, threads=1)
+    ((key, (latency, conditions)),) = _time({student.key: plain(student)}, (48, 64), 11, {}, False).items()
+    assert key == student.key and latency > 0 and conditions == "48x64, float32, cpu, 1 CPU thread"

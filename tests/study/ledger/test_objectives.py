@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,12 +117,12 @@ def test_optuna_has_the_values_and_the_front(searched: Reader, tmp_path: Path) -
 @pytest.mark.parametrize("objectives", [("miou",), ("miou", "latency_ms")], ids=["one", "two"])
 def test_a_bound_moves_the_search(searched: Reader, tmp_path: Path, sampler: str, objectives: Sequence[str]) -> None:
     """Without it wide students win; with it they are tried only where the sampler does not choose yet."""
-    counts = []
+    counts, study = [], searched(sampler, objectives)
+    study = replace(study, arms={"baseline": replace(study.arms["baseline"], trials=40)})
     for name, constraints in (("free", []), ("bound", ["latency_ms <= 2"])):
         (tmp_path / name).mkdir()
-        search = {"constraints": constraints}
-        arms = {"baseline": {"trials": 40, "space": ["optimizer", str(tmp_path / "student.yaml")]}}
-        ledger = opened(searched(sampler, objectives, search=search, arms=arms), tmp_path / name)
+        given = replace(study, search=replace(study.search, constraints=tuple(constraints)))
+        ledger = opened(given, tmp_path / name)
         while (asked := ledger.ask()) is not None:
             finish(ledger, asked)
         trials = ledger.complete()
