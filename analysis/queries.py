@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from analysis.studies.constraints import feasible
 from analysis.studies.runs import ranked
 from analysis.studies.study import TEACHER, Study, open_studies
 from analysis.tuning import spent_trials
@@ -24,7 +25,7 @@ def best(*folders: Path, top: int = 1) -> dict[str, Any]:
     """The best finished trials of studies, over all arms and of every arm, with the baseline and the teacher.
 
     Trials are ranked by what their search maximised, or by their last evaluation where the studies differ in that.
-    Those that were stopped early or failed are counted, but cannot be best.
+    Those that were stopped early, failed or break a bound of the search are counted, but cannot be best.
 
     Args:
         folders: of one or several studies on one dataset.
@@ -78,7 +79,8 @@ def _board(study: Study, ranked_by: str, top: int) -> tuple[dict[str, Any], list
     """The summary of a study, and the best trials of each of its arms."""
     names = sorted(set(study.trials["arm"].to_pylist()))
     by_arm = {name: study.trials.filter(pc.field("arm") == name) for name in names}
-    rows = {name: ranked(trials, ranked_by).slice(0, top).to_pylist() for name, trials in by_arm.items()}
+    kept = {name: trials.filter(feasible(study.config)) for name, trials in by_arm.items()}
+    rows = {name: ranked(trials, ranked_by).slice(0, top).to_pylist() for name, trials in kept.items()}
     taught = ranked(study.ended.filter(pc.field("arm") == TEACHER), ranked_by).slice(0, 1).to_pylist()
     evaluation = "best_iteration" if ranked_by.startswith("best") else "iterations"
     chosen = [*(row for arm in rows.values() for row in arm), *taught]

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from analysis import queries
+from analysis.pareto import fronts
 from analysis.studies.study import Study as Tables
 from analysis.studies.study import open_study, study_at
 from analysis.verdict.verdict import Verdict, verdict
@@ -87,6 +88,18 @@ class Study:
             ValueError: no trial has ended yet, or `top` is below 1.
         """
         return queries.best(self.folder, top=top)
+
+    def pareto(self, against: Sequence[str] = ()) -> dict[str, Any]:
+        """The trials that no other beats in mIoU and what they take; what `kdstudy best --pareto --json` prints of it.
+
+        Args:
+            against: costs of one front, of `parameters`, `multiply_accumulates`, `latency_ms`, `peak_memory_mib`; none
+                for what the study searched, or one front for each.
+
+        Raises:
+            ValueError: no trial has ended yet, or there is no such cost.
+        """
+        return fronts.plain(fronts.pareto(open_study(self.folder), against))
 
     def verdict(self) -> Verdict:
         """Which method is really better, and how sure that is; records that one has looked.

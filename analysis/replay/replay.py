@@ -15,7 +15,7 @@ from analysis.replay.schedule import KINDS, Schedule
 from analysis.replay.simulation import Limits, Outcome, simulate
 from analysis.studies.study import Study
 
-LEARNING = ("tpe", "gp")
+LEARNING = ("tpe", "gp", "nsga2")
 """Samplers whose suggestions depend on the results before."""
 
 
@@ -125,8 +125,10 @@ def replay(
         trials: that each arm may have; the study's own where None.
 
     Raises:
-        ValueError: costs are asked about that the study does not have, or the first rung is not known.
+        ValueError: costs are asked about that the study does not have, the first rung is not known, or the study
+            searched more than mIoU.
     """
+    _refuse_other_objectives(study)
     recorded, records = Schedule.of(study.config), arm_records(study)
     if budget is not None and (unpriced := [record.arm for record in records if not record.priced]):
         raise ValueError(
@@ -153,6 +155,15 @@ def replay(
         ranks=ranks,
         notes=notes,
     )
+
+
+def _refuse_other_objectives(study: Study) -> None:
+    search = study.config.get("search", {})
+    if more := [*search.get("objectives", ())[1:], *search.get("constraints", ())]:
+        raise ValueError(
+            f"a replay says what other early stopping would have done to the best mIoU, but {study.name} searched "
+            f"{', '.join(more)} too; see its fronts: kdstudy best {study.folder} --pareto"
+        )
 
 
 def _others(recorded: Schedule) -> tuple[Schedule, ...]:

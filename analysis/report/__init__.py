@@ -33,6 +33,7 @@ SECTIONS: tuple[Callable[[Source], Section], ...] = (
     pictured.hard,
     outcome.configurations,
     searching.tuning,
+    searching.fronts,
     curved.curves,
     searching.optimisation,
     searching.space,

@@ -5,16 +5,21 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
+import plotly.graph_objects as go
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from analysis.figures.comparison import importances
 from analysis.figures.contour import contour
 from analysis.figures.drawing import NoFigure
+from analysis.figures.fronts import pareto_front
 from analysis.figures.parallel import parallel
 from analysis.figures.search import history, slices
 from analysis.figures.training import rungs
 from analysis.importance import BEST_SHARE, ENOUGH, MOST, Importance, importance
+from analysis.pareto.fronts import pareto
+from analysis.pareto.fronts import rows as front_rows
+from analysis.pareto.view import heading, notes
 from analysis.report.section import COSTS, SPENT, Section, Table
 from analysis.report.source import Source
 from analysis.studies.parameters import label
@@ -181,3 +186,38 @@ def _rung_row(trials: pa.Table, reports: pa.Table, arm: str, rung: int) -> Mappi
         "median mIoU % there": median(found) if found else None,
         "highest mIoU % there": max(found, default=None),
     }
+
+
+def fronts(source: Source) -> Section:
+    """The trials that no other beats in mIoU and what they take."""
+    found = pareto(source.study)
+    drawn = [
+        pareto_front(one, cost, source.objective, source.arm_colours)
+        for one in found.fronts
+        for cost in (one.costs if one.trivial is None else one.costs[:1])
+    ]
+    there = [one for one in found.fronts if one.trivial is None]
+    read = (
+        "Each mark is a finished trial. The line is the front of the two axes: the best mIoU of any trial that takes "
+        "no more. One run each: a step of the front may be the seed's.",
+    )
+    tables = tuple(
+        Table(
+            name=f"front-{'-'.join(one.costs)}",
+            caption=f"The front of mIoU and {', '.join(one.costs)}, the highest mIoU first",
+            rows=pa.Table.from_pylist(front_rows(one, source.study)),
+        )
+        for one in there
+    )
+    return Section(
+        key="pareto",
+        title="Pareto fronts",
+        text=tuple(map(_sentence, (*map(heading, found.fronts), *notes(found)))),
+        drawings=tuple((one,) for one in drawn if isinstance(one, go.Figure)) or tuple((one,) for one in drawn[:1]),
+        notes=read if there else (),
+        tables=tables,
+    )
+
+
+def _sentence(line: str) -> str:
+    return f"{line if line.startswith('mIoU') else line[0].upper() + line[1:]}."

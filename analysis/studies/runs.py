@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from analysis.studies.constraints import feasible
 from analysis.studies.image_counts import TrialName
 from analysis.studies.study import PARAMETER, TEACHER, Study, open_study
 
@@ -100,8 +101,12 @@ def mean_cost(runs: Sequence[Run]) -> float | None:
 
 
 def finished(study: Study, arm: str) -> pa.Table:
-    """The rows of an arm's trials that used their whole budget, the best first by the study's objective."""
-    return ranked(study.ended.filter(pc.field("arm") == arm), study.objective)
+    """The rows of an arm's trials that used their whole budget, the best first by the study's objective.
+
+    Those that break a bound of the study's search do not count; the teacher has none.
+    """
+    rows = study.ended.filter(pc.field("arm") == arm)
+    return ranked(rows if arm == TEACHER else rows.filter(feasible(study.config)), study.objective)
 
 
 def read_runs(rows: pa.Table) -> list[Run]:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from analysis.studies.constraints import feasible
 from analysis.studies.study import Study
 from analysis.tuning import COUNTED, arm_tunings
 from analysis.tuning_curves.order import best_at, best_of
@@ -113,10 +114,12 @@ def curve_of(trials: pa.Table, arm: str, objective: str, config: Mapping[str, An
         return _without(arm, f"{arm} {said}")
     if not rows.filter(_finished(objective)).num_rows:
         return _without(arm, f"{arm}: no trial has used its whole budget, all {rows.num_rows} were stopped before")
+    kept = rows.filter(_finished(objective) & feasible(config))
+    if not kept.num_rows:
+        return _without(arm, f"{arm}: no finished trial keeps the bounds of the search")
     expectation, missing = _expectation(rows, arm, objective, config)
-    return ArmCurve(
-        arm=arm, path=_path(rows, objective), expectation=expectation, missing=() if missing is None else (missing,)
-    )
+    path = _path(rows, kept["trial"], objective)
+    return ArmCurve(arm=arm, path=path, expectation=expectation, missing=() if missing is None else (missing,))
 
 
 def _without(arm: str, missing: str) -> ArmCurve:
@@ -127,11 +130,12 @@ def _finished(objective: str) -> pc.Expression:
     return (pc.field("state") == "COMPLETE") & pc.field(objective).is_valid()
 
 
-def _path(rows: pa.Table, objective: str) -> Path:
+def _path(rows: pa.Table, kept: pa.ChunkedArray, objective: str) -> Path:
+    """The path of an arm; `kept` are the numbers of the trials that may be its best."""
     ordered = rows.sort_by([("ended", "ascending"), ("trial", "ascending")])
     spent = np.cumsum(ordered["cost_trials"].to_numpy())
     scores = ordered[objective].to_numpy(zero_copy_only=False).astype(np.float64)
-    scores = np.where(pc.equal(ordered["state"], "COMPLETE").to_numpy(), scores, np.nan)
+    scores = np.where(pc.is_in(ordered["trial"], kept.combine_chunks()).to_numpy(), scores, np.nan)
     best = np.fmax.accumulate(scores)
     steps = np.flatnonzero(best > np.concatenate([[-np.inf], np.nan_to_num(best[:-1], nan=-np.inf)]))
     return Path(
@@ -155,14 +159,14 @@ def _expectation(
     if kept:
         whole = pc.multiply(pc.divide(rows["trial"], keep_every), keep_every)
         rows = rows.filter(pc.equal(whole, rows["trial"]))
-    finished = rows.filter(_finished(objective))
+    finished = rows.filter(_finished(objective) & feasible(config))
     if finished.num_rows < FEWEST:
         which = "settings that do not depend on results" if sampler in INDEPENDENT else "startup settings"
         return None, (
             f"{arm}: {finished.num_rows} finished trials have {which}, too few for an expectation over their order, "
             f"which needs {FEWEST}"
         )
-    stopped = rows.num_rows - finished.num_rows
+    stopped = rows.num_rows - rows.filter(_finished(objective)).num_rows
     return _over_orders(finished, objective, stopped=stopped, kept=kept), None
 
 

@@ -157,6 +157,11 @@ def _missing_search(study: Study, arms: Sequence[ArmVerdict]) -> Iterator[str]:
     """What the search lacks."""
     if study.evaluation == "best":
         yield "an unflattered score: the search maximised the best evaluation of each run, chosen on the same images"
+    if more := study.config.get("search", {}).get("objectives", ())[1:]:
+        yield (
+            f"all but mIoU, by which the best trial of an arm is chosen: {', '.join(more)} was searched too; kdstudy "
+            f"best {study.folder} --pareto has what each trial takes"
+        )
     for arm in arms:
         if failed := arm.states.get("FAIL", 0):
             yield f"{arm.arm}: {failed} of {counted(arm.trials, 'trial')} failed"

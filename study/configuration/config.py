@@ -22,7 +22,7 @@ from study.configuration.decoded import DecodedConfig, DecodedImages
 from study.configuration.outline import ArmOutline, Name, StudyOutline
 from study.configuration.recordings.config import Record, RecordConfig
 from study.configuration.trackers.config import Trackers, TrackersConfig
-from study.configuration.tuning import EQUAL, PruningConfig, SearchConfig
+from study.configuration.tuning import EQUAL, PruningConfig
 from trainers.addresses import joined
 from trainers.checkpoints.interval import Interval
 from trainers.config import (
@@ -252,7 +252,6 @@ class StudyConfig(StudyOutline):
             trial, such as `train/iterations` or `augment`; every ranking says so.
         startup_trials: trials of an arm before its sampler learns from them: the spaces' defaults, then settings of
             what all arms search that are the same in all of them.
-        search: the sampler.
         pruning: early stopping.
         price: of an iteration: its counted operations, or its seconds on a worker when the study begins.
         searches: how often each arm is searched, with other sampler seeds; each further search is an arm of its own,
@@ -280,7 +279,6 @@ class StudyConfig(StudyOutline):
     seed: Annotated[int, Ge(0)] = 0
     objective: Literal["last", "best"] = "last"
     startup_trials: Annotated[int, Ge(1)] = 5
-    search: SearchConfig = field(default_factory=SearchConfig)
     searches: Annotated[int, Ge(1)] = 1
     groups: str | None = None
     equivalence_points: Annotated[float, Gt(0)] = 1.0

@@ -7,13 +7,14 @@ asks how far a study is.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from annotated_types import Ge, MinLen
 from pydantic import ConfigDict, StringConstraints
 
-from study.configuration.tuning import EQUAL, NO_CAP, BudgetConfig
+from study.configuration.tuning import EQUAL, NO_CAP, BudgetConfig, SearchConfig
+from study.measures import MIOU, Objective
 
 NAME_LENGTH = 60
 """Characters that the name of a study or an arm has at most."""
@@ -52,6 +53,7 @@ class StudyOutline:
         arms: budgets by the arms' names.
         budget: what each arm may spend; None where only the numbers of trials limit the arms.
         tuning_rules: by which the arms are tuned; see `study.configuration.tuning`.
+        search: the sampler, and what it searches.
     """
 
     __pydantic_config__ = ConfigDict(extra="ignore")
@@ -61,9 +63,15 @@ class StudyOutline:
     arms: Annotated[Mapping[Name, ArmOutline], MinLen(1)]
     budget: BudgetConfig | None = None
     tuning_rules: Literal[1, 2] = EQUAL
+    search: SearchConfig = field(default_factory=SearchConfig)
 
     def budget_of(self, arm: str) -> BudgetConfig | None:
         """What an arm may spend; None where only the number of its trials limits it, as of seeds and the teacher."""
         if arm not in self.arms or self.arms[arm].replicated:
             return None
         return self.arms[arm].budget or self.budget
+
+    def objectives_of(self, arm: str) -> tuple[Objective, ...]:
+        """What an arm's trials are valued by: mIoU first, and alone in an arm that searches nothing."""
+        searches = arm in self.arms and not self.arms[arm].replicated
+        return self.search.objectives if searches else (MIOU,)

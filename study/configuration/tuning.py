@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, MinLen
+from pydantic import PlainValidator
+from pydantic_core import PydanticCustomError
 
+from study.measures import MIOU, Constraint, Objective
 from trainers.config import LATER
 
 FORMER: Literal[1] = 1
@@ -41,18 +44,47 @@ class BudgetConfig:
         return {name: value for name, value in vars(self).items() if value is not None}
 
 
+def _checked_constraint(value: Any) -> Any:
+    try:
+        return str(Constraint.read(value))
+    except ValueError as error:
+        raise PydanticCustomError("constraint", "{law}", {"law": str(error)}) from None
+
+
+ConstraintText = Annotated[str, PlainValidator(_checked_constraint, json_schema_input_type=str)]
+"""A constraint as `Constraint.read` takes it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig:
-    """Which of Optuna's samplers draws the settings after the startup trials.
+    """Which of Optuna's samplers draws the settings after the startup trials, and what for.
 
     Attributes:
         sampler: `tpe`, multivariate, in the groups of parameters that exist together; `gp`, a Gaussian process; `qmc`,
-            a scrambled Sobol sequence; `random`; `grid`, every combination once.
+            a scrambled Sobol sequence; `random`; `grid`, every combination once; `nsga2`, the genetic algorithm
+            NSGA-II.
         points: of each real or wide whole-numbered parameter in the grid, evenly spaced, or evenly in the logarithm.
+        objectives: what is searched: `miou`, which is first and to be high, and what is to be low beside it:
+            `parameters`, `multiply_accumulates`, `latency_ms`, `peak_memory_mib`.
+        constraints: bounds on any of these that the sampler honours, such as `latency_ms <= 5`.
+        population: trials of a generation of `nsga2`.
     """
 
-    sampler: Literal["tpe", "random", "gp", "qmc", "grid"] = "tpe"
+    sampler: Literal["tpe", "random", "gp", "qmc", "grid", "nsga2"] = "tpe"
     points: Annotated[int, Ge(2)] = 5
+    objectives: Annotated[tuple[Objective, ...], MinLen(1)] = field(default=(MIOU,), metadata=LATER)
+    constraints: tuple[ConstraintText, ...] = field(default=(), metadata=LATER)
+    population: Annotated[int, Ge(2)] = field(default=20, metadata=LATER)
+
+    @property
+    def bounds(self) -> tuple[Constraint, ...]:
+        """The constraints, read."""
+        return tuple(map(Constraint.read, self.constraints))
+
+    @property
+    def measures(self) -> frozenset[str]:
+        """What the search needs to know of a trial."""
+        return frozenset(self.objectives).union(bound.measure for bound in self.bounds)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ from study.execution.teacher import StudyTeacher
 from study.folder import REQUEST, read_config, rewrite_config
 from study.ledger.dataset import dataset_of, hold_dataset
 from study.ledger.journal import repair_journal
-from study.ledger.ledger import ArmLedger, given_up_because, open_arms, status, study_names, trials_by_arm
+from study.ledger.ledger import ArmLedger, given_up_because, open_arms, status, study_directions, trials_by_arm
 from study.ledger.lock import locked
 from study.ledger.presence import refuse_missing
 from trainers.checkpoints.places import checkpoints_at
@@ -107,7 +108,7 @@ def resume(
     with locked(folder), drain.listening():
         view = View({})
         config = _changed(changes, folder)
-        for line in repair_journal(folder, list(study_names(config).values())):
+        for line in repair_journal(folder, study_directions(config)):
             view.say(f"warning: {line}")
         refuse_missing(config, folder)
         if changes.retry_failed:
@@ -242,7 +243,7 @@ def _drive(
     with session.signals_held():
         from ray import tune
 
-        from study.execution.pricing import prices
+        from study.execution.pricing import latencies, prices
         from study.execution.ray_train import draining_nodes
         from study.execution.recording.printed import PrintedLines
         from study.execution.recording.recorder import Recorder
@@ -260,7 +261,8 @@ def _drive(
     if only_teacher and not teacher.must_train:
         return True
     price = None if only_teacher else lambda: prices(config, view.say)
-    opened = open_arms(config, folder, with_teacher=teacher.must_train, price=price)
+    measure = None if only_teacher else partial(latencies, config, view.say, local=local)
+    opened = open_arms(config, folder, with_teacher=teacher.must_train, price=price, measure=measure)
     if said := hold_dataset(config, folder, opened, dataset_of(config), accept=False):
         view.say(said)
     _begin_copies(config, view)

@@ -13,6 +13,7 @@ from study.configuration.checks.teacher import refuse_unwritable_folder, unwrita
 from study.configuration.config import SHIPPED_TEACHERS, StudyConfig
 from study.folder import TEACHER_NOTE
 from study.ledger.ledger import ArmLedger
+from study.ledger.objectives import miou_of
 from study.saved import TeacherNote, read_saved
 from trainers.config import TeacherFile, content_hash, plain
 from trainers.registry import module_of
@@ -121,7 +122,7 @@ class StudyTeacher:
             return None
         if not self._approved:
             plain_arms = [arms[name] for name in self._config.arms if not self._config.needs_teacher(name)]
-            scores = [trial.value for arm in plain_arms for trial in arm.complete() if trial.value is not None]
+            scores = [miou for arm in plain_arms for trial in arm.complete() if (miou := miou_of(trial)) is not None]
             if not scores and any(not arm.exhausted or arm.count(TrialState.RUNNING) for arm in plain_arms):
                 return None
             self._compare(max(scores, default=None))

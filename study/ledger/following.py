@@ -9,7 +9,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from study.ledger.journal import JOURNAL, repair
+from study.ledger.journal import JOURNAL, Studies, repair
 
 
 class FollowingCopy:
@@ -18,10 +18,10 @@ class FollowingCopy:
     Args:
         folder: the study's.
         copy: the file to make.
-        studies: the names that its Optuna studies may have.
+        studies: the directions of its Optuna studies by the names that these may have.
     """
 
-    def __init__(self, folder: Path, copy: Path, studies: Sequence[str]) -> None:
+    def __init__(self, folder: Path, copy: Path, studies: Studies) -> None:
         self._journal, self._copy = folder / JOURNAL, copy
         self._file = self._identity()
         content = self._journal.read_bytes()
@@ -32,12 +32,17 @@ class FollowingCopy:
         state = self._journal.stat()
         return state.st_dev, state.st_ino
 
-    def storage(self, metric: str) -> JournalStorage:
-        """The copy as Optuna's storage, in which every study says what its values are."""
+    def storage(self, metrics: Sequence[str]) -> JournalStorage:
+        """The copy as Optuna's storage, in which every study says what its values are.
+
+        Args:
+            metrics: names of the values of arms that search; others have the first alone.
+        """
         storage = JournalStorage(JournalFileBackend(str(self._copy)))
         with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
             for name in optuna.get_all_study_names(storage):
-                optuna.load_study(study_name=name, storage=storage).set_metric_names([metric])
+                study = optuna.load_study(study_name=name, storage=storage)
+                study.set_metric_names([*metrics[: len(study.directions)]])
         return storage
 
     def follow(self) -> None:

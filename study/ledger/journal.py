@@ -9,7 +9,7 @@ A driver mends the file and keeps the former one beside it; a reader, who has no
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +27,8 @@ BEGAN, RUN = "began", "run"
 """User attributes, of a study and of a trial, that name the arm."""
 
 Entry = dict[str, Any]
+Studies = Mapping[str, Sequence[StudyDirection]]
+NO_STUDIES: Studies = {}
 
 
 class Repaired(NamedTuple):
@@ -47,12 +49,12 @@ def _entry(line: bytes) -> Entry | None:
     return entry if fields <= entry.keys() and line.endswith(b"\n") else None
 
 
-def repair(content: bytes, studies: Sequence[str]) -> Repaired:
+def repair(content: bytes, studies: Studies) -> Repaired:
     """Leave out what is no entry, or put a blank in its place where it created something.
 
     Args:
         content: of a journal.
-        studies: the names that its Optuna studies may have, each ending in its arm.
+        studies: the directions of its Optuna studies by the names that these may have, each ending in its arm.
     """
     lines = content.splitlines(keepends=True)
     entries = [_entry(line) for line in lines]
@@ -64,7 +66,7 @@ def repair(content: bytes, studies: Sequence[str]) -> Repaired:
     return Repaired(b"".join(kept), [index + 1 for index in unreadable])
 
 
-def _blanks(entries: Sequence[Entry | None], studies: Sequence[str]) -> dict[int, bytes]:
+def _blanks(entries: Sequence[Entry | None], studies: Studies) -> dict[int, bytes]:
     """Lines that create again what unreadable lines created, by the index of the line that each replaces.
 
     Optuna numbers studies and trials in the order of their creation. An entry on a number that nothing has created yet
@@ -84,7 +86,9 @@ def _blanks(entries: Sequence[Entry | None], studies: Sequence[str]) -> dict[int
         while lost and entry.get("study_id", -1) >= len(names):
             replaced, number, _ = lost.pop()
             names.insert(number, _name(entries, number, [name for name in studies if name not in names]))
-            blanks[replaced] = _blank(Operation.CREATE_STUDY, study_name=names[number])
+            wanted = studies.get(names[number], [StudyDirection.MAXIMIZE])
+            fields = {"study_name": names[number], "directions": [one.value for one in wanted]}
+            blanks[replaced] = _blank(Operation.CREATE_STUDY, **fields)
         while lost and entry.get("trial_id", -1) >= trials:
             replaced, _, number = lost.pop()
             blanks[replaced] = _blank(Operation.CREATE_TRIAL, study_id=_study(entries, number, names))
@@ -97,7 +101,7 @@ def _blanks(entries: Sequence[Entry | None], studies: Sequence[str]) -> dict[int
 
 def _blank(operation: Operation, **fields: Any) -> bytes:
     time = datetime.now().isoformat(timespec="microseconds")
-    shared = {"directions": [StudyDirection.MAXIMIZE.value], "datetime_start": time}
+    shared = {"datetime_start": time}
     kept = {name: value for name, value in shared.items() if name in OPERATION_FIELDS[operation]}
     return json.dumps({"op_code": operation, "worker_id": "mended", **kept, **fields}).encode() + b"\n"
 
@@ -164,14 +168,14 @@ class Backend(JournalFileBackend):
             raise OSError(error.errno, error.strerror, str(self._path)) from None
 
 
-def repair_journal(folder: Path, studies: Sequence[str] = ()) -> list[str]:
+def repair_journal(folder: Path, studies: Studies = NO_STUDIES) -> list[str]:
     """Make the journal of a study readable again; only for the driver, before it opens it.
 
     Half a last line is cut off: the next line would be glued to it. Whatever is taken away is kept beside the journal.
 
     Args:
         folder: the study's.
-        studies: the names that its Optuna studies may have.
+        studies: the directions of its Optuna studies by the names that these may have.
 
     Returns:
         What was done, a line each.

@@ -17,20 +17,24 @@ from typing import Any, NamedTuple
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage, JournalStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces.space import Space
 from study.configuration.config import REPLICATE, TEACHER, StudyConfig
 from study.configuration.identity import record, refuse_another
+from study.configuration.objectives.students import MeasureLatency, measure_arms, time_students
 from study.configuration.outline import StudyOutline
 from study.configuration.prices import ArmPrices, price_arms
 from study.configuration.tuning import EQUAL
 from study.ledger import optuna_internals
 from study.ledger.journal import BEGAN, JOURNAL, RUN, Backend, repair
+from study.ledger.objectives import Valuation, directions, keep_students, read_students
 from study.ledger.rungs import ROW, STOPPED_BY, WOULD_STOP, EarlyStopping, StopReason, why_stopped
 from study.ledger.samplers import grid_size, sampler, startup_settings
 from study.ledger.spending import Spending, Spent, keep_prices, read_prices
 from study.ledger.trial_run import Suggestion, TrialRun
+from study.measures import OF_STUDENT
 from trainers.addresses import redacted
 from trainers.config import ConfigError
 
@@ -120,6 +124,7 @@ class ArmLedger:
         self._live: dict[int, optuna.Trial] = {}  # those that this driver runs, by number
         self._cached_summary: _Summary | None = None
         self.spending = Spending(config, arm, study)
+        self.valuation = Valuation(config, arm, study)
         self._grace = None if arm == TEACHER or self._replicated else config.grace(arm)
         self._stopping = (
             None
@@ -322,6 +327,7 @@ class ArmLedger:
         self._cached_summary = None
         values = self.space.suggest(trial) if self.space else {}
         self.spending.price(values)
+        self.valuation.begin(trial, values)
         self._live[trial.number] = trial
         repeated = trial.user_attrs.get(RETRY_OF)
         return Suggestion(arm=self.arm, number=trial.number, attempt=attempt, values=values, retry_of=repeated)
@@ -332,9 +338,8 @@ class ArmLedger:
 
     def report(self, number: int, iteration: int, value: float) -> None:
         """Record an evaluation; one that is already recorded stays as it is."""
-        trial = self._live[number]
         if iteration not in self._frozen(number).intermediate_values:
-            trial.report(value, iteration)
+            optuna_internals.report(self.study, self._live[number], value, iteration)
 
     def last_step(self, number: int) -> int:
         """The last iteration at which a live trial was evaluated; 0 before the first."""
@@ -394,7 +399,7 @@ class ArmLedger:
         Args:
             number: of a live trial.
             state: in which it ended.
-            value: what it scored.
+            value: the mIoU that it scored, in percent.
             row: of the trials table.
             fault: the exception, and the place in the code, where any trial would fail again; None for all else.
         """
@@ -402,7 +407,8 @@ class ArmLedger:
         trial.set_user_attr(ROW, json.dumps(row))
         if fault is not None:
             trial.set_user_attr(FAULT, fault)
-        self.study.tell(trial, value if state == TrialState.COMPLETE else None, state=state)
+        values = self.valuation.end(trial, value, row) if state == TrialState.COMPLETE and value is not None else None
+        self.study.tell(trial, values, state=state)
         self._cached_summary = None
 
     def note(self, run: TrialRun) -> None:
@@ -508,6 +514,7 @@ def open_arms(
     *,
     with_teacher: bool,
     price: Callable[[], Mapping[str, ArmPrices]] | None = None,
+    measure: MeasureLatency | None = None,
 ) -> dict[str, ArmLedger]:
     """Open, or create, the ledger of every arm; the first settings of new arms are enqueued.
 
@@ -517,6 +524,8 @@ def open_arms(
         with_teacher: whether the study trains its teacher itself, as an arm with one trial.
         price: makes the prices of a study whose ledger has none; None for counting operations, and only where a budget
             needs it.
+        measure: times the students of a study whose ledger does not have them; None for timing them in this process,
+            and only where the search needs what they take.
 
     Raises:
         ConfigError: the ledger's trials belong to a study whose numbers would not compare with this one's, or there are
@@ -526,6 +535,7 @@ def open_arms(
     names = [*([TEACHER] if with_teacher else []), *config.arms]
     studies = {name: _open_study(config, name, storage) for name in names}
     _price(config, studies, price)
+    _measure(config, studies, measure)
     arms = {}
     if TEACHER not in studies and study_names(config)[TEACHER] in optuna.get_all_study_names(storage):
         _open_study(config, TEACHER, storage)  # what it was trained by holds, also once it is
@@ -571,6 +581,17 @@ def _price_added_searches(config: StudyConfig, studies: Mapping[str, optuna.Stud
             keep_prices(studies[name], known)
 
 
+def _measure(config: StudyConfig, studies: Mapping[str, optuna.Study], measure: MeasureLatency | None) -> None:
+    """Write what the students of arms take that have none, because they have no trial yet; those of others stay."""
+    if measure is None and not config.search.measures.intersection(OF_STUDENT):
+        return
+    kept = {name: read_students(studies[name].user_attrs) for name in config.arms}
+    known = {name: students for name, students in kept.items() if students is not None}
+    begun = {name for name in config.arms if name not in known and studies[name].get_trials(deepcopy=False)}
+    for name, students in measure_arms(config, known, measure or time_students, leave=begun).items():
+        keep_students(studies[name], students)
+
+
 def _first_settings(config: StudyConfig, arm: str) -> tuple[Mapping[str, Any], ...]:
     """What an arm tries first, whatever its sampler; some values or all."""
     if config.arms[arm].replicated:
@@ -610,7 +631,7 @@ def _open_study(config: StudyConfig, arm: str, storage: BaseStorage) -> optuna.S
     study = optuna.create_study(
         storage=storage,
         study_name=f"{config.name}/{arm}",
-        direction="maximize",
+        directions=directions(config.objectives_of(arm)),
         load_if_exists=True,
     )
     if BEGAN in study.user_attrs:
@@ -625,6 +646,11 @@ def study_names(config: StudyOutline) -> dict[str, str]:
     return {arm: f"{config.name}/{arm}" for arm in (TEACHER, *config.arms)}
 
 
+def study_directions(config: StudyOutline) -> dict[str, list[StudyDirection]]:
+    """Whether each value of an arm's trials is to be high or low, by the name of the arm's Optuna study."""
+    return {name: directions(config.objectives_of(arm)) for arm, name in study_names(config).items()}
+
+
 def trials_by_arm(config: StudyOutline, folder: Path) -> dict[str, list[FrozenTrial]]:
     """All trials of every arm, the teacher's among them, for a reader beside the driver."""
     return {arm: trials for arm, (trials, _) in _read(config, folder).items()}
@@ -636,7 +662,7 @@ def _read(config: StudyOutline, folder: Path) -> dict[str, tuple[list[FrozenTria
     with tempfile.TemporaryDirectory() as place:
         if config.storage == "journal" and (folder / JOURNAL).exists():
             content = (folder / JOURNAL).read_bytes()
-            (Path(place) / JOURNAL).write_bytes(repair(content, list(names.values())).content)
+            (Path(place) / JOURNAL).write_bytes(repair(content, study_directions(config)).content)
             folder = Path(place)
         storage = open_storage(config, folder)
         found, noted = optuna_internals.trials_by_study(storage), optuna_internals.attributes_by_study(storage)

@@ -2,7 +2,8 @@
 
 A ledger has to go on with trials that another process began, which Optuna's public interface does not offer: it finds
 trials by number and reads them, but only `ask` gives a `Trial` that can report. What is used here is a trial's
-`_trial_id`, a study's `_study_id` and `_storage`, the names of system attributes, and the operations of a journal.
+`_trial_id`, a study's `_study_id` and `_storage`, the names of system attributes, the operations of a journal, and how
+TPE reads a study's trials.
 """
 
 import copy
@@ -50,6 +51,18 @@ def begin_enqueued(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial:
 def as_stored(study: optuna.Study, trial: optuna.Trial) -> FrozenTrial:
     """What the storage has of a trial, uncopied: at most to be read. Finding it by number would look at all trials."""
     return study._storage.get_trial(trial._trial_id)
+
+
+def report(study: optuna.Study, trial: optuna.Trial, value: float, step: int) -> None:
+    """Keep an evaluation of a trial; Optuna's own `report` refuses studies of several objectives, which keep them too.
+
+    Args:
+        study: of the trial.
+        trial: live.
+        value: of the evaluation.
+        step: at which.
+    """
+    study._storage.set_trial_intermediate_value(trial._trial_id, step, value)
 
 
 def trials_by_study(storage: BaseStorage) -> dict[str, list[FrozenTrial]]:
@@ -101,8 +114,31 @@ def hyperband_bracket(pruner: HyperbandPruner, study: optuna.Study, trial: Froze
     return pruner._get_bracket_id(study, trial)
 
 
+class _WithoutStopped:
+    """A study of several objectives without the trials that were stopped.
+
+    Such a trial has no values, and TPE would rank it by the study's only direction, which there is not.
+    """
+
+    def __init__(self, study: optuna.Study) -> None:
+        self._whole = study
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._whole, name)
+
+    def _get_trials(self, deepcopy: bool, states: Sequence[TrialState], use_cache: bool) -> list[FrozenTrial]:
+        kept = tuple(state for state in states if state != TrialState.PRUNED)
+        return self._whole._get_trials(deepcopy, kept, use_cache)
+
+
 class SpaceTPE(TPESampler):
     """TPE whose groups of parameters are given: Optuna would read every trial at every draw to find them."""
+
+    def _sample(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        ranked = study if len(study.directions) == 1 else _WithoutStopped(study)
+        return super()._sample(ranked, trial, search_space)  # type: ignore[arg-type]  # it is only read
 
     def __init__(self, groups: Sequence[Mapping[str, BaseDistribution]], **options: Any) -> None:
         super().__init__(**options)

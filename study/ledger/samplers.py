@@ -19,7 +19,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, GPSampler, GridSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, GridSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces.space import Space
@@ -66,6 +66,8 @@ def _chosen(config: StudyConfig, arm: str, number: int, space: Space, seed: int)
         case "grid":
             # by its seed Optuna orders the grid, which has one order in all trials
             return UnstoppingGrid(grid(space, config.search.points), seed=seed_of(config, arm, "grid"))
+        case "nsga2":
+            return NSGAIISampler(population_size=config.search.population, seed=seed)
         case _:
             return SpaceTPE(groups(space), **_tpe_options(seed, config.startup_trials))
 

@@ -34,7 +34,9 @@ def trials_schema(parameters: Mapping[str, pa.DataType]) -> pa.Schema:
     `earliest_stop` is the first iteration at which early stopping, of whatever kind, may judge the trial, and its
     `budget` where it never does; null in arms that repeat a setting, and in older tables. The two costs are null in
     studies without prices. `peak_memory_mib` is without the teacher's network in a trial that read all of its outputs
-    from a recording.
+    from a recording. `parameters`, `multiply_accumulates` and `latency_ms` are the student's, of one image of the size
+    in `latency_conditions`: counted, and timed once for each distinct student before the study's first trial; null in
+    the teacher's row, in older tables, and the last two where the student was not known then.
 
     Args:
         parameters: the type of each searched parameter by its path; its column is PARAMETER and the path,
@@ -56,6 +58,9 @@ def trials_schema(parameters: Mapping[str, pa.DataType]) -> pa.Schema:
         _fields(_REAL, "cost cost_trials", nullable=True),
         _fields(_TEXT, "stopped_by error_file", nullable=True),
         _fields(_INT, "earliest_stop", nullable=True),
+        _fields(_INT, "parameters multiply_accumulates", nullable=True),
+        _fields(_REAL, "latency_ms", nullable=True),
+        _fields(_TEXT, "latency_conditions", nullable=True),
         [pa.field(PARAMETER + path, kind) for path, kind in parameters.items()],
     )
 

@@ -41,7 +41,7 @@ WHOLE = tiny(
 TRIALS = 7
 
 APART = {
-    "trials": ("attempts", "started", "ended", "host", "seconds", "gpu_seconds", "peak_memory_mib"),
+    "trials": ("attempts", "started", "ended", "host", "seconds", "gpu_seconds", "peak_memory_mib", "latency_ms"),
     "reports": ("attempt", "time", "seconds", "step_ms"),
     "class_iou": (),
     "gradients": (),

@@ -37,12 +37,29 @@ class Latency:
     threads: int
 
 
-def latency(config: object, *, size: Size, num_classes: int, device: torch.device, seconds: float = 20.0) -> Latency:
-    """Time one image of `size` (height, width) on `device`, until the median is steady or `seconds` are over."""
+def latency(
+    config: object,
+    *,
+    size: Size,
+    num_classes: int,
+    device: torch.device,
+    threads: int | None = None,
+    seconds: float = 20.0,
+) -> Latency:
+    """Time one image of `size` (height, width) on `device`, until the median is steady or `seconds` are over.
+
+    Args:
+        config: of the network.
+        size: of the image.
+        num_classes: channels of the logits.
+        device: that runs it.
+        threads: of the CPU; None for as many as PyTorch has.
+        seconds: at most, but for the warm-up and a first run.
+    """
     with device:
         network = models.build(config, num_classes=num_classes, initial_weights=False).eval()
         images = torch.randn(1, 3, *size)
-    threads = torch.get_num_threads()
+    threads = threads or torch.get_num_threads()
     timer = Timer("network(images)", globals={"network": network, "images": images}, num_threads=threads)
     with torch.no_grad():  # the timer warms up by itself
         measured = timer.adaptive_autorange(min_run_time=0.1, max_run_time=seconds)

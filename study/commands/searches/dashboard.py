@@ -12,7 +12,7 @@ from study.commands.options import add_folder
 from study.folder import read_outline
 from study.ledger.following import FollowingCopy
 from study.ledger.journal import JOURNAL
-from study.ledger.ledger import study_names
+from study.ledger.ledger import study_directions
 from trainers.resources.heartbeat import beating
 
 EVERY_S = 1.0
@@ -46,8 +46,8 @@ def execute(options: argparse.Namespace) -> int:
             "kdstudy dashboard needs optuna-dashboard, but it is not installed; pip install 'kdstudy[dashboard]'"
         ) from None
     with tempfile.TemporaryDirectory() as place:
-        copy = FollowingCopy(options.folder, Path(place) / JOURNAL, list(study_names(outline).values()))
-        storage = copy.storage(METRIC)
+        copy = FollowingCopy(options.folder, Path(place) / JOURNAL, study_directions(outline))
+        storage = copy.storage([METRIC, *outline.search.objectives[1:]])
         with beating(_Follower(copy), every_s=EVERY_S):
             run_server(storage, host="localhost", port=options.port)
     return 0

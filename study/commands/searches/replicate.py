@@ -22,6 +22,7 @@ from study.configuration.identity import differences
 from study.configuration.outline import NAME_LENGTH
 from study.folder import CONFIG, TEACHER_NOTE, create_study, read_config, rewrite_config
 from study.ledger.lock import locked
+from study.measures import MIOU
 from study.saved import TeacherNote, read_saved
 from trainers.config import ConfigError, EvaluationSplit, TeacherFile, content_hash, parse, plain
 
@@ -103,6 +104,8 @@ def _replicates(
         replicates={name: _replicated(config, folder, choice) for name, choice in taken.items()},
         searches=1,
         budget=None,
+        # what has been found is not searched again
+        search=replace(config.search, objectives=(MIOU,), constraints=()),
         planned_seeds=seeds,
         spaces={},
     )

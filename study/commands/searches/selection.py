@@ -115,7 +115,11 @@ def settings(config: StudyConfig, folder: Path) -> list[Setting]:
     place, order = folder / "tables", list(config.arms)
     ended = tables.read(place, "trials") if (place / "trials").is_dir() else None
     finished = [] if ended is None else ended.filter(pc.field("state") == "COMPLETE").to_pylist()
-    rows = [row for row in finished if row["arm"] in config.arms]  # the teacher is none
+    whole = [row for row in finished if row["arm"] in config.arms]  # the teacher is none
+    rows = [row for row in whole if all(bound.keeps(row, config.objective) for bound in config.search.bounds)]
+    if whole and not rows:
+        bounds = ", ".join(config.search.constraints)
+        raise ValueError(f"there must be a finished trial to go by, but none in {folder} keeps {bounds}; search longer")
     by_setting: dict[str, list[dict[str, Any]]] = {}
     for row in sorted(rows, key=lambda row: (order.index(row["arm"]), row["trial"])):
         by_setting.setdefault(_seedless(parse(TrialConfig, json.loads(row["config"]))), []).append(row)

@@ -67,6 +67,8 @@ def _tuning(subject: Subject) -> Iterator[Finding]:
         name: reading.space for name, reading in subject.readings.items() if not subject.config.arms[name].replicated
     }
     yield from tuning.check_budgets(subject.config)
+    yield from tuning.check_objectives(subject.config)
+    yield from tuning.check_timed(subject.config, spaces)
     yield from tuning.check_grid(subject.config, spaces)
     yield from tuning.check_matched(subject.config, spaces)
     if all(reading.whole for reading in subject.readings.values()) and subject.reads("arms"):
@@ -122,7 +124,7 @@ STUDY_CHECKS = (
     StudyCheck(lambda subject: map(fault, search_faults(subject.given)), ("searches",)),
     StudyCheck(_groups, ("data", "evaluate_on", "holdout", "groups")),
     StudyCheck(_arms, ()),
-    StudyCheck(_tuning, ("budget", "price", "search")),
+    StudyCheck(_tuning, ("budget", "price", "search", "pruning")),
     StudyCheck(_comparable, ("compares", "data", "evaluate_on", "holdout")),
 )
 

@@ -1,11 +1,13 @@
-"""How the arms of a study are tuned: do their budgets end, and do they search what is common in the same ranges?"""
+"""How the arms of a study are tuned: do their budgets end, are their objectives known, are common ranges the same?"""
 
 from collections.abc import Iterable, Mapping
 
 from search_spaces.space import Space
 from study.configuration.checks.findings import Finding, fault, warning
 from study.configuration.config import StudyConfig
+from study.configuration.objectives.students import STUDENT, untimed_because
 from study.configuration.tuning import NO_CAP, BudgetConfig
+from study.measures import MIOU, OF_STUDENT
 from trainers.registry import nearest
 
 
@@ -33,6 +35,47 @@ def _check_budget(config: StudyConfig, where: str, budget: BudgetConfig) -> Iter
     elif budget.seconds is not None and config.price != "measured":
         yield fault(
             f"{where}.seconds: needs price: measured, but got price: {config.price}; set it, or give whole_trials"
+        )
+
+
+HONOURING = ("tpe", "gp", "nsga2")
+"""Samplers that learn from results, and so can honour a bound on them."""
+
+
+def check_objectives(config: StudyConfig) -> Iterable[Finding]:
+    """What is searched begins with mIoU, early stopping is off where it is not alone, and bounds are honoured."""
+    objectives, sampler = config.search.objectives, config.search.sampler
+    named = ", ".join(objectives)
+    if objectives[0] != MIOU or len(set(objectives)) < len(objectives):
+        yield fault(
+            f"search.objectives: must begin with {MIOU}, by which arms compare, and name each once, but got {named}; "
+            f"write [{', '.join(dict.fromkeys((MIOU, *objectives)))}]"
+        )
+    if len(objectives) > 1 and config.pruning.on:
+        yield fault(
+            f"pruning: must be off where several objectives are searched, but got {config.pruning.kind} with {named}: "
+            "early stopping compares one value; set pruning: {kind: none}"
+        )
+    if config.search.constraints and sampler not in HONOURING:
+        yield fault(
+            f"search.constraints: are honoured by samplers that learn from results, {', '.join(HONOURING)}, but got "
+            f"{sampler}; choose one of these, or leave them out"
+        )
+
+
+def check_timed(config: StudyConfig, spaces: Mapping[str, Space]) -> Iterable[Finding]:
+    """Where latency is searched, every student can be timed before the first trial; else nothing is there to search."""
+    for name, space in spaces.items() if "latency_ms" in config.search.measures else ():
+        if why := untimed_because(space):
+            yield fault(
+                f"arms.{name}.space: latency is measured before the first trial, so all students must be known then, "
+                f"but {why}"
+            )
+    of_student = [name for name in config.search.objectives if name in OF_STUDENT]
+    if of_student and not any(path.startswith(STUDENT) for space in spaces.values() for path in space.parameters):
+        yield warning(
+            f"search.objectives: {', '.join(of_student)} is the same in all trials, because no arm searches the "
+            "student; search one of its keys, such as student/width, or leave it out"
         )
 
 

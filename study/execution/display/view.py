@@ -19,6 +19,7 @@ from rich.text import Text
 from study.execution.display.pace import Pace
 from study.execution.display.running import RunningTrial
 from study.ledger.ledger import ArmLedger
+from study.ledger.objectives import miou_of
 from study.ledger.trial_run import TrialRun
 from trainers.resources.heartbeat import beating
 
@@ -173,6 +174,6 @@ def _budget_used(arm: ArmLedger) -> str:
 
 
 def _best(arm: ArmLedger) -> str:
-    """The best objective among the trials that used their whole budget."""
-    values = [trial.value for trial in arm.complete() if trial.value is not None]
+    """The best mIoU among the trials that used their whole budget."""
+    values = [miou for trial in arm.complete() if (miou := miou_of(trial)) is not None]
     return f"{max(values):.2f}" if values else ""

@@ -30,6 +30,7 @@ from study.execution.trackers.feeds import Trackers
 from study.folder import error_file
 from study.ledger.ledger import ArmLedger
 from study.ledger.trial_run import TrialRun
+from trainers.config import plain
 from trainers.resources.faults import is_machine_fault
 from trainers.resources.peak_memory import read_noted_peak
 from trainers.worker import CHECKPOINT, TRACEBACK, WARNING
@@ -183,9 +184,12 @@ class Recorder(Callback):  # type: ignore[misc]
             self._leave(trial, int(last.get("iteration", 0)))
             self._drain.halt(error, remedy="mend that")
             return
+        arm = self._arms[run.arm]
+        if state == TrialState.COMPLETE and (error := arm.valuation.lacking(self._measured(run, last))):
+            state = TrialState.FAIL
         self._let_go(followed, state)
         text = failure.text if failure else last.get(TRACEBACK)
-        row, arm = self._row(followed, state.name, last, error), self._arms[run.arm]
+        row = self._row(followed, state.name, last, error)
         if error is not None:
             row["error_file"] = write_error_file(row, followed.folder, text)
         given_up = arm.given_up
@@ -209,10 +213,16 @@ class Recorder(Callback):  # type: ignore[misc]
         row["attempts"] += followed.restarts
         return {
             **row,
+            **self._measured(run, last),
             **arm.costs(run.number, row["iterations"]),
             "stopped_by": arm.stopped_by(run.number),
             "earliest_stop": arm.earliest_stop(run),
         }
+
+    def _measured(self, run: TrialRun, last: Mapping[str, Any]) -> dict[str, Any]:
+        """What the trials table has of a trial's student, and the peak memory of its training."""
+        student = self._arms[run.arm].valuation.student(run.values)
+        return {**(plain(student) if student else {}), "peak_memory_mib": last.get(PEAK)}
 
 
 def _ending(state: TrialState, stopped_by: str | None) -> str:

@@ -98,7 +98,7 @@ def trial_row(
     error: str | None,
     started: datetime,
 ) -> dict[str, Any]:
-    """One row of the trials table, in types that JSON has; times as ISO text. The ledger knows its costs."""
+    """One row of the trials table, in types that JSON has; times as ISO text. The ledger knows cost and student."""
     seconds = float(result.get("time/trial_seconds", 0.0))
     gpus = run.execution.gpus_per_worker * run.trial.train.workers
     return {
@@ -126,6 +126,10 @@ def trial_row(
         "stopped_by": None,
         "error_file": None,
         "earliest_stop": None,
+        "parameters": None,
+        "multiply_accumulates": None,
+        "latency_ms": None,
+        "latency_conditions": None,
         **{tables.PARAMETER + path: value for path, value in run.values.items()},
     }
 

@@ -10,8 +10,8 @@ import pytest
 from optuna.trial import TrialState
 
 from study.configuration.config import StudyConfig
-from study.ledger.journal import JOURNAL, repair, repair_journal
-from study.ledger.ledger import open_arms, study_names, trials_by_arm
+from study.ledger.journal import JOURNAL, Studies, repair, repair_journal
+from study.ledger.ledger import open_arms, study_directions, trials_by_arm
 from tests.study.ledger.test_ledger import end, opened, run_of, start
 
 Reader = Callable[..., StudyConfig]
@@ -31,8 +31,8 @@ def study(config: Reader, tmp_path: Path) -> StudyConfig:
     return read
 
 
-def names(study: StudyConfig) -> list[str]:
-    return list(study_names(study).values())
+def names(study: StudyConfig) -> Studies:
+    return study_directions(study)
 
 
 def test_a_journal_is_readable_wherever_its_last_line_was_cut(study: StudyConfig, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_whichever_line_is_lost_no_other_trial_changes(study: StudyConfig, tmp_p
 def test_a_study_whose_creation_is_lost_has_its_name_from_what_follows(study: StudyConfig, tmp_path: Path) -> None:
     lines = (tmp_path / JOURNAL).read_bytes().splitlines(keepends=True)
     lines[0] = b"torn\n"
-    mended = repair(b"".join(lines), [])
+    mended = repair(b"".join(lines), {})
     assert mended.unreadable == [1]
     # no name is known, but the entries that follow name the arm
     assert json.loads(mended.content.splitlines()[0])["study_name"] == "teacher"

@@ -104,7 +104,8 @@ def test_parameter_columns_keep_their_types(tmp_path: Path) -> None:
 def test_parameters_added_later_are_null_in_earlier_rows(tmp_path: Path) -> None:
     base = trials_schema({}).names
     values: dict[str, Any] = dict.fromkeys(base, 1) | {"started": NOON, "ended": NOON}
-    values |= dict.fromkeys(["arm", "state", "config", "config_hash", "error", "host", "stopped_by", "error_file"], "x")
+    texts = ["arm", "state", "config", "config_hash", "error", "host", "stopped_by", "error_file", "latency_conditions"]
+    values |= dict.fromkeys(texts, "x")
     with TableWriter(tmp_path, trials_schema({})) as writer:
         writer.append([values])
     with TableWriter(tmp_path, trials_schema({"lr": pa.float64()})) as writer:

@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.study import StudyDirection
 
 from study.__main__ import main
 from study.commands.searches import dashboard
@@ -83,7 +84,7 @@ def test_only_whole_lines_are_copied_and_a_journal_that_was_replaced_is_no_longe
     journal = folder / JOURNAL
     whole = journal.read_bytes()
     journal.write_bytes(whole + b'{"op_code":4,"wor')
-    copy = FollowingCopy(folder, tmp_path / "copy", ["tiny/rdd"])
+    copy = FollowingCopy(folder, tmp_path / "copy", {"tiny/rdd": [StudyDirection.MAXIMIZE]})
     copy.follow()
     assert (tmp_path / "copy").read_bytes() == whole
     repair_journal(folder)

@@ -118,6 +118,12 @@ def test_of_a_tie_the_first_trial_is_taken(finished: Finisher) -> None:
     assert list(study.arms) == ["baseline", "rdd-1"] and study.replicates["baseline"].trial == 0
 
 
+def test_what_breaks_a_bound_of_the_search_is_not_taken(finished: Finisher) -> None:
+    folder = finished(search={"constraints": ["miou <= 24.5"]})
+    study = replicates(folder)
+    assert list(study.arms) == ["baseline", "rdd-2"] and study.search.constraints == ()
+
+
 def test_an_arm_without_a_finished_trial_is_named(finished: Finisher, capsys: pytest.CaptureFixture[str]) -> None:
     kd = {"trials": 1, "space": "kd", "methods": {"kd": {}}}
     folder = finished({"baseline": [20.0, 22.0], "rdd": [21.0], "kd": [nan]}, arms__kd=kd, execution__max_failed=1)

@@ -1,0 +1,1 @@
+"""Which trials no other is better than in everything that counts."""
