@@ -13,13 +13,15 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from study.api import NoiseSource as NoiseSource
     from study.api import Study as Study
     from study.api import load as load
+    from study.api import plan as plan
     from study.api import read as read
     from study.api import resume as resume
     from study.api import run as run
 
-OFFERED = ("Study", "load", "read", "resume", "run")
+OFFERED = ("NoiseSource", "Study", "load", "plan", "read", "resume", "run")
 """Names of `study.api` that stand here too; what they need is imported when one is asked for."""
 
 ROOT = Path(__file__).parents[1]

@@ -20,6 +20,8 @@ from analysis.studies.study import Study as Tables
 from analysis.studies.study import open_study, study_at
 from analysis.verdict.verdict import Verdict, verdict
 from study.commands.checked import checked_study
+from study.commands.machine.planning import NoiseSource as NoiseSource
+from study.commands.machine.planning import StudyPlan, planned
 from study.commands.results.report import write_report
 from study.commands.searches.driving import refuse_lost_places, verdict_text
 from study.commands.searches.status import standing_now
@@ -143,6 +145,32 @@ def load(study: PathLike, sets: Sequence[str] = (), arms: Sequence[str] = ()) ->
         ValueError: with every fault of the file, a line each.
     """
     return checked_study(str(study), sets, arms)[0]
+
+
+def plan(
+    study: PathLike,
+    *,
+    sets: Sequence[str] = (),
+    arms: Sequence[str] = (),
+    seeds: int | None = None,
+    noise: NoiseSource | None = None,
+) -> StudyPlan:
+    """What a study will take on this machine, from a few real steps of each arm, as `kdstudy plan` says it.
+
+    Args:
+        study: a preset's name or a YAML file.
+        sets: `path=value` settings on top.
+        arms: keep only these; none for all.
+        seeds: of replicates of each arm's best setting; None for no replicates.
+        noise: where the noise over seeds is taken from; None for nowhere, and then nothing is said of seeds.
+
+    Returns:
+        The plan; its `plan.faults` are arms that cannot be trained, its `plan.refused` what will not fit the memory.
+
+    Raises:
+        ValueError: the study is wrong, a number too small, or the noise cannot be had.
+    """
+    return planned(load(study, sets, arms), seeds=seeds, noise=noise)
 
 
 def run(

@@ -19,8 +19,8 @@ from study.execution.stopping import HaltedError, write_fault
 from trainers.addresses import redacted
 from trainers.plugins.faults import place_in_plugin
 
-STARTS_RAY = ("run", "resume", "replicate", "teacher")
-"""Commands that a person waits for while Python imports PyTorch and Ray starts."""
+STARTS_RAY = ("plan", "run", "resume", "replicate", "teacher")
+"""Commands that a person waits for while Python imports PyTorch and Ray, or Ray starts."""
 
 
 def parsed(arguments: Sequence[str]) -> argparse.Namespace:

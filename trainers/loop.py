@@ -122,7 +122,7 @@ def train(
     cv2.setNumThreads(0)
     forget_peak(context.device)
     with kernels(context.device, search=True):
-        parts, state = _prepare(config, context, loader_workers, Reader(decoded, warn=context.warn), recording)
+        parts, state = prepare(config, context, loader_workers, Reader(decoded, warn=context.warn), recording)
         started = time.monotonic()
         with context.latest_checkpoint() as folder:
             if folder is not None:
@@ -216,13 +216,25 @@ def _next_evaluation(iteration: int, config: TrainConfig) -> int:
     return min((iteration // config.evaluate_every + 1) * config.evaluate_every, config.iterations)
 
 
-def _prepare(
+def prepare(
     config: TrialConfig,
     context: TrialContext,
     loader_workers: int,
     opener: Opener = open_split,
     recording: RecordingPlan | None = None,
 ) -> tuple[Parts, TrainState]:
+    """Datasets, networks, teacher and optimizers of a trial, ready for its first step or a checkpoint.
+
+    Args:
+        config: the trial.
+        context: this rank's context.
+        loader_workers: processes that read and augment images.
+        opener: opens a split of the dataset.
+        recording: which outputs of the teacher are recorded, and where; None for none.
+
+    Raises:
+        ValueError: where configuration, data and teacher do not fit together.
+    """
     train_data = training_images(config.data, holdout=config.holdout, opener=opener)
     val_data = judging_images(config.data, config.evaluate_on, holdout=config.holdout, opener=opener)
     if not len(train_data) or not len(val_data):

@@ -97,6 +97,8 @@ class Family:
         not_worse: of every arm, whether it is not shown to be worse than any other, over all pairs of arms at once.
         seed_points: standard deviation over seeds of the difference between two runs, in points; None where no arms
             were judged.
+        image_points: standard error of a difference from images, in points, the mean over the methods; 0 where these
+            are taken as given.
     """
 
     differences: tuple[MethodDifference, ...]
@@ -107,6 +109,7 @@ class Family:
     best_shares: tuple[float | None, ...]
     not_worse: tuple[bool, ...]
     seed_points: float | None
+    image_points: float = 0.0
 
 
 def judge(
@@ -154,6 +157,7 @@ def judge(
         best_shares=tuple(_placed(shares, judged, len(counts))),
         not_worse=tuple(one is True for one in _placed(not_worse, judged, len(counts))),
         seed_points=evidence.seed_points if evidence else None,
+        image_points=evidence.image_points if evidence else 0.0,
     )
 
 
@@ -239,6 +243,11 @@ class _Evidence:
         """Standard deviation over seeds of one pair's difference."""
         noise = self._baseline.noise
         return float(noise.errors[~noise.own][0]) * math.sqrt(self._scores.shape[1])
+
+    @property
+    def image_points(self) -> float:
+        """Standard error of a difference from images."""
+        return math.sqrt(float(self._baseline.image_variances.mean()))
 
     def to_baseline(self, level: float) -> list[_Simultaneous]:
         """Of every arm but the baseline."""

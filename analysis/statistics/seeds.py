@@ -117,14 +117,26 @@ def seed_noise(scores: Reals, pairs: Pairs) -> SeedNoise:
     return SeedNoise(errors, freedom, own)
 
 
+def foreseen_noise(points: float, seeds: int, pairs: Pairs) -> SeedNoise:
+    """What `seed_noise` will find where all differences are as noisy as each other.
+
+    Args:
+        points: standard deviation over seeds of the difference between two runs.
+        seeds: two or more.
+        pairs: the differences.
+    """
+    freedom = np.full(len(pairs), (seeds - 1) * _pooled_pairs(pairs))
+    return SeedNoise(np.full(len(pairs), points / math.sqrt(seeds)), freedom, np.zeros(len(pairs), bool))
+
+
 def _pooled_pairs(pairs: Pairs) -> float:
     """As how many independent differences the pairs tell of their variance."""
-    signs = _signs(pairs)
+    signs = signs_of(pairs)
     correlations = signs @ signs.T / 2
     return float(len(pairs) ** 2 / (correlations**2).sum())
 
 
-def _signs(pairs: Pairs) -> Reals:
+def signs_of(pairs: Pairs) -> Reals:
     """[pairs, arms]: 1 at A, -1 at B."""
     signs = np.zeros((len(pairs), 1 + max(max(pair) for pair in pairs)))
     for row, (a, b) in enumerate(pairs):
@@ -138,7 +150,7 @@ def seed_deviations(noise: SeedNoise, pairs: Pairs, draws: int, rng: np.random.G
     Of each difference alone they are quantiles of t at equal steps, whatever the random numbers: those only say which
     occur together. One chi2 goes to all that are pooled, and differences that share an arm share its deviation.
     """
-    signs = _signs(pairs)
+    signs = signs_of(pairs)
     normal = rng.standard_normal((draws, signs.shape[1])) @ signs.T
     pooled = noise.freedom[~noise.own][:1]
     together = rng.chisquare(pooled, (draws, 1)) if pooled.size else np.ones((draws, 1))

@@ -52,6 +52,7 @@ COMMANDS: Mapping[str, Command] = {
     "schema": Command("writing.schema", "write the JSON Schema of a study's file, for editors"),
     "completion": Command("writing.completion", "print the completion of commands and options for a shell"),
     "validate": Command("searches.validate", "check a study: every fault at once, nothing is started"),
+    "plan": Command("machine.plan", "what a study will take: time, memory, disk, and seeds to show a difference"),
     "run": Command("searches.run", "start a study"),
     "resume": Command("searches.resume", "go on with a study, or extend it"),
     "status": Command("searches.status", "trials of a study by arm and state, running or not"),

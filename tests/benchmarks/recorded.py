@@ -134,14 +134,14 @@ def _side_by_side(study: StudyConfig, steps: int) -> dict[str, list[float]]:
         # so long that the learning rate stays what it is at the start
         kd = _trial(study, file, iterations=1_000_000)
         plan = _plan(kd, Path(folder))
-        recording = loop._prepare(kd, LocalContext(Path()), 0, recording=plan)
+        recording = loop.prepare(kd, LocalContext(Path()), 0, recording=plan)
         batches = list(islice(loop._batches(recording[0], 0), steps))
         torch.set_num_threads(kd.train.threads)
         _all_steps(recording, batches)
         variants = {
-            "baseline": loop._prepare(replace(kd, methods={}, teacher=None), LocalContext(Path()), 0),
-            "live": loop._prepare(kd, LocalContext(Path()), 0),
-            "recorded": loop._prepare(kd, LocalContext(Path()), 0, recording=plan),
+            "baseline": loop.prepare(replace(kd, methods={}, teacher=None), LocalContext(Path()), 0),
+            "live": loop.prepare(kd, LocalContext(Path()), 0),
+            "recorded": loop.prepare(kd, LocalContext(Path()), 0, recording=plan),
         }
         recorded = variants["recorded"][0].recorded
         assert recorded is not None

@@ -168,7 +168,7 @@ def _times(preset: str, device: torch.device, repeats: int) -> tuple[dict[str, l
 
 def _prepared(trial: TrialConfig, device: torch.device) -> tuple[loop.Parts, TrainState]:
     """A trial whose teacher computes all taps, also where KD alone would leave the auxiliary head out."""
-    parts, state = loop._prepare(trial, LocalContext(Path(), device=device), 0)
+    parts, state = loop.prepare(trial, LocalContext(Path(), device=device), 0)
     assert isinstance(parts.teacher, LiveTeacher)
     return replace(parts, teacher=parts.teacher.teacher), state
 

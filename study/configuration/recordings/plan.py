@@ -37,11 +37,31 @@ class StudyRecordings:
         plans: by `key_of` the trials that have them.
         lines: what a person is told: what is recorded where and how large it gets, or why nothing is.
         on_gpu: whether the trials run on GPUs.
+        decisions: what is recorded of each sequence of batches.
     """
 
     plans: Mapping[str, RecordingPlan] = field(default_factory=dict)
     lines: tuple[str, ...] = ()
     on_gpu: bool = False
+    decisions: tuple[Decision, ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        """Of all recordings when they are whole."""
+        return sum(decision.outputs.size(decision.recorded) for decision in self.decisions)
+
+    def live_share(self, at_a_time: int) -> float:
+        """Share of the steps of trials with a teacher at which it computes.
+
+        Args:
+            at_a_time: trials that run side by side: the first ones all compute.
+        """
+        read = spared = 0.0
+        for outputs, _, recorded in self.decisions:
+            trials = sum(readers.trials for readers in outputs.readers)
+            read += sum(readers.trials * max(readers.taps.values()) for readers in outputs.readers)
+            spared += outputs.spared(recorded) * (1 - min(at_a_time, trials) / trials)
+        return 1 - spared / read if read else 1.0
 
     def of(self, trial: TrialConfig) -> RecordingPlan | None:
         """What a trial records and reads; None where nothing."""
@@ -83,7 +103,7 @@ def plan_recordings(config: StudyConfig, folder: Path, teacher: TeacherFile | No
         decisions[key] = Decision(outputs, wanted, recorded)
     plans = {key: _plan(config, space, decision) for key, decision in decisions.items()}
     lines = tuple(plan_lines(list(decisions.values()), space, config.teacher.record.taps))
-    return StudyRecordings(plans, lines, on_gpus(config))
+    return StudyRecordings(plans, lines, on_gpus(config), tuple(decisions.values()))
 
 
 def _unknown_images(config: StudyConfig) -> str | None:

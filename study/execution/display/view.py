@@ -135,7 +135,7 @@ class View:
         """Trials so far, what they used, and the time left."""
         ended = sum(arm.count(TrialState.COMPLETE, TrialState.PRUNED) for arm in self._arms.values())
         seconds = self._pace.left_s(self._trials()) if self._pace else None
-        left = "" if seconds is None else f", about {_duration(seconds)} left"
+        left = "" if seconds is None else f", about {duration_text(seconds)} left"
         return f"{ended} trial{'' if ended == 1 else 's'}, {100 * self._used():.0f} % of the budget{left}"
 
     def _render(self) -> RenderableType:
@@ -149,7 +149,7 @@ class View:
             counts = (str(arm.count(state)) for state in STATES)
             table.add_row(name, *counts, str(running[name]), _budget_used(arm), _best(arm))
         lines = [*_texts(trials, MAX_LINES), *([self._capacity_line] if self._capacity_line else [])]
-        lines.append(f"{_duration(time.monotonic() - self._began)}: {self._standing()}")
+        lines.append(f"{duration_text(time.monotonic() - self._began)}: {self._standing()}")
         return Group(table, *(Text(line, no_wrap=True, overflow="ellipsis") for line in lines))
 
 
@@ -159,7 +159,7 @@ def _texts(trials: Collection[RunningTrial], most: int) -> list[str]:
     return [*(trial.text() for trial in islice(trials, most)), *([f"and {more} more"] if more > 0 else [])]
 
 
-def _duration(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """Minutes and seconds; hours and minutes from an hour on."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes}:{rest:02d}"
