@@ -24,6 +24,8 @@ from trainers.plugins.loading import load
 OutlineT = TypeVar("OutlineT", bound=StudyOutline)
 
 CONFIG, WRITING = "study.json", "study.writing"
+TUNE = "tune"
+"""What Tune keeps of itself, which is never read back."""
 CLASSES = "classes.json"
 """Names and colours of the dataset's classes, for whoever draws them: [{"name", "rgb"}]."""
 

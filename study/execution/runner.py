@@ -5,48 +5,30 @@ trained stands in the trials' checkpoints, and a start that finds both simply go
 """
 
 import errno
-import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
-from functools import partial
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from optuna.trial import TrialState
 
 from study import tables
 from study.configuration.changes import Changes
 from study.configuration.config import TEACHER, StudyConfig
-from study.configuration.recordings.plan import NO_RECORDINGS, plan_recordings
 from study.configuration.searches import named_arms
 from study.configuration.trackers.checks import check_trackers
 from study.execution import session
-from study.execution.capacity import MAX_CONCURRENT, ClusterCapacity
-from study.execution.display.pace import Pace
 from study.execution.display.view import View
-from study.execution.recording.environment import environment
-from study.execution.stopping import DRAIN_S, Drain, HaltedError, NodeNotices, write_fault
-from study.execution.teacher import StudyTeacher
-from study.folder import REQUEST, read_config, rewrite_config
+from study.execution.stopping import Drain, HaltedError, write_fault
+from study.folder import REQUEST, TUNE, read_config, rewrite_config
 from study.ledger.dataset import dataset_of, hold_dataset
 from study.ledger.journal import repair_journal
 from study.ledger.ledger import ArmLedger, given_up_because, open_arms, status, study_directions, trials_by_arm
 from study.ledger.lock import locked
 from study.ledger.presence import refuse_missing
-from trainers.checkpoints.places import checkpoints_at
 from trainers.checkpoints.requests import Request, Requests
 from trainers.config import ConfigError
-from trainers.data.decoded.copies import size_text, taken_bytes
-from trainers.data.decoded.reader import Reader
-from trainers.data.splits import judging_images, training_images
 
-if TYPE_CHECKING:
-    from study.execution.trackers.feeds import Trackers
-
-TUNE = "tune"
-"""What Tune keeps of itself, which is never read back."""
 NO_CHANGES = Changes()
 DONE = ("COMPLETE", "PRUNED")
 """States of trials that count in a budget."""
@@ -120,15 +102,20 @@ def resume(
         requests.ask(Request.NONE)  # the last driver may have asked them to stop
         advice, local = f"go on with: kdstudy resume {folder}", address == "local"
         with _halting_on_full_disks(advice), session.connected(config.execution, address, say=view.say, advice=advice):
-            return _drive(
-                config,
-                folder,
-                drain,
-                requests,
-                only_teacher=only_teacher,
-                local=local,
-                verbose=verbose,
-                tell_verdict=None if only_teacher else verdict,
+            # imported here because it imports Ray, which must read its settings first
+            with session.signals_held():
+                from study.execution.driver import Start, drive
+            return drive(
+                Start(
+                    config=config,
+                    folder=folder,
+                    drain=drain,
+                    requests=requests,
+                    only_teacher=only_teacher,
+                    local=local,
+                    verbose=verbose,
+                    verdict=None if only_teacher else verdict,
+                )
             )
 
 
@@ -196,166 +183,14 @@ def _settled(config: StudyConfig, folder: Path, view: View) -> bool:
         ended = sum(arm[state] for state in DONE)
         if not ended or (ended < arm["budget"] and name not in by_cost):
             return False
+    from study.execution.recording.image_groups import record_groups
     from study.execution.recording.study_tables import StudyTables, finish
 
     arms = _begun_arms(config, folder)
     if not all(arm.finished for arm in arms.values()):
         return False
     view.warn(finish(StudyTables(config, folder, arms), config, folder, arms))
-    _record_groups(config, folder, view)
-    shutil.rmtree(folder / TUNE, ignore_errors=True)
-    return True
-
-
-def _record_groups(config: StudyConfig, folder: Path, view: View) -> None:
-    from study.execution.recording.image_groups import record_groups
-
     if wrong := record_groups(config, folder):
         view.say(f"warning: {wrong}")
-
-
-def _begin_copies(config: StudyConfig, view: View) -> None:
-    """Begin the copies of decoded images on this machine, and say what they will take, or why there are none."""
-    plan = config.decoded_plan
-    if plan is None:
-        return
-    before = taken_bytes(plan.folder)
-    reader = Reader(plan, warn=lambda message: view.warn([message]))
-    with suppress(ValueError):  # of a file that cannot be read, which the first trial names
-        training_images(config.data, holdout=config.holdout, opener=reader)
-        judging_images(config.data, config.evaluate_on, holdout=config.holdout, opener=reader)
-    if (begun := taken_bytes(plan.folder) - before) > 0:
-        view.say(f"decoded images are kept for all trials: {size_text(begun)} in {plan.folder}")
-
-
-def _drive(
-    config: StudyConfig,
-    folder: Path,
-    drain: Drain,
-    requests: Requests,
-    *,
-    only_teacher: bool,
-    local: bool,
-    verbose: bool,
-    tell_verdict: Callable[[Path], str] | None,
-) -> bool:
-    # imported here because they import Ray, which must read its settings first
-    with session.signals_held():
-        from ray import tune
-
-        from study.execution.pricing import latencies, prices
-        from study.execution.ray_train import draining_nodes
-        from study.execution.recording.printed import PrintedLines
-        from study.execution.recording.recorder import Recorder
-        from study.execution.recording.study_tables import StudyTables, finish
-        from study.execution.scheduler import LedgerScheduler
-        from study.execution.searcher import LedgerSearcher
-        from study.execution.trackers.feeds import CLOSE_S, Trackers
-        from study.execution.trial import run_trial, trial_resources
-
-    arms: dict[str, ArmLedger] = {}
-    view = View(arms)
-    capacity = ClusterCapacity(config.execution, on_change=view.show_capacity)
-    capacity.check(config.workers)
-    teacher = StudyTeacher(config, folder, view.say)
-    if only_teacher and not teacher.must_train:
-        return True
-    price = None if only_teacher else lambda: prices(config, view.say)
-    measure = None if only_teacher else partial(latencies, config, view.say, local=local)
-    opened = open_arms(config, folder, with_teacher=teacher.must_train, price=price, measure=measure)
-    if said := hold_dataset(config, folder, opened, dataset_of(config), accept=False):
-        view.say(said)
-    _begin_copies(config, view)
-    arms.update({name: arm for name, arm in opened.items() if name == TEACHER or not only_teacher})
-    if teacher.must_train and arms[TEACHER].finished:
-        # the last driver died between the end of the training and the writing of the file
-        teacher.trained(_teacher_checkpoint(config, folder, arms[TEACHER]))
-    written = StudyTables(config, folder, arms)
-    view.warn(written.complete(arms))
-    written.add_start(environment(config.plugins))
-    _record_groups(config, folder, view)
-    recordings = NO_RECORDINGS if only_teacher else plan_recordings(config, folder, teacher.file)
-    for line in recordings.lines:
-        view.say(line)
-    recorded = [name for name in config.arms if recordings.plans and config.needs_teacher(name)]
-    view.follow(Pace(config, arms, capacity.at_a_time, recorded))
-    notices = None if local else NodeNotices(draining_nodes, requests, view.say)
-    trackers = Trackers(config, folder, view.say)
-    recorder = Recorder(
-        config,
-        arms,
-        written,
-        view,
-        on_teacher=teacher.trained,
-        drain=drain,
-        notices=notices,
-        printed=PrintedLines(view.say) if verbose else None,
-        trackers=trackers,
-    )
-    tuner = tune.Tuner(
-        tune.with_resources(run_trial, trial_resources(capacity)),
-        tune_config=tune.TuneConfig(
-            search_alg=LedgerSearcher(
-                config,
-                arms,
-                teacher=lambda: teacher.ready(arms),
-                capacity=capacity,
-                folder=folder,
-                drain=drain,
-                recordings=recordings,
-                local=local,
-            ),
-            scheduler=LedgerScheduler(arms, config.objective_metric, drain),
-            num_samples=-1,
-            # the searcher knows how many fit on the cluster
-            max_concurrent_trials=MAX_CONCURRENT,
-            # starting a process that has Ray and PyTorch costs more than a short trial
-            reuse_actors=True,
-            trial_dirname_creator=lambda trial: str(trial.trial_id),
-        ),
-        run_config=tune.RunConfig(
-            name=f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}",
-            storage_path=str(folder / TUNE),
-            verbose=0,
-            failure_config=tune.FailureConfig(max_failures=config.execution.max_attempts - 1),
-            callbacks=[recorder],
-        ),
-    )
-    try:
-        with view, drain.looping():
-            tuner.fit()
-    except Exception:
-        if drain.fault is None:  # Tune cannot keep its own state on a full disk either
-            raise
-    finally:
-        shutil.rmtree(folder / TUNE, ignore_errors=True)
-        if drain.fault is None:
-            view.warn(finish(written, config, folder, arms))
-        try:
-            if drain.fault is None and tell_verdict and trackers and all(arm.finished for arm in arms.values()):
-                _tell_verdict(trackers, folder, tell_verdict, view)
-        finally:
-            trackers.close(DRAIN_S if drain.on else CLOSE_S)
-    if drain.fault is not None:
-        with suppress(OSError):  # a full disk takes no line of the ledger
-            for arm in arms.values():
-                arm.leave()
-        raise HaltedError(f"{drain.fault}; nothing is lost: {drain.remedy}, then go on with: kdstudy resume {folder}")
-    for arm in arms.values():
-        arm.leave()
-    return all(arm.finished for arm in arms.values())
-
-
-def _tell_verdict(trackers: "Trackers", folder: Path, verdict: Callable[[Path], str], view: View) -> None:
-    try:
-        trackers.verdict(verdict(folder))
-    except (ValueError, OSError) as error:
-        view.say(f"warning: execution.trackers: there is no verdict to send: {error}")
-
-
-def _teacher_checkpoint(config: StudyConfig, folder: Path, arm: ArmLedger) -> str:
-    """The address of the teacher's last one."""
-    from study.folder import trial_checkpoints
-
-    kept = checkpoints_at(trial_checkpoints(config, folder, TEACHER, arm.complete()[-1].number))
-    return kept.of(config.teacher_trial().train.iterations)
+    shutil.rmtree(folder / TUNE, ignore_errors=True)
+    return True

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from study.configuration.config import StudyConfig
 from study.execution.display.view import View
-from study.execution.runner import _begin_copies
+from study.execution.driver import begin_copies
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def said(config: Callable[..., StudyConfig]) -> Callable[..., str]:
 
     def start(decoded_images: Any) -> str:
         console = Console(file=io.StringIO(), width=1000)
-        _begin_copies(config(execution={"decoded_images": decoded_images}), View({}, console))
+        begin_copies(config(execution={"decoded_images": decoded_images}), View({}, console))
         return str(console.file.getvalue())  # type: ignore[attr-defined]
 
     return start
