@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.request import Request, urlopen
 
 import pytest
 from moto.server import ThreadedMotoServer
@@ -44,7 +45,9 @@ class Bucket:
         self._server.stop()
 
     def make(self) -> None:
+        """Make the bucket, and forget those of other servers: all that a process has started share what they hold."""
         endpoint = self.environment["AWS_ENDPOINT_URL"]
+        urlopen(Request(f"{endpoint}/moto-api/reset", method="POST")).close()
         fs.S3FileSystem(allow_bucket_creation=True, endpoint_override=endpoint).create_dir("bucket")
 
     def read(self, url: str) -> bytes:
