@@ -11,12 +11,12 @@ study: $(READY)
 	[ -f $(OUT)/two-workers/.done ] || { \
 	$(VENV)/bin/kdstudy train $(OUT) --trial best --workers 2 --out $(OUT)/two-workers && touch $(OUT)/two-workers/.done; }
 
-# Those of tests/e2e start clusters, which want the machine to themselves. Both halves always run; the exit code of the
-# recipe, which make prints, is 1 where the first failed, 2 where the second, 3 where both.
+# Those of tests/e2e start clusters, two at a time; what shares a study that was left alone is in one process. Both halves
+# always run; the exit code of the recipe, which make prints, is 1 where the first failed, 2 where the second, 3 where both.
 test: $(READY) lint
 	@failed=0; set -x; \
 	$(VENV)/bin/pytest --ignore tests/e2e -n 2 --dist loadfile || failed=1; \
-	$(VENV)/bin/pytest tests/e2e || failed=$$((failed + 2)); \
+	$(VENV)/bin/pytest tests/e2e -n 2 --dist loadgroup || failed=$$((failed + 2)); \
 	exit $$failed
 
 stress: $(READY)

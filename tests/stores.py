@@ -45,8 +45,8 @@ class Bucket:
         self._server.stop()
 
     def make(self) -> None:
+        """Make the bucket, and forget those of other servers: all that a process has started share what they hold."""
         endpoint = self.environment["AWS_ENDPOINT_URL"]
-        # all servers of a process keep what they hold in one place, where an earlier bucket's files still lie
         urlopen(Request(f"{endpoint}/moto-api/reset", method="POST")).close()
         fs.S3FileSystem(allow_bucket_creation=True, endpoint_override=endpoint).create_dir("bucket")
 

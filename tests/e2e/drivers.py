@@ -1,14 +1,17 @@
-"""The command line in processes of its own, and what runs below them."""
+"""The command line in processes of its own, or in this one, and what runs below them."""
 
+import io
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from study.__main__ import main
 from tests.study.conftest import ray_environment
 
 ENVIRONMENT = ray_environment()
@@ -26,6 +29,14 @@ def kdstudy(*arguments: object, cwd: Path) -> Any:
     )
 
 
+def in_process(*arguments: object, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    """A command that starts no Ray, in this process, which need not import for seconds what it has already."""
+    out, error = io.StringIO(), io.StringIO()
+    with chdir(cwd), redirect_stdout(out), redirect_stderr(error):
+        code = main([*map(str, arguments)])
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), error.getvalue())
+
+
 def driver(*arguments: object, cwd: Path, environment: Mapping[str, str] = ENVIRONMENT) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "study", *map(str, arguments)]
     _STARTED.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=cwd, env=environment))
@@ -41,17 +52,27 @@ def end_drivers() -> None:
 
 def eventually(condition: Callable[[], object], *, what: str, seconds: float = ENOUGH_S) -> None:
     deadline = time.monotonic() + seconds
-    while not condition():
+    while not _holds(condition, least_s=0.1):
         assert time.monotonic() < deadline, what
-        time.sleep(0.1)
 
 
 def wait_while_alive(started: "subprocess.Popen[str]", condition: Callable[[], object]) -> bool:
     """Wait until a condition holds; False where the driver ended before."""
     while started.poll() is None:
-        if condition():
+        if _holds(condition, least_s=0.005):
             return True
-        time.sleep(0.005)
+    return False
+
+
+def _holds(condition: Callable[[], object], *, least_s: float) -> bool:
+    """Whether a condition holds; where not, after a pause.
+
+    To look at all processes takes hundredths of a second, and would take a whole core from what is waited for.
+    """
+    before = time.thread_time()
+    if condition():
+        return True
+    time.sleep(max(least_s, 10 * (time.thread_time() - before)))
     return False
 
 

@@ -5,7 +5,6 @@ what it has done is undone: whatever the driver makes of it, the next one must g
 """
 
 import contextlib
-import io
 import random
 import shutil
 import signal
@@ -19,12 +18,11 @@ import cv2
 import numpy as np
 import psutil
 
-from study.__main__ import main
 from study.execution.local_ray.watchdog import GCS
 from study.folder import read_config
 from study.ledger.ledger import trials_by_arm
 from tests.e2e.disks import FILLER, fill
-from tests.e2e.drivers import ENOUGH_S, TRIAL, below, driver, wait_while_alive
+from tests.e2e.drivers import ENOUGH_S, TRIAL, below, driver, in_process, wait_while_alive
 from tests.e2e.studies import SMALL_NETWORK, WHOLE, journal, tear_journal
 from tests.stores import Bucket
 from tests.study.conftest import write_study
@@ -259,11 +257,10 @@ def kind_of(path: Path) -> str:
 
 def looked_at(command: str, folder: Path) -> str:
     """What a command says of a study on standard error."""
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
-        code = main([command, str(folder), *(("--out", str(folder.parent / "report.html")) * (command == "report"))])
-    assert code in (0, 1, 2), f"{command} of {folder} ended with {code}"
-    return said.getvalue()
+    where = ("--out", folder.parent / "report.html") if command == "report" else ()
+    done = in_process(command, folder, *where, cwd=folder.parent)
+    assert done.returncode in (0, 1, 2), f"{command} of {folder} ended with {done.returncode}"
+    return done.stderr
 
 
 # what is away for a while

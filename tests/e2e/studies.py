@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from study import tables
 from study.ledger.journal import JOURNAL
-from tests.e2e.drivers import kdstudy
+from tests.e2e.drivers import in_process
 from tests.study.conftest import NETWORK, tiny
 
 INLINE = {"engine": "inline", "concurrent": 1}
@@ -22,8 +22,6 @@ SMALL: dict[str, Any] = {
     "train__batch": 2,
 }
 """Changes of the tiny study that leave little to compute."""
-LONG: dict[str, Any] = {"train__iterations": 40}
-"""Trials that take long enough for a signal to find them at work."""
 WHOLE = tiny(
     **SMALL,
     train__probe_every=3,
@@ -99,7 +97,7 @@ def tear_journal(folder: Path, entry: str) -> None:
 
 def assert_consistent(folder: Path) -> None:
     """The ledger and the tables tell of the same trials, each once, and every evaluation is there once."""
-    counts = json.loads(kdstudy("status", folder, "--json", cwd=folder).stdout)
+    counts = json.loads(in_process("status", folder, "--json", cwd=folder).stdout)
     rows = trial_rows(folder)
     assert len({(row["arm"], row["trial"]) for row in rows}) == len(rows)
     for arm, found in counts.items():

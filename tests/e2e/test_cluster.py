@@ -15,16 +15,46 @@ from study.execution.ray_train import PLACEMENT_GROUPS
 from tests.e2e.cluster import LocalCluster, local_cluster
 from tests.e2e.drivers import ENOUGH_S, eventually
 from tests.e2e.studies import SMALL, assert_consistent, checkpoints, trial_rows
+from tests.own_parts import write
 from tests.study.conftest import tiny, write_study
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800), pytest.mark.xdist_group("cluster")]
 
 STUDY: dict[str, Any] = {
     **SMALL,
     "train__iterations": 4,
     "pruning": {"reduction_factor": 0},
-    "arms": {"baseline": {"trials": 4, "space": "optimizer"}},
+    "arms": {"baseline": {"trials": 1, "space": "optimizer"}},
 }
+PAIR = f"""
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import ray
+
+from trainers.difficulty import uniform
+
+PLACE, PATIENCE_S = Path("{{place}}"), {ENOUGH_S}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(uniform.Config):
+    weighting: Literal["pair"] = "pair"
+
+
+class Weighting(uniform.Weighting):
+    def terms(self, student, teacher, labels, *, iteration):
+        if labels.device.type != "meta":  # where operations are counted
+            (PLACE / ray.get_runtime_context().get_node_id()).touch()
+            due = time.monotonic() + PATIENCE_S
+            while len(list(PLACE.iterdir())) < 2:
+                assert time.monotonic() < due, "no trial runs on another node"
+                time.sleep(0.1)
+        return super().terms(student, teacher, labels, iteration=iteration)
+"""
+"""A weighting whose trials wait until one of them runs on another node."""
 
 
 @pytest.fixture(scope="module")
@@ -41,19 +71,18 @@ def overlapping(rows: list[dict[str, Any]]) -> int:
 def test_a_submitted_study_runs_on_both_nodes_with_the_packages_of_its_folder(
     cluster: LocalCluster, tmp_path: Path
 ) -> None:
-    # so long that the first node has not done all of them before the second one is ready
-    changes = {**STUDY, "train__iterations": 300, "train__evaluate_every": 150}
-    study = write_study(tmp_path, tiny(execution={"engine": "inline"}, **changes))
-    run = [sys.executable, "-m", "study", "run", str(study)]
+    place = tmp_path / "nodes"
+    place.mkdir()
+    write(tmp_path / "pair.py", PAIR.replace("{place}", str(place)))
+    arms = {"baseline": {"trials": 2, "space": "optimizer", "task": {"weighting": "pair"}}}
+    changes = {**STUDY, "arms": arms, "plugins": ["pair.py"], "execution": {"engine": "inline"}}
+    run = [sys.executable, "-m", "study", "run", str(write_study(tmp_path, tiny(**changes)))]
     submit = ["job", "submit", "--address", cluster.dashboard, "--working-dir", ".", "--", *run]
-    # a submitted job's folder is a copy, so what it leaves must lie elsewhere
-    lost = cluster.ray(*submit)
-    assert lost.returncode != 0 and "--out must be an absolute path on storage that all nodes see" in lost.stdout
+    # a submitted job's folder is a copy, so what it leaves lies elsewhere
     done = cluster.ray(*submit, "--out", str(tmp_path / "run"))
     assert done.returncode == 0, done.stdout + done.stderr
     rows = trial_rows(tmp_path / "run")
-    assert [row["state"] for row in rows] == ["COMPLETE"] * 4
-    # each node has one CPU, so two at a time are one on each
+    assert [row["state"] for row in rows] == ["COMPLETE"] * 2
     assert overlapping(rows) == 2
     # the copy of the repository that was sent is no checkout, and nodes are started without any path to one
     (environment,) = tables.read(tmp_path / "run" / "tables", "environment").to_pylist()
@@ -73,7 +102,7 @@ def test_without_the_token_nobody_is_let_in(cluster: LocalCluster) -> None:
 @pytest.mark.stress
 def test_a_node_that_goes_and_returns_is_waited_for(cluster: LocalCluster, tmp_path: Path) -> None:
     """The trials' own processes stay on the head node, which is too small for their workers; those wait for a node."""
-    changes = {**STUDY, "train__iterations": 40, "arms": {"baseline": {"trials": 1, "space": "optimizer"}}}
+    changes = {**STUDY, "train__iterations": 40}
     execution = {"engine": "train", "start_timeout_s": 5, "cpus_per_worker": 2}
     study = write_study(tmp_path, tiny(execution=execution, **changes))
     node = cluster.add(cpus=2)

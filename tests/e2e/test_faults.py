@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from study.folder import REQUEST
 from tests.e2e.drivers import ENOUGH_S, TRIAL, below, driver, eventually, kdstudy, of_this_study
-from tests.e2e.studies import INLINE, LONG, SMALL, assert_consistent, checkpoints, trial_rows
+from tests.e2e.studies import INLINE, SMALL, assert_consistent, checkpoints, trial_rows
 from tests.own_parts import METHOD, write
 from tests.study.conftest import tiny, write_study, write_teacher
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
-BASELINE = {"baseline": {"trials": 2, "space": "optimizer"}}
 GREEDY = f"""
 import torch
 import torch.distributed as dist
@@ -25,13 +25,40 @@ import torch.distributed as dist
         return super().terms(student, teacher, labels)
 """
 """A method that finds no memory on one of two ranks, and the other waits for it."""
+HELD = """
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from trainers.difficulty import uniform
+
+HOLD = Path("{hold}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(uniform.Config):
+    weighting: Literal["held"] = "held"
+
+
+class Weighting(uniform.Weighting):
+    def terms(self, student, teacher, labels, *, iteration):
+        while labels.device.type != "meta" and iteration == 4 and HOLD.exists():
+            time.sleep(0.05)
+        return super().terms(student, teacher, labels, iteration=iteration)
+"""
+"""A weighting whose trials wait amid their training while a file is there: what comes to them finds them at work."""
 
 
 def test_killed_for_memory_told_to_go_extended_and_repeated(tmp_path: Path) -> None:
     folder = tmp_path / "run"
+    hold = tmp_path / "hold"
+    hold.touch()
+    write(tmp_path / "held.py", HELD.replace("{hold}", str(hold)))
+    arms = {"baseline": {"trials": 2, "space": "optimizer", "task": {"weighting": "held"}}}
     execution = {**INLINE, "max_attempts": 1}
-    study = write_study(tmp_path, tiny(arms=BASELINE, execution=execution, pruning={"reduction_factor": 0}, **LONG))
-    started = driver("run", study, "--out", folder, cwd=tmp_path)
+    values = tiny(**SMALL, arms=arms, plugins=["held.py"], execution=execution, pruning={"reduction_factor": 0})
+    started = driver("run", write_study(tmp_path, values), "--out", folder, cwd=tmp_path)
     eventually(lambda: checkpoints(folder), what="no report")
     (trial,) = below(started.pid, TRIAL)
     trial.kill()  # as the kernel does that has no memory left
@@ -39,6 +66,8 @@ def test_killed_for_memory_told_to_go_extended_and_repeated(tmp_path: Path) -> N
     eventually(lambda: list(folder.glob("trials/baseline-00001/checkpoint_[0-9]*")), what="no report")
 
     started.send_signal(signal.SIGTERM)
+    eventually(lambda: (folder / REQUEST).read_text().startswith("STOP"), what="trials are not asked to stop")
+    hold.unlink()
     _, said = started.communicate(timeout=ENOUGH_S)
     assert started.returncode == 1, said
     assert f"go on with: kdstudy resume {folder}" in said and "Traceback" not in said

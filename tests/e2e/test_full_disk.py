@@ -11,7 +11,7 @@ from tests.e2e.drivers import ENOUGH_S, driver, kdstudy, wait_while_alive
 from tests.e2e.studies import assert_consistent, assert_same_study, checkpoints, contents, journal, trial_rows
 from trainers.checkpoints.manifest import fault
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800), pytest.mark.xdist_group("undisturbed")]
 
 
 @pytest.fixture

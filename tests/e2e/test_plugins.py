@@ -13,6 +13,7 @@ from tests.study.test_own_packages import shadow
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 SETS = (
     "arms.baseline.trials=1",
+    "arms.baseline.fixed={train/workers: 1}",
     "arms.mylab.trials=1",
     "arms.mylab.methods={mylab: {}, soft: {}}",
     "arms.mylab.fixed={train/iterations: 40}",

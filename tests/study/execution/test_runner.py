@@ -1,9 +1,10 @@
-"""How a start ends whose disk is full, whoever writes to it: Tune and Ray keep files of their own."""
+"""How a start ends that cannot go on: on a full disk, whoever writes to it, and on a cluster that is too small."""
 
 import errno
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +47,14 @@ def test_a_full_disk_halts_the_study(resume: Callable[[int], bool], tmp_path: Pa
 def test_another_fault_of_a_file_is_told_as_it_is(resume: Callable[[int], bool]) -> None:
     with pytest.raises(PermissionError, match=r"tuner\.pkl"):
         resume(errno.EACCES)
+
+
+def test_more_workers_than_the_cluster_has_are_refused(
+    config: Callable[..., StudyConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_study(config(train__workers=4, train__batch=8), tmp_path / "run")
+    monkeypatch.setattr(runner.session, "connected", lambda *_, **__: nullcontext())
+    small = partial(runner.ClusterCapacity, nodes=lambda: [{"CPU": 2.0}])
+    monkeypatch.setattr(runner, "ClusterCapacity", small)
+    with pytest.raises(ValueError, match=r"needs 4 workers with 1 CPUs .* there are 2 CPUs"):
+        runner.resume(tmp_path / "run")

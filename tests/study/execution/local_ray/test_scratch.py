@@ -53,7 +53,7 @@ def test_what_a_killed_driver_left_is_removed_with_its_processes_and_what_a_livi
         dead.wait()
         assert left.exists() and agent.poll() is None
         with scratch_folder(print):
-            assert agent.wait(timeout=60) != 0
+            assert agent.wait(timeout=300) != 0
             assert not left.exists() and (used / OWNER).exists() and (parent / "kdstudy-0").exists()
         assert not remove_if_dead(used)
 
