@@ -54,8 +54,10 @@ def hard(source: Source) -> Section:
         return Section(key="hard", title=title, text=(why,))
     caption = f"{found.images[0].name}: predictions, confidences, TFE weight, and what the TSE stage keeps"
     panel = Panel(heading="", images=(Image(caption=caption, content=found.difficulty),))
-    text = (f"The first of the images above, as {found.names[RDD]} and its teacher see it at the end.",)
-    return Section(key="hard", title=title, text=text, panels=(panel,))
+    seen = (
+        f"The first of the images above, as {found.names[RDD]} and its teacher see it at the evaluation that judges it."
+    )
+    return Section(key="hard", title=title, text=(seen,), panels=(panel,))
 
 
 def _tiles(pictures: Pictures, one: PredictedImage) -> Iterator[Image]:

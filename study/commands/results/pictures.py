@@ -4,6 +4,7 @@ What is drawn is decided by the tables, see `analysis.pictures.choice`. A study 
 is asked for, because a report runs nothing of a study unasked.
 """
 
+import hashlib
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -25,11 +26,12 @@ def pictures_of(folder: Path, *, plugins: bool) -> Pictures | str:
     Raises:
         ValueError: there is no study, or no trial of it has ended.
     """
-    study = open_study(folder)
+    study, found = open_study(folder), None
     try:
         choice = choose(study)
         key = _key(study, choice)
-        if (found := kept(folder / FILE, key)) and not _teacher_is_back(study, found):
+        found = kept(folder / FILE, key)
+        if found is not None and not _teacher_is_back(study, found):
             return found
         _refuse_plugins(study, allowed=plugins)
         print(f"predicting {len(choice.images)} images for the report ...", file=sys.stderr, flush=True)
@@ -37,6 +39,8 @@ def pictures_of(folder: Path, *, plugins: bool) -> Pictures | str:
 
         made = predicted(study, choice, plugins=plugins)
     except (ValueError, OSError) as lacking:
+        if found is not None:  # made when the teacher was away, and as good as they were
+            return found
         return f"{str(lacking)[:1].upper()}{str(lacking)[1:]}."
     _keep(folder / FILE, key, made)
     return made
@@ -49,8 +53,12 @@ def _key(study: Study, choice: Choice) -> Mapping[str, Any]:
 
 
 def _teacher_is_back(study: Study, found: Pictures) -> bool:
-    """Whether kept pictures lack a teacher whose file is there now."""
-    return TEACHER not in found.names and study.teacher is not None and Path(study.teacher["path"]).is_file()
+    """Whether kept pictures lack a teacher whose very file is there now."""
+    if TEACHER in found.names or study.teacher is None or not (path := Path(study.teacher["path"])).is_file():
+        return False
+    expected = study.teacher.get("sha256")
+    with path.open("rb") as file:
+        return expected in (None, hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def _refuse_plugins(study: Study, *, allowed: bool) -> None:

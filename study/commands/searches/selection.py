@@ -23,7 +23,10 @@ from trainers.registry import nearest
 BASELINE = "baseline"
 """The arm that holds the best plain student, among those that are chosen and by its name in the study."""
 NONE_ENDED = "has used its whole budget; go on with it: kdstudy resume DIR"
-AT_DEFAULTS = "at its defaults has used its whole budget; in a new study pruning.keep_every lets the first trial end"
+AT_DEFAULTS = (
+    "at its defaults has used its whole budget; go on with one that has not ended: kdstudy resume DIR; one that was "
+    "stopped early stays so, and in a new study pruning.keep_every lets the first trial of each arm end"
+)
 """What no trial of an arm has done that is left out, and the remedy."""
 
 
@@ -106,20 +109,26 @@ class Selection:
                 yield f"{name} stands for {' and '.join(choice.arms)}, which found the same setting"
 
 
-def settings(config: StudyConfig, folder: Path) -> list[Setting]:
+def settings(config: StudyConfig, folder: Path, *, bounded: bool = True) -> list[Setting]:
     """The distinct settings of a study's finished trials, the best first; of equals the first arm's first trial.
 
+    Args:
+        config: the study's.
+        folder: the study's.
+        bounded: leave out those that break one of the search's bounds.
+
     Raises:
-        ValueError: no trial has used its whole budget.
+        ValueError: no trial has used its whole budget, or none keeps the bounds.
     """
     place, order = folder / "tables", list(config.arms)
     ended = tables.read(place, "trials") if (place / "trials").is_dir() else None
     finished = [] if ended is None else ended.filter(pc.field("state") == "COMPLETE").to_pylist()
     whole = [row for row in finished if row["arm"] in config.arms]  # the teacher is none
-    rows = [row for row in whole if all(bound.keeps(row, config.objective) for bound in config.search.bounds)]
+    bounds = config.search.bounds if bounded else ()
+    rows = [row for row in whole if all(bound.keeps(row, config.objective) for bound in bounds)]
     if whole and not rows:
-        bounds = ", ".join(config.search.constraints)
-        raise ValueError(f"there must be a finished trial to go by, but none in {folder} keeps {bounds}; search longer")
+        broken = ", ".join(config.search.constraints)
+        raise ValueError(f"there must be a finished trial to go by, but none in {folder} keeps {broken}; search longer")
     by_setting: dict[str, list[dict[str, Any]]] = {}
     for row in sorted(rows, key=lambda row: (order.index(row["arm"]), row["trial"])):
         by_setting.setdefault(_seedless(parse(TrialConfig, json.loads(row["config"]))), []).append(row)
@@ -158,7 +167,7 @@ def select(
         ValueError: `top` below 1, an unknown arm, or no finished trial: of a plain student, or of a named arm.
     """
     _check(config, top, arms)
-    found, plain = settings(config, folder), _plain_arm(config)
+    found, plain = settings(config, folder, bounded=not defaults), _plain_arm(config)
     plain_arms = named_arms(config, [plain])
     asked = named_arms(config, arms) or tuple(config.arms)
     chosen: dict[str, Choice] = {}

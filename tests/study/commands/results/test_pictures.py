@@ -98,6 +98,15 @@ def test_a_second_report_predicts_nothing(
     assert capsys.readouterr().err == ""
 
 
+def test_kept_pictures_outlive_a_teacher_that_comes_back_too_late(folder: Path, tmp_path: Path) -> None:
+    path = Path(json.loads((folder / "teacher.json").read_text())["path"])
+    change(folder / "teacher.json", path=str(tmp_path / "away"))
+    assert TEACHER not in drawn(folder).names
+    shutil.copy(path, tmp_path / "away")
+    shutil.rmtree(folder / "trials")
+    assert TEACHER not in drawn(folder).names
+
+
 def test_kept_pictures_need_no_pytorch(folder: Path) -> None:
     drawn(folder)
     _, modules = loaded(["report", str(folder)])

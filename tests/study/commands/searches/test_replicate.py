@@ -89,10 +89,18 @@ def test_arms_whose_defaults_did_not_end_are_left_out(finished: Finisher, capsys
     capsys.readouterr()
     assert list(read_config(prepare(folder, defaults=True)).arms) == ["baseline"]
     assert capsys.readouterr().err == (
-        "rdd is left out: no trial of it at its defaults has used its whole budget; in a new study "
-        "pruning.keep_every lets the first trial end\n"
+        "rdd is left out: no trial of it at its defaults has used its whole budget; go on with one that has not ended: "
+        "kdstudy resume DIR; one that was stopped early stays so, and in a new study pruning.keep_every lets the first "
+        "trial of each arm end\n"
     )
     assert list(read_config(prepare(folder)).arms) == ["baseline", "rdd-2"]
+
+
+def test_defaults_are_replicated_however_good_they_are(finished: Finisher) -> None:
+    folder = finished(search={"constraints": ["miou >= 30"]})
+    with pytest.raises(ValueError, match="keeps miou >= 30"):
+        replicates(folder)
+    assert list(replicates(folder, defaults=True).arms) == ["baseline", "rdd-0"]
 
 
 def test_the_best_settings_of_an_arm_and_the_baseline_are_taken(finished: Finisher, teacher_file: Path) -> None:
