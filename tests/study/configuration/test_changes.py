@@ -16,7 +16,7 @@ from study.__main__ import main
 from study.configuration.changes import Changes
 from study.configuration.config import StudyConfig
 from study.configuration.tuning import BudgetConfig
-from study.execution import runner
+from study.execution import driver, runner
 from study.execution.recording import recorder
 from study.folder import create_study, read_config
 from study.ledger.ledger import status
@@ -32,7 +32,7 @@ def _no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     """The driver's own part of a resume, with trials that all train well and at once."""
     monkeypatch.setattr(recorder, "release", lambda _: None)
     monkeypatch.setattr(runner.session, "connected", lambda *_, **__: nullcontext())
-    monkeypatch.setattr(runner, "_drive", lambda config, folder, *_, **__: finish(folder))
+    monkeypatch.setattr(driver, "drive", lambda start: finish(start.folder))
 
 
 def refused(config: StudyConfig, *sets: str, **asked: Any) -> list[str]:

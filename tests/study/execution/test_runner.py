@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from study.configuration.config import StudyConfig
-from study.execution import runner
+from study.execution import driver, runner
 from study.execution.stopping import HaltedError
 from study.folder import create_study
 
@@ -28,7 +28,7 @@ def resume(
         def drive(*_: Any, **__: Any) -> bool:
             raise OSError(number, os.strerror(number), "/tmp/kd/session/tuner.pkl")
 
-        monkeypatch.setattr(runner, "_drive", drive)
+        monkeypatch.setattr(driver, "drive", drive)
         return runner.resume(tmp_path / "run")
 
     return resumed
@@ -54,7 +54,7 @@ def test_more_workers_than_the_cluster_has_are_refused(
 ) -> None:
     create_study(config(train__workers=4, train__batch=8), tmp_path / "run")
     monkeypatch.setattr(runner.session, "connected", lambda *_, **__: nullcontext())
-    small = partial(runner.ClusterCapacity, nodes=lambda: [{"CPU": 2.0}])
-    monkeypatch.setattr(runner, "ClusterCapacity", small)
+    small = partial(driver.ClusterCapacity, nodes=lambda: [{"CPU": 2.0}])
+    monkeypatch.setattr(driver, "ClusterCapacity", small)
     with pytest.raises(ValueError, match=r"needs 4 workers with 1 CPUs .* there are 2 CPUs"):
         runner.resume(tmp_path / "run")

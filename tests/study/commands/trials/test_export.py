@@ -20,8 +20,8 @@ from study.commands.trials import export
 from study.commands.trials.deployment import deployment
 from study.configuration.config import StudyConfig
 from study.configuration.loading import load
-from study.execution import runner
 from study.execution.recording import recorder
+from study.execution.recording.environment import environment
 from study.folder import create_study
 from tests.study.conftest import tiny, write_study, write_teacher
 from tests.study.execution.recording.test_recorder import Driver
@@ -51,7 +51,7 @@ def trained_study(config: StudyConfig, folder: Path, file: TeacherFile) -> None:
         metrics = dict(train(parse(TrialConfig, trial.config["trial"]), context))
         driver.result(trial, **{**metrics, **({state: True} if state == "final" else {})})
         driver.recorder.on_trial_complete(0, [], trial)
-    driver.tables.add_start(runner.environment({}))
+    driver.tables.add_start(environment({}))
     driver.tables.close()
 
 
