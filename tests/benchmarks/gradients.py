@@ -96,7 +96,7 @@ def _prepared(study: StudyConfig, arm: str, every: int, device: torch.device) ->
     with tempfile.TemporaryDirectory() as folder:
         file = teacher_file(study, Path(folder))
         trial = study.trial(arm, {"train/iterations": 1_000_000, "train/probe_every": every}, file)
-        return loop._prepare(trial, LocalContext(Path(), device=device), 0)
+        return loop.prepare(trial, LocalContext(Path(), device=device), 0)
 
 
 def _study() -> StudyConfig:

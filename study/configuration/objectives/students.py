@@ -16,10 +16,7 @@ from typing import Any
 
 from search_spaces.space import Float, Int, Space
 from study.configuration.config import StudyConfig
-from trainers import models
 from trainers.config import TrialConfig, canonical_json
-from trainers.data.splits import judging_images
-from trainers.models import profile
 
 Size = tuple[int, int]
 STUDENT, THREADS = "student/", "train/threads"
@@ -57,7 +54,9 @@ class TimedStudent:
     @property
     def key(self) -> str:
         """The same for students of the same network, whatever their weights begin as."""
-        return canonical_json([models.without_weights(self.network), self.threads])
+        from trainers.models import without_weights  # who reads a ledger needs no PyTorch
+
+        return canonical_json([without_weights(self.network), self.threads])
 
 
 MeasureLatency = Callable[[Mapping[str, TimedStudent], Size, int], Mapping[str, tuple[float, str]]]
@@ -108,6 +107,8 @@ class ArmStudents:
 
 def count(trial: TrialConfig, size: Size, num_classes: int) -> MeasuredStudent:
     """A trial's student, counted on the meta device and not timed."""
+    from trainers.models import profile
+
     return MeasuredStudent(
         parameters=profile.parameters(trial.student, num_classes=num_classes),
         multiply_accumulates=profile.macs(trial.student, size=size, num_classes=num_classes).exact,
@@ -120,6 +121,8 @@ def image_size(config: StudyConfig) -> Size:
     Raises:
         ValueError: the dataset is not there.
     """
+    from trainers.data.splits import judging_images
+
     label = judging_images(config.data, config.evaluate_on, holdout=config.holdout).load(0)[1]
     return label.shape[0], label.shape[1]
 
