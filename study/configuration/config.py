@@ -48,6 +48,9 @@ from trainers.registry import OneOf, SomeOf, implementation
 TEACHER = "teacher"
 """Name of the arm whose one trial trains the teacher; no arm of a file may have it."""
 
+BASELINE = "baseline"
+"""The arm that others are compared with, where one has this name."""
+
 SHIPPED_TEACHERS = Path(__file__).parents[1] / "presets" / "teachers"
 """Teachers of presets that come with kdstudy, named as in any folder of teachers."""
 
@@ -408,6 +411,12 @@ class StudyConfig(StudyOutline):
         chosen = self.execution.decoded_images
         folder = chosen.folder or str(Path(self.teacher.folder) / "decoded")
         return None if chosen.max_gib == 0 else DecodedPlan(folder=folder, max_gib=chosen.max_gib)
+
+    @property
+    def plain_arm(self) -> str | None:
+        """The arm that others are compared with: BASELINE, else the first plain student; None where there is none."""
+        plain = (name for name, arm in self.arms.items() if not arm.methods and arm.task.weighting == "uniform")
+        return BASELINE if BASELINE in self.arms else next(plain, None)
 
     @property
     def any_needs_teacher(self) -> bool:

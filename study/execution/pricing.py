@@ -86,15 +86,24 @@ def _on_one_worker(config: StudyConfig, function: Callable[..., Any]) -> Any:
 def _measured(config: StudyConfig, trials: Mapping[str, TrialConfig], teacher: object | None) -> dict[str, float]:
     import ray
 
-    measure = _on_one_worker(config, _measure)
+    measure = _on_one_worker(config, measured_steps)
     named = {name: plain(trial) for name, trial in trials.items()}
     on_gpu = config.execution.gpus_per_worker > 0
     found: dict[str, float] = ray.get(measure.remote(named, plain(teacher), config.plugins, on_gpu))
     return found
 
 
-def _measure(trials: Mapping[str, Any], teacher: Any, plugins: Mapping[str, Plugin], on_gpu: bool) -> dict[str, float]:
-    """In a process of the cluster."""
+def measured_steps(
+    trials: Mapping[str, Any], teacher: Any, plugins: Mapping[str, Plugin], on_gpu: bool
+) -> dict[str, float]:
+    """Seconds of a step of each trial, alone in this process.
+
+    Args:
+        trials: by name, in their plain form.
+        teacher: configuration of the teacher's network, in its plain form; None where no trial has one.
+        plugins: that the trials and the teacher have parts of.
+        on_gpu: whether they are trained on a GPU.
+    """
     import torch
 
     from trainers.costs.step import step_seconds

@@ -1,4 +1,7 @@
-"""`kdstudy plan`: what a study will take on this machine, from a few real steps of each arm; no trial is trained."""
+"""`kdstudy plan`: what a study will take on this machine, from a few real steps of each arm.
+
+No trial is trained but for `--noise`.
+"""
 
 import argparse
 import json
@@ -38,4 +41,5 @@ def execute(options: argparse.Namespace) -> int:
         print_plan(found)
     if found.plan.refused:
         return WRONG_INPUT
-    return FAILED if found.plan.faults else 0
+    lacks_noise = options.noise and found.seeds.methods and found.seeds.noise is None
+    return FAILED if found.plan.faults or lacks_noise else 0

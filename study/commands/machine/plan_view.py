@@ -18,8 +18,11 @@ def print_plan(found: StudyPlan, console: Console | None = None) -> None:
     console, plan = console or wide(), found.plan
     say(console, f"{plan.study} on {plan.machine}, {plan.at_a_time} trials at a time")
     console.print()
-    _print_arms(plan, console)
-    for line in (*_totals(plan), *_seeds(found.seeds)):
+    if plan.arms:
+        _print_arms(plan, console)
+        for line in _totals(plan):
+            say(console, line)
+    for line in _seeds(found.seeds):
         say(console, line)
     for name, why in plan.faults.items():
         print(f"kdstudy: {name}: cannot be trained, and is in none of these figures: {why}", file=sys.stderr)
@@ -65,13 +68,8 @@ def _spend(spend: Spend) -> str:
 
 
 def _seeds(found: SeedsPlan) -> Iterator[str]:
-    if not found.methods:
+    if found.noise is None or not found.methods:
         yield f"seeds: {found.source}"
-    elif found.noise is None:
-        yield (
-            "seeds: how many it takes depends on the noise over seeds, which is not known; give --noise K, "
-            "--noise-from DIR or --noise-points SD"
-        )
     else:
         yield f"noise of a difference over seeds: {found.noise.seed_points:.2f} points, {found.source}{_images(found)}"
         for points, seeds in found.needed.items():

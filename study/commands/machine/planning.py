@@ -1,7 +1,7 @@
 """What `kdstudy plan` and `study.plan` find: what a study takes on this machine, and how many seeds show what."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isinf, sqrt
 from pathlib import Path
@@ -13,9 +13,13 @@ from analysis.studies.study import open_study
 from analysis.verdict.noise import LEVEL, noise_of_family, noise_of_study
 from study.configuration.config import StudyConfig
 from study.execution.planning.plan import Plan, plan_study
-from study.execution.planning.replicates import short_replicates
+from study.execution.planning.replicates import short_replicates, trainable_arms
 from trainers.config import plain
 
+UNKNOWN = (
+    "how many it takes depends on the noise over seeds, which is not known; give --noise K, --noise-from DIR or "
+    "--noise-points SD"
+)
 TARGETS = (0.5, 1.0, 2.0)
 """Differences in points of mIoU."""
 
@@ -41,8 +45,8 @@ class SeedsPlan:
 
     Attributes:
         noise: of a difference; None where none is known.
-        source: where it comes from, or how to get one.
-        methods: that are held against the baseline.
+        source: where it comes from, or why none is known.
+        methods: searches whose best settings are held against the plain arm's.
         needed: seeds of each setting by points of a difference that they show in 80 % of studies; None where no
             number does.
         shown: the smallest difference that the planned seeds show; None where none are planned, or noise is unknown.
@@ -84,12 +88,12 @@ def planned(config: StudyConfig, *, seeds: int | None = None, noise: NoiseSource
     """
     source = noise or NoiseSource()
     _refuse(source)
-    given = None if source.replicates is not None else _known(source)  # first, as it takes no time
+    given = _known(source)  # first, as it takes no time
+    arms = () if source.replicates is None else trainable_arms(config)
     plan = plan_study(config, seeds=seeds, say=_say)
-    found, said = given or (None, "")
-    if source.replicates is not None:
-        found, said = _trained(config, source.replicates)
-    return StudyPlan(plan=plan, seeds=_seeds_plan(config, found, said, seeds))
+    if source.replicates is not None and _methods(config):
+        given = _trained(config, [name for name in arms if name in plan.arms], source.replicates)
+    return StudyPlan(plan=plan, seeds=_seeds_plan(config, *given, seeds))
 
 
 def _refuse(source: NoiseSource) -> None:
@@ -105,18 +109,24 @@ def _refuse(source: NoiseSource) -> None:
         raise ValueError(f"--noise-points must be above 0, but got {source.points:g}; 0.5 to 1 is usual")
 
 
-def _known(source: NoiseSource) -> tuple[Noise, str] | None:
+def _known(source: NoiseSource) -> tuple[Noise | None, str]:
     if source.study is not None:
         return noise_of_study(open_study(source.study)), f"of the runs with several seeds in {source.study}"
     if source.points is not None:
         # of two independent runs: that equal seeds make them more alike than that is not known
         said = f"given: {source.points:g} points of each setting, independent"
         return Noise(seed_points=sqrt(2) * source.points), said
-    return None
+    return None, UNKNOWN
 
 
-def _trained(config: StudyConfig, seeds: int) -> tuple[Noise, str]:
-    found = short_replicates(config, seeds, _say)
+def _trained(config: StudyConfig, arms: Sequence[str], seeds: int) -> tuple[Noise | None, str]:
+    """The noise of short replicates; None and why, where the plan is all that can be had."""
+    if not arms:
+        return None, "not known: of the arms that short replicates could be trained of, none can be trained here"
+    try:
+        found = short_replicates(config, arms, seeds, _say)
+    except ValueError as error:
+        return None, f"not known: {error}"
     said = f"of {seeds} replicates of {found.iterations} iterations of {', '.join(found.arms)}"
     if len(found.arms) > 1:
         return noise_of_family(statistics.judge(found.counts, found.groups, level=LEVEL)), said
@@ -124,11 +134,19 @@ def _trained(config: StudyConfig, seeds: int) -> tuple[Noise, str]:
     return Noise(seed_points=sqrt(2) * float(scores.std(ddof=1))), f"{said}, taken as independent in the others"
 
 
+def _methods(config: StudyConfig) -> int:
+    """Settings that replicates hold against the plain arm's: the best one of each search of the others."""
+    plain_arm = config.plain_arm
+    return sum((arm.search_of or name) != plain_arm for name, arm in config.arms.items()) if plain_arm else 0
+
+
 def _seeds_plan(config: StudyConfig, noise: Noise | None, source: str, seeds: int | None) -> SeedsPlan:
-    methods = sum(arm.search_of is None for arm in config.arms.values()) - 1
+    methods = _methods(config)
+    if not methods:
+        lacks = "arm beside the plain student's" if config.plain_arm else "plain student to compare with"
+        source = f"the study has no {lacks}, so there is nothing to show"
     if noise is None or not methods:
-        why = "the study has one arm, so there is nothing to show" if not methods else "not known"
-        return SeedsPlan(noise=noise, source=why, methods=methods, needed={}, shown=None)
+        return SeedsPlan(noise=noise, source=source, methods=methods, needed={}, shown=None)
     return SeedsPlan(
         noise=noise,
         source=source,

@@ -14,14 +14,12 @@ from typing import Any, NamedTuple
 import pyarrow.compute as pc
 
 from study import tables
-from study.configuration.config import StudyConfig
+from study.configuration.config import BASELINE, StudyConfig
 from study.configuration.outline import NAME_LENGTH
 from study.configuration.searches import named_arms
 from trainers.config import TrialConfig, content_hash, parse
 from trainers.registry import nearest
 
-BASELINE = "baseline"
-"""The arm that holds the best plain student, among those that are chosen and by its name in the study."""
 NONE_ENDED = "has used its whole budget; go on with it: kdstudy resume DIR"
 AT_DEFAULTS = (
     "at its defaults has used its whole budget; go on with one that has not ended: kdstudy resume DIR; one that was "
@@ -91,7 +89,7 @@ class Selection:
     """The best settings of each arm.
 
     Attributes:
-        chosen: by the names of the arms to be; the best plain student's, BASELINE, comes first.
+        chosen: by the names of the arms to be; that of the best plain student, BASELINE, comes first.
         unfinished: arms that were to be chosen from, but have no trial that used its whole budget.
         defaults: whether it is of the arms' defaults instead.
     """
@@ -201,14 +199,12 @@ def _check(config: StudyConfig, top: int, arms: Sequence[str]) -> None:
 
 
 def _plain_arm(config: StudyConfig) -> str:
-    plain = (name for name, arm in config.arms.items() if not arm.methods and arm.task.weighting == "uniform")
-    name = BASELINE if BASELINE in config.arms else next(plain, None)
-    if name is None:
+    if config.plain_arm is None:
         raise ValueError(
             f"a study must have a plain student to compare with, but {config.name} has no arm {BASELINE!r} and none "
             "without methods and with uniform weighting; add one to its file, and run it as a new study"
         )
-    return name
+    return config.plain_arm
 
 
 def _refuse_nothing(arm: str, plain: str, named: Sequence[str], *, defaults: bool) -> None:

@@ -19,11 +19,24 @@ import ray.tune  # noqa: F401
 import torch
 
 import study.execution.trial  # noqa: F401
-from study.execution.planning.answers import ERROR, IMPORT_S, LACKS, MEMORY, REPORT, TIMES
+from study.execution.planning.answers import (
+    DO,
+    ERROR,
+    IMPORT_S,
+    LACKS,
+    MEMORY,
+    REPORT,
+    STEPS,
+    TIME_STEPS,
+    TIMES,
+    TRAIN,
+)
+from study.execution.pricing import measured_steps
 from trainers.config import TrialConfig, parse
 from trainers.context import LocalContext
 from trainers.costs.trial import TrialMemory, measure
 from trainers.data.decoded.plan import DecodedPlan
+from trainers.plugins.content import named_plugins
 from trainers.plugins.loading import load_values
 from trainers.resources.memory import lacked_memory, limit_to_share
 from trainers.resources.peak_memory import peak_mib
@@ -43,9 +56,10 @@ def answer(request: Mapping[str, Any], requests: TextIO, answers: TextIO) -> Non
     """Do what a request asks, and write what comes out of it.
 
     Args:
-        request: "trial" in its plain form, "folder", "loader_workers", "gpu_share", which is 0 on the CPU, "train":
-            whether the trial is trained to its end instead of measured, and "import_s" of this process.
-        requests: where a line comes when the time is to be measured.
+        request: "do", which is to measure a trial, to train it to its end, or to time the steps of several alone;
+            "trial" in its plain form, or "trials" by name with "teacher" and "plugins"; "folder", "loader_workers",
+            "gpu_share", which is 0 on the CPU, and "import_s" of this process.
+        requests: where a line comes when the time of a trial is to be measured.
         answers: where the answers go.
     """
 
@@ -56,7 +70,12 @@ def answer(request: Mapping[str, Any], requests: TextIO, answers: TextIO) -> Non
     device = torch.device("cuda" if request["gpu_share"] else "cpu")
     try:
         limit_to_share(device, request["gpu_share"])
-        say(_trained(request, device) if request["train"] else _measured(request, device, requests, say))
+        if request[DO] == TRAIN:
+            say(_trained(request, device))
+        elif request[DO] == TIME_STEPS:
+            say(_timed(request, device))
+        else:
+            say(_measured(request, device, requests, say))
     except Exception as error:  # noqa: BLE001  # whatever an arm's own code raises is that arm's fault
         memory = lacked_memory(error)
         peak = peak_mib(torch.device("cpu") if memory == "host" else device)
@@ -83,6 +102,11 @@ def _measured(
         begin=begin,
     )
     return {TIMES: asdict(times)}
+
+
+def _timed(request: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    plugins = named_plugins(request)
+    return {STEPS: measured_steps(request["trials"], request["teacher"], plugins, device.type == "cuda")}
 
 
 def _trained(request: Mapping[str, Any], device: torch.device) -> dict[str, Any]:

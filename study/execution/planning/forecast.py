@@ -52,6 +52,7 @@ class ArmWork:
         trials: at most.
         paid_iterations: that its budget by cost pays for; None where only trials are counted.
         halving: its early stopping; None where trials are not stopped, or it is of another kind.
+        unstopped: share of its trials that early stopping may not end, whatever they score.
         ranks: of a trial.
         step_s: seconds of a step whose teacher computes.
         teacher_s: of that, the teacher's.
@@ -68,6 +69,7 @@ class ArmWork:
     trials: int
     paid_iterations: float | None
     halving: Halving | None
+    unstopped: float = 0.0
     ranks: int
     step_s: float
     teacher_s: float
@@ -160,13 +162,18 @@ def expected_iterations(work: ArmWork, trials: int) -> float:
     """Iterations of so many trials of an arm, the settings in random order: the mean over drawn orders.
 
     Asynchronous successive halving lets a trial go on that is among the best n // factor of the n at a rung so far, and
-    the best one always.
+    the best one always. The share that it may not stop is of whole trials.
     """
+    whole = float(trials * work.iterations)
     if work.halving is None:
-        return float(trials * work.iterations)
+        return whole
+    return work.unstopped * whole + (1 - work.unstopped) * _halved(work, work.halving, trials)
+
+
+def _halved(work: ArmWork, halving: Halving, trials: int) -> float:
     known = min(trials, MOST_DRAWN)
-    rungs = _rungs(work.halving, work)
-    lengths = _mean_lengths(rungs, work.halving.factor, work.halving.keep_every, work.iterations, MOST_DRAWN)
+    rungs = _rungs(halving, work)
+    lengths = _mean_lengths(rungs, halving.factor, halving.keep_every, work.iterations, MOST_DRAWN)
     return float(lengths[:known].sum() + (trials - known) * lengths[-TAIL:].mean())
 
 

@@ -14,6 +14,7 @@ from statistics import mean
 from study.execution.planning.processes import Placement, TrialFaultError, TrialProcess
 from trainers.config import TrialConfig
 from trainers.costs.trial import TrialMemory, TrialTimes
+from trainers.plugins.content import Plugin
 
 FEWEST_IMAGES = 2
 """Of a batch: batch normalisation can do with no fewer."""
@@ -66,6 +67,17 @@ class Measurement:
             found = process.memory(trial)
             self.import_s = process.import_s
             return found
+
+    def steps(
+        self, trials: Mapping[str, TrialConfig], teacher: object | None, plugins: Mapping[str, Plugin]
+    ) -> dict[str, float]:
+        """Seconds of a step of each trial while no other runs, as `TrialProcess.steps`.
+
+        Raises:
+            TrialFaultError: one cannot be trained.
+        """
+        with TrialProcess(self._places[0]) as process:
+            return process.steps(trials, teacher, plugins)
 
     def _memories(self, trials: Mapping[str, TrialConfig]) -> dict[str, TrialMemory]:
         found = {}
@@ -123,6 +135,12 @@ def _together(times: Sequence[TrialTimes]) -> TrialTimes:
     names = ("step_s", "teacher_s", "evaluation_s", "start_s")
     means = {name: mean(getattr(one, name) for one in times) for name in names}
     return TrialTimes(**means, steps=sum(one.steps for one in times))
+
+
+def one_rank(trial: TrialConfig) -> TrialConfig:
+    """What one of its ranks trains, with its share of a batch."""
+    train = trial.train
+    return replace(trial, train=replace(train, batch=max(1, train.batch // train.workers), workers=1))
 
 
 def with_batch(trial: TrialConfig, batch: int) -> TrialConfig:

@@ -2,40 +2,38 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 from typing import Any, Literal
 
-from study.configuration.config import SHIPPED_TEACHERS, TEACHER, Engine, StudyConfig
-from study.configuration.prices import ArmPrices, price_arms, priced_trial
+from study.configuration.config import SHIPPED_TEACHERS, TEACHER, StudyConfig
+from study.configuration.prices import ArmPrices, MeasureSteps, price_arms, priced_trial
 from study.configuration.recordings.plan import StudyRecordings, plan_recordings
+from study.execution.planning.fit import BATCH, MemoryFit, engine_of
 from study.execution.planning.forecast import (
     INLINE_START_S,
     TRAIN_START_S,
     ArmWork,
-    Halving,
     arm_forecast,
     disk_bytes,
     wall_seconds,
 )
 from study.execution.planning.machine import Machine
-from study.execution.planning.measurement import Measured, Measurement, largest_batch, with_batch
+from study.execution.planning.measurement import Measured, Measurement, one_rank
+from study.execution.planning.processes import TrialFaultError
+from study.execution.planning.works import halving, paid_iterations, replicates, searched_again, unstopped_share
 from trainers import models
 from trainers.checkpoints.base import KEEP
 from trainers.config import TrialConfig
-from trainers.costs.trial import TrialMemory
 from trainers.data.classes import classes_of
 from trainers.data.transforms import Normalisation
 from trainers.teachers import teacher as teachers
-from trainers.teachers.recordings.reading import AHEAD_BYTES
-from trainers.teachers.recordings.writing import WAITING_BYTES
 from trainers.teachers.teacher import TeacherCard
 
 RAY_START_S = 5.0
 """In which Ray starts on this machine's own cluster, and ends."""
-BATCH = "train/batch"
 HOUR_S = 3600.0
 TeacherOrigin = Literal["found", "comes with kdstudy", "has to be trained"]
 
@@ -141,25 +139,34 @@ class _Planning:
         self._measurement = Measurement(self._machine.places(self._slots * workers), say)
         self._teacher = stand_in(config, folder) if self._origin else None
         self._faults: dict[str, str] = {}
+        self._step_s: dict[str, float] = {}
+        self._priced_s = 0.0
 
     def plan(self, seeds: int | None) -> Plan:
-        began = time.perf_counter()
         self._say("counting the operations of the arms' steps")
-        prices = dict(self._prices())
-        priced_s = time.perf_counter() - began
+        prices = self._prices(self._names())
         trials = {name: self._trial(name) for name in self._names() if name not in self._faults}
-        ranks = {name: one_rank(trial) for name, trial in trials.items()}
         recordings = plan_recordings(self._config, Path("runs") / self._config.name)
+        fit = MemoryFit(self._config, self._machine, self._measurement, recordings, self._say)
+        ranks = {name: one_rank(trial) for name, trial in trials.items()}
         measured = {
-            name: replace(found, memory=self._with_buffers(name, trials[name], found.memory, recordings))
+            name: replace(found, memory=fit.with_buffers(name, trials[name], found.memory))
             for name, found in self._measurement.measure(ranks).items()
         }
-        refused = [*self._lacking(ranks), *self._crowded(trials, ranks, measured)]
+        faults = self._measurement.faults
+        self._faults |= {name: str(fault) for name, fault in faults.items() if fault.lacks is None}
+        memories = {name: found.memory for name, found in measured.items()}
+        refused = [*fit.lacking(trials, faults), *fit.crowded(trials, memories)]
+        if self._config.price == "measured":
+            self._say("the arms' steps alone, for their prices")
+            prices |= self._prices(measured, self._steps)
         live = recordings.live_share(self._slots)
         works = {
-            name: self._work(name, trials[name], found, prices.get(name), live) for name, found in measured.items()
+            name: self._work(name, trials[name], found, prices.get(name), live)
+            for name, found in measured.items()
+            if name not in self._faults
         }
-        startup_s = RAY_START_S + 2 * self._measurement.import_s + priced_s
+        startup_s = RAY_START_S + 2 * self._measurement.import_s + self._priced_s
         return self._planned(works, measured, recordings, live, startup_s, tuple(refused), seeds)
 
     def _names(self) -> list[str]:
@@ -167,16 +174,31 @@ class _Planning:
         first = [name for name, arm in self._config.arms.items() if arm.search_of is None]
         return [*first, *([TEACHER] if self._origin == "has to be trained" else [])]
 
-    def _prices(self) -> Iterator[tuple[str, ArmPrices]]:
-        """Of each arm by itself, because one may not be trainable."""
-        for name in self._names():
+    def _prices(self, names: Iterable[str], measure: MeasureSteps | None = None) -> dict[str, ArmPrices]:
+        """Of each arm that can be trained, as a study makes them when it begins."""
+        began = time.perf_counter()
+        found = dict(self._priced(names, measure))
+        self._priced_s += time.perf_counter() - began
+        return found
+
+    def _priced(self, names: Iterable[str], measure: MeasureSteps | None) -> Iterator[tuple[str, ArmPrices]]:
+        """Each arm by itself, because one may not be trainable."""
+        for name in names:
             if name == TEACHER:
                 continue
             try:
                 arms = {name: self._config.arms[name]}
-                yield name, price_arms(replace(self._config, arms=arms))[name]
+                yield name, price_arms(replace(self._config, arms=arms), measure)[name]
+            except TrialFaultError as fault:
+                self._faults[name] = str(fault)
             except Exception as error:  # noqa: BLE001  # whatever an arm's own code raises is that arm's fault
                 self._faults[name] = f"{type(error).__name__}: {error}".splitlines()[0]
+
+    def _steps(self, trials: Mapping[str, TrialConfig], teacher: object | None) -> dict[str, float]:
+        """Seconds of steps, as a study measures them when it begins; each is measured once."""
+        new = {name: trial for name, trial in trials.items() if name not in self._step_s}
+        self._step_s |= self._measurement.steps(new, teacher, self._config.plugins)
+        return {name: self._step_s[name] for name in trials}
 
     def _trial(self, name: str) -> TrialConfig:
         """A trial at its spaces' defaults, with the largest batch that it may draw, and a teacher that is there."""
@@ -192,80 +214,20 @@ class _Planning:
         values = space.defaults()
         return {**values, BATCH: max(space.values(BATCH))} if BATCH in values else values
 
-    def _with_buffers(
-        self, name: str, trial: TrialConfig, memory: TrialMemory, recordings: StudyRecordings
-    ) -> TrialMemory:
-        """With what a trial holds of recordings on their way, as one has that runs where such a trial ran before."""
-        kept = self._engine(name, trial) == "inline"
-        if name == TEACHER or not (trial.teacher or kept):
-            return memory
-        buffers = min(recordings.bytes, AHEAD_BYTES + WAITING_BYTES) / 2**20
-        return replace(memory, host_mib=memory.host_mib + buffers)
-
-    def _engine(self, name: str, trial: TrialConfig) -> Engine:
-        return self._config.execution.engine_of(name, trial.train.workers, local=True)
-
-    def _lacking(self, ranks: Mapping[str, TrialConfig]) -> Iterator[str]:
-        """Arms that found too little memory with nothing beside them; the faults of the others are kept."""
-        for name, fault in self._measurement.faults.items():
-            if fault.lacks is None:
-                self._faults[name] = str(fault)
-                continue
-            on_gpu = fault.lacks == "GPU"
-            limit = self._machine.gpu_mib if on_gpu else self._machine.host_mib
-            yield (
-                f"{name}: a trial must fit the {fault.lacks}'s memory, but one rank with train.batch="
-                f"{ranks[name].train.batch} lacks it where there are {limit:.0f} MiB; "
-                f"{self._fitting(name, ranks[name], limit, on_gpu=on_gpu)}"
-            )
-
-    def _crowded(
-        self, trials: Mapping[str, TrialConfig], ranks: Mapping[str, TrialConfig], measured: Mapping[str, Measured]
-    ) -> Iterator[str]:
-        """Arms whose trials do not fit the host's memory side by side."""
-        there = self._machine.host_mib
-        for name, found in measured.items():
-            workers = trials[name].train.workers
-            beside = 1 if name == TEACHER else self._machine.slots(workers)
-            taken = workers * found.memory.host_mib
-            if beside * taken <= there:
-                continue
-            fewer = int(there // taken)
-            options = [f"execution.concurrent={fewer}"] if fewer else []
-            options.append(self._fitting(name, ranks[name], there / beside / workers, on_gpu=False))
-            yield (
-                f"{name}: all trials that run at a time must fit the host's memory, but {beside} of {taken:.0f} MiB do "
-                f"not fit the {there:.0f} MiB that are there beside Ray and the driver; {', or '.join(options)}"
-            )
-
-    def _fitting(self, name: str, rank: TrialConfig, limit_mib: float, *, on_gpu: bool) -> str:
-        """Which batch would fit."""
-        self._say(f"{name}: does not fit; looking for a batch that does")
-
-        def memory(batch: int) -> float:
-            found = self._measurement.memory(with_batch(rank, batch))
-            return found.reserved_mib if on_gpu else found.host_mib
-
-        fitting = largest_batch(rank.train.batch, memory, limit_mib)
-        path = "teacher.train" if name == TEACHER else "train"
-        workers = self._config.workers_of(name)
-        if fitting is None:
-            return "no smaller batch would fit: take a smaller augment.crop or network, or a larger machine"
-        return f"{path}.batch={fitting * workers} would fit"
-
     def _work(
         self, name: str, trial: TrialConfig, measured: Measured, prices: ArmPrices | None, live: float
     ) -> ArmWork:
         config, times, workers = self._config, measured.times, trial.train.workers
         usual = self._usual(name, prices)
-        engine = self._engine(name, trial)
+        engine = engine_of(config, name, trial)
         searched = name != TEACHER and not config.arms[name].replicated
         return ArmWork(
             iterations=trial.train.iterations,
             evaluate_every=trial.train.evaluate_every,
             trials=1 if name == TEACHER else config.arms[name].trials,
-            paid_iterations=_paid(config, name, prices, usual * times.step_s),
-            halving=_halving(config, name) if searched else None,
+            paid_iterations=paid_iterations(config, name, prices),
+            halving=halving(config, name) if searched else None,
+            unstopped=unstopped_share(config, name) if searched else 1.0,
             ranks=workers,
             step_s=usual * times.step_s,
             teacher_s=usual * times.teacher_s,
@@ -296,8 +258,8 @@ class _Planning:
         seeds: int | None,
     ) -> Plan:
         config = self._config
-        all_works = {**works, **_searched_again(config, works)}
-        again = _replicates(config, works, recordings, self._slots, seeds or 1)
+        all_works = {**works, **searched_again(config, works)}
+        again = replicates(config, all_works, recordings, self._slots, seeds or 1)
         return Plan(
             study=config.name,
             machine=self._machine.name,
@@ -345,48 +307,6 @@ def stand_in(config: StudyConfig, folder: Path) -> Path:
     card = TeacherCard(model=config.teacher.model, class_names=names, normalisation=Normalisation())
     teachers.save(network, card, path)
     return path
-
-
-def one_rank(trial: TrialConfig) -> TrialConfig:
-    """What one of its ranks trains, with its share of a batch."""
-    train = trial.train
-    return replace(trial, train=replace(train, batch=max(1, train.batch // train.workers), workers=1))
-
-
-def _paid(config: StudyConfig, arm: str, prices: ArmPrices | None, step_s: float) -> float | None:
-    """Iterations that an arm's budget by cost pays for; searched values that shape the price count as drawn evenly."""
-    budget = None if arm == TEACHER else config.budget_of(arm)
-    if budget is None or prices is None:
-        return None
-    if budget.seconds is not None:
-        return budget.seconds / step_s
-    return prices.budget(budget) / mean(prices.iteration.values())
-
-
-def _halving(config: StudyConfig, arm: str) -> Halving | None:
-    pruning = config.pruning
-    if not pruning.on or pruning.kind != "halving":
-        return None
-    return Halving(grace=config.grace(arm), factor=pruning.reduction_factor, keep_every=pruning.keep_every)
-
-
-def _searched_again(config: StudyConfig, works: Mapping[str, ArmWork]) -> dict[str, ArmWork]:
-    """The further searches of arms."""
-    sources = {name: arm.search_of for name, arm in config.arms.items() if arm.search_of in works}
-    return {name: works[source] for name, source in sources.items() if source is not None}
-
-
-def _replicates(
-    config: StudyConfig, works: Mapping[str, ArmWork], recordings: StudyRecordings, slots: int, seeds: int
-) -> dict[str, ArmWork]:
-    """The best setting of each arm again; the arms with a teacher share what is recorded of it, seed by seed."""
-    taught = sum(config.needs_teacher(name) for name in works if name != TEACHER)
-    live = min(slots, taught) / taught if recordings.bytes and taught else 1.0
-    return {
-        name: work.replicated(seeds, live if config.needs_teacher(name) else 1.0)
-        for name, work in works.items()
-        if name != TEACHER
-    }
 
 
 def _arm_plan(work: ArmWork, measured: Measured, again: ArmWork | None) -> ArmPlan:

@@ -6,6 +6,7 @@ import select
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,9 +16,22 @@ from typing import Any, Self
 import psutil
 
 from study import ROOT
-from study.execution.planning.answers import ERROR, IMPORT_S, LACKS, MEMORY, REPORT, TIMES
+from study.execution.planning.answers import (
+    DO,
+    ERROR,
+    IMPORT_S,
+    LACKS,
+    MEASURE,
+    MEMORY,
+    REPORT,
+    STEPS,
+    TIME_STEPS,
+    TIMES,
+    TRAIN,
+)
 from trainers.config import TrialConfig, plain
 from trainers.costs.trial import TrialMemory, TrialTimes
+from trainers.plugins.content import Plugin
 from trainers.resources.memory import Memory
 
 LOOK_EVERY_S = 0.2
@@ -94,7 +108,7 @@ class TrialProcess:
         Raises:
             TrialFaultError: it cannot be built or trained, or takes more memory than there is.
         """
-        self._ask(trial, train=False)
+        self._ask(MEASURE, {"trial": plain(trial)})
         answer = self._answer()
         self.import_s, found = answer[IMPORT_S], TrialMemory(**answer[MEMORY])
         return replace(found, host_mib=found.host_mib + self._loaders_mib)
@@ -116,7 +130,7 @@ class TrialProcess:
 
     def train(self, trial: TrialConfig) -> None:
         """Begin to train a trial to its end, in `folder`."""
-        self._ask(trial, train=True)
+        self._ask(TRAIN, {"trial": plain(trial)})
 
     def report(self) -> dict[str, Any]:
         """The last report of the trial that is trained.
@@ -126,13 +140,31 @@ class TrialProcess:
         """
         return dict(self._answer()[REPORT])
 
-    def _ask(self, trial: TrialConfig, *, train: bool) -> None:
+    def steps(
+        self, trials: Mapping[str, TrialConfig], teacher: object | None, plugins: Mapping[str, Plugin]
+    ) -> dict[str, float]:
+        """Seconds of a step of each of several trials, without the reading of its images.
+
+        Args:
+            trials: by name; their teacher's file need not be there.
+            teacher: configuration of the teacher's network; None where no trial has one.
+            plugins: that they have parts of.
+
+        Raises:
+            TrialFaultError: one cannot be built or trained, or takes more memory than there is.
+        """
+        named = {name: plain(trial) for name, trial in trials.items()}
+        self._ask(TIME_STEPS, {"trials": named, "teacher": plain(teacher), "plugins": plain(plugins)})
+        found: dict[str, float] = self._answer()[STEPS]
+        return found
+
+    def _ask(self, what: str, about: Mapping[str, Any]) -> None:
         request = {
-            "trial": plain(trial),
+            DO: what,
+            **about,
             "folder": str(self.folder),
             "loader_workers": self._placement.loader_workers,
             "gpu_share": self._placement.gpu_share,
-            "train": train,
         }
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):

@@ -4,7 +4,7 @@ A short replicate is a whole trial of as many iterations as there are between tw
 schedule among them. Its noise need not be that of a long trial.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import NamedTuple
@@ -43,11 +43,31 @@ class ShortReplicates(NamedTuple):
     iterations: int
 
 
-def short_replicates(config: StudyConfig, seeds: int, say: Callable[[str], None] = lambda _: None) -> ShortReplicates:
-    """Train so many short replicates of each arm; of those with a teacher only where it is there.
+def trainable_arms(config: StudyConfig) -> tuple[str, ...]:
+    """Arms that short replicates are trained of, the plain one first; those with a teacher only where it is there.
+
+    Raises:
+        ValueError: there is none.
+    """
+    there = teacher_origin(config) != "has to be trained"
+    first = [name for name, arm in config.arms.items() if arm.search_of is None]
+    found = [name for name in first if there or not config.needs_teacher(name)]
+    if not found:
+        raise ValueError(
+            "--noise must have an arm to train, but every arm distils and the teacher has to be trained first; "
+            "kdstudy teacher STUDY, or give --noise-from or --noise-points"
+        )
+    return tuple(sorted(found, key=lambda name: name != config.plain_arm))
+
+
+def short_replicates(
+    config: StudyConfig, arms: Sequence[str], seeds: int, say: Callable[[str], None] = lambda _: None
+) -> ShortReplicates:
+    """Train so many short replicates of each of some arms.
 
     Args:
         config: the study, checked.
+        arms: of `trainable_arms`, one or more; the others are held against the first.
         seeds: two or more.
         say: shows a line to the user.
 
@@ -56,9 +76,6 @@ def short_replicates(config: StudyConfig, seeds: int, say: Callable[[str], None]
     """
     if seeds < 2:
         raise ValueError(f"--noise must be at least 2 short replicates, because one has no spread, but got {seeds}")
-    there = teacher_origin(config) != "has to be trained"
-    first = [name for name, arm in config.arms.items() if arm.search_of is None]
-    arms = tuple(name for name in first if there or not config.needs_teacher(name))
     trials = [(name, _short(config, name, number)) for name in arms for number in range(seeds)]
     machine = Machine(config.execution)
     counts = _trained(trials, machine.places(machine.slots(config.workers)), say)
@@ -66,7 +83,7 @@ def short_replicates(config: StudyConfig, seeds: int, say: Callable[[str], None]
     data = judging_images(config.data, config.evaluate_on, holdout=config.holdout)
     groups = image_groups(data, config.groups)
     return ShortReplicates(
-        arms,
+        tuple(arms),
         np.stack([found for _, found in counts]).reshape(len(arms), seeds, *first_counts.shape),
         np.array([groups[name] for name in names]),
         trials[0][1].train.iterations,

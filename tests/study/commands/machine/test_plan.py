@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import sqrt
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -159,10 +160,10 @@ def test_short_replicates_are_judged_as_a_study_is(
     counts = made([0, 1], seeds=4)
     one = np.array(["a"] * 40)
     found = ShortReplicates(("baseline", "rdd"), counts, one, 2)
-    monkeypatch.setattr(planning, "short_replicates", lambda config, seeds, say: found)
+    monkeypatch.setattr(planning, "short_replicates", lambda config, arms, seeds, say: found)
     both = planned(config(), noise=NoiseSource(replicates=4)).seeds
     alone = ShortReplicates(("baseline",), counts[:1], one, 2)
-    monkeypatch.setattr(planning, "short_replicates", lambda config, seeds, say: alone)
+    monkeypatch.setattr(planning, "short_replicates", lambda config, arms, seeds, say: alone)
     first = planned(config(), noise=NoiseSource(replicates=4)).seeds
     assert both.noise and first.noise
     scores = 100 * counts[..., 0, 0].sum(2) / counts[..., 0, :].sum((2, 3))
@@ -175,4 +176,94 @@ def test_one_arm_has_nothing_to_show(config: Callable[..., StudyConfig]) -> None
     only = config(arms={"baseline": {"trials": 2, "space": "optimizer"}})
     found = planned(only, noise=NoiseSource(points=1.0)).seeds
     assert found.methods == 0 and found.needed == {}
-    assert "one arm" in found.source
+    assert "no arm beside the plain student's" in found.source
+
+
+KD = {"trials": 2, "space": ["optimizer", "kd"], "methods": {"kd": {}}}
+PLAIN = {"trials": 2, "space": "optimizer"}
+
+
+@pytest.mark.usefixtures("plan")
+@pytest.mark.parametrize(
+    ("arms", "methods"),
+    [
+        ({"baseline": PLAIN, "kd": KD}, 2),
+        ({"baseline": PLAIN, "kd": {**KD, "trials": 3}, "again": KD}, 4),
+        ({"kd": KD, "student": PLAIN}, 2),
+        ({"baseline": PLAIN, "kd": {"trials": 2, "methods": {"kd": {}}}}, 1),
+        ({"baseline": PLAIN}, 0),
+        ({"kd": KD, "again": KD}, 0),
+    ],
+)
+def test_the_best_of_every_search_is_held_against_the_plain_arm(
+    arms: dict[str, Any], methods: int, config: Callable[..., StudyConfig]
+) -> None:
+    found = planned(config(arms=arms, searches=2), noise=NoiseSource(points=1.0)).seeds
+    assert found.methods == methods
+    assert bool(found.needed) == bool(methods)
+    if methods > 1:
+        one = planned(config(arms=arms), noise=NoiseSource(points=1.0)).seeds
+        assert one.methods == methods / 2
+        needed = found.needed[1.0], one.needed[1.0]
+        assert needed[0] and needed[1] and needed[0] > needed[1]
+
+
+def test_noise_without_an_arm_to_train_is_refused_before_anything_is_measured(
+    study_file: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "plan_study", lambda *_, **__: pytest.fail("it was measured"))
+    assert main(["plan", str(study_file(arms={"baseline": KD, "kd": KD})), "--noise", "2"]) == 2
+    assert "--noise must have an arm to train, but every arm distils" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("plan")
+def test_where_nothing_is_compared_no_replicate_is_trained(
+    config: Callable[..., StudyConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "short_replicates", lambda *_: pytest.fail("it was trained"))
+    found = planned(config(arms={"baseline": PLAIN}), noise=NoiseSource(replicates=3)).seeds
+    assert found.noise is None and "nothing to show" in found.source
+
+
+def test_only_arms_that_can_be_planned_are_trained_for_their_noise(
+    config: Callable[..., StudyConfig], plan: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[list[str]] = []
+
+    def short(study: StudyConfig, arms: list[str], seeds: int, say: object) -> ShortReplicates:
+        trained.append(arms)
+        return ShortReplicates(tuple(arms), made([0], seeds=4), np.array(["a"] * 40), 2)
+
+    monkeypatch.setattr(planning, "short_replicates", short)
+    study = config(arms={"baseline": PLAIN, "wide": {**PLAIN, "task": {"weighting": "ohem"}}, "kd": KD})
+    plan(faults={"wide": "KeyError: 'tap'"})
+    assert planned(study, noise=NoiseSource(replicates=4)).seeds.noise
+    assert trained == [["baseline"]]
+    plan(arms={"kd": ARM}, faults={"wide": "KeyError: 'tap'"}, refused=("baseline: does not fit",))
+    found = planned(study, noise=NoiseSource(replicates=4)).seeds
+    assert found.noise is None and "none can be trained here" in found.source
+    assert len(trained) == 1
+
+
+@pytest.mark.usefixtures("plan")
+def test_a_replicate_that_fails_leaves_the_plan(
+    study_file: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> ShortReplicates:
+        raise ValueError("baseline: a short replicate must train, but it diverged")
+
+    monkeypatch.setattr(planning, "short_replicates", failing)
+    assert main(["plan", str(study_file()), "--noise", "3"]) == 1
+    said = capsys.readouterr().out
+    assert "the study: 1 h 06 min" in said
+    assert "seeds: not known: baseline: a short replicate must train, but it diverged" in said
+
+
+def test_where_no_arm_can_be_planned_there_are_no_totals(
+    study_file: Callable[..., Path], capsys: pytest.CaptureFixture[str], plan: Callable[..., None]
+) -> None:
+    plan(arms={}, refused=("baseline: does not fit; it is in none of these figures",))
+    assert main(["plan", str(study_file())]) == 2
+    heard = capsys.readouterr()
+    assert "the study:" not in heard.out and "disk:" not in heard.out and "core-hours" not in heard.out
+    assert "it is in none of these figures" in heard.err

@@ -10,20 +10,24 @@ from typing import Any
 import pytest
 
 from study.configuration.config import StudyConfig
-from study.configuration.prices import priced_trial
+from study.configuration.prices import priced_trial, teacher_network
+from study.execution.planning.answers import MEASURE, TIME_STEPS, TRAIN
 from study.execution.planning.child import answer
 from trainers.config import plain
 
 Config = Callable[..., StudyConfig]
 
 
-def answers(trial: Any, folder: Path, requests: str = "\n", *, train: bool = False) -> list[dict[str, Any]]:
+def answers(trial: Any, folder: Path, requests: str = "\n", *, do: str = MEASURE) -> list[dict[str, Any]]:
+    return answered(folder, requests, do=do, trial=plain(trial))
+
+
+def answered(folder: Path, requests: str = "\n", **about: Any) -> list[dict[str, Any]]:
     request = {
-        "trial": plain(trial),
+        **about,
         "folder": str(folder),
         "loader_workers": 0,
         "gpu_share": 0,
-        "train": train,
         "import_s": 1.0,
     }
     written = io.StringIO()
@@ -48,8 +52,20 @@ def test_memory_comes_first_and_times_when_they_are_asked_for(config: Config, tm
 def test_a_trial_is_trained_to_its_end(config: Config, tmp_path: Path) -> None:
     trial = priced_trial(config(), "baseline", {})
     short = replace(trial, train=replace(trial.train, iterations=2))
-    (found,) = answers(short, tmp_path, train=True)
+    (found,) = answers(short, tmp_path, do=TRAIN)
     assert found["report"]["iteration"] == 2
+
+
+def test_steps_are_timed_alone_as_when_a_study_begins(config: Config, tmp_path: Path) -> None:
+    study = config()
+    trials = {name: plain(priced_trial(study, name, {})) for name in ("baseline", "rdd")}
+    about = {"trials": trials, "teacher": plain(teacher_network(study)), "plugins": {}}
+    (found,) = answered(tmp_path, do=TIME_STEPS, **about)
+    assert set(found["steps"]) == {"baseline", "rdd"}
+    assert all(seconds > 0 for seconds in found["steps"].values())
+    about["trials"] = {"rdd": {**trials["rdd"], "student": "none"}}
+    (fault,) = answered(tmp_path, do=TIME_STEPS, **about)
+    assert "student" in fault["error"]
 
 
 def test_whatever_a_trial_raises_is_its_fault(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

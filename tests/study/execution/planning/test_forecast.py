@@ -100,6 +100,16 @@ def test_trials_that_are_kept_run_to_their_end_and_the_others_as_before() -> Non
     )
 
 
+def test_trials_that_may_not_be_stopped_are_whole_ones() -> None:
+    halved = replace(WORK, halving=Halving(grace=80, factor=3))
+    whole = 20 * WORK.iterations
+    assert expected_iterations(replace(halved, unstopped=1.0), 20) == whole
+    fifth = expected_iterations(replace(halved, unstopped=0.2), 20)
+    assert fifth == pytest.approx(0.2 * whole + 0.8 * expected_iterations(halved, 20))
+    paid = replace(halved, trials=10_000, paid_iterations=4000.0)
+    assert arm_forecast(replace(paid, unstopped=1.0)).trials == 10 < arm_forecast(paid).trials
+
+
 def test_very_many_trials_are_as_long_as_the_last_ones_that_are_drawn() -> None:
     work = replace(WORK, halving=Halving(grace=80, factor=3))
     each = (expected_iterations(work, 10_000) - expected_iterations(work, 5_000)) / 5_000

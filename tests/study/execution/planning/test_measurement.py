@@ -122,6 +122,8 @@ def test_a_real_process_says_what_a_trial_takes_and_one_that_takes_too_much_is_e
     assert 200 < memory.host_mib < 5000
     assert memory.checkpoint_bytes > 10_000
     assert 0 < times.step_s < times.step_s * times.steps
+    with TrialProcess(Placement(host_mib=100_000)) as process:
+        assert process.steps({"one": trial}, None, {})["one"] > 0
     with TrialProcess(Placement(host_mib=1)) as process:
         with pytest.raises(TrialFaultError, match="more than 1 MiB") as fault:
             process.memory(trial)

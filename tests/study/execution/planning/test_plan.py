@@ -1,5 +1,6 @@
 """A plan out of measured figures: what trials cost, where the teacher comes from, what does not fit and what would."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,11 +9,14 @@ from typing import Any
 import pytest
 
 from study.configuration.config import StudyConfig
+from study.configuration.loading import load
 from study.execution.planning import plan as planning
 from study.execution.planning.forecast import INLINE_START_S, TRAIN_START_S
 from study.execution.planning.machine import Machine, _left_to_group
-from study.execution.planning.plan import RAY_START_S, Plan, one_rank, plan_study, stand_in, teacher_origin
+from study.execution.planning.measurement import one_rank
+from study.execution.planning.plan import RAY_START_S, Plan, plan_study, stand_in, teacher_origin
 from study.execution.planning.processes import TrialFaultError
+from study.execution.planning.works import unstopped_share
 from tests.study.conftest import write_teacher
 from trainers.config import TrialConfig
 from trainers.costs.trial import TrialMemory, TrialTimes
@@ -28,10 +32,12 @@ BASE_MIB, IMAGE_MIB = 300.0, 50.0
 
 
 class Pretended:
-    """Trials of `BASE_MIB` and `IMAGE_MIB` for each image; steps of 0.1 s, with a teacher 0.15."""
+    """Trials of `BASE_MIB` and `IMAGE_MIB` for each image; steps of 0.1 s, with a teacher 0.15; alone in half of it."""
 
     faults_of: dict[str, TrialFaultError]
     seen: dict[str, TrialConfig]
+    alone: list[set[str]]
+    fails_alone: bool
 
     def __init__(self, places: Any, say: Any) -> None:
         self.places, self.faults, self.import_s = places, {}, 2.0
@@ -46,6 +52,12 @@ class Pretended:
         taken = BASE_MIB + IMAGE_MIB * trial.train.batch
         return TrialMemory(peak_mib=taken, host_mib=taken, reserved_mib=0, checkpoint_bytes=1000)
 
+    def steps(self, trials: dict[str, TrialConfig], teacher: object, plugins: object) -> dict[str, float]:
+        Pretended.alone.append(set(trials))
+        if "rdd" in trials and Pretended.fails_alone:
+            raise TrialFaultError("ValueError: not alone")
+        return {name: self._measured(trial).times.step_s / 2 for name, trial in trials.items()}
+
     def _measured(self, trial: TrialConfig) -> Any:
         teacher_s = 0.05 if trial.teacher else 0.0
         times = TrialTimes(step_s=0.1 + teacher_s, teacher_s=teacher_s, evaluation_s=1.0, start_s=2.0, steps=9)
@@ -57,7 +69,7 @@ def _pretended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "Measurement", Pretended)
     monkeypatch.setattr(Machine, "host_mib", HOST_MIB)
     monkeypatch.setattr("study.execution.planning.machine.usable_cpus", lambda: 4)
-    Pretended.faults_of = {}
+    Pretended.faults_of, Pretended.alone, Pretended.fails_alone = {}, [], False
 
 
 def planned(config: StudyConfig, **options: Any) -> Plan:
@@ -143,10 +155,10 @@ def test_an_arm_whose_operations_cannot_be_counted_is_named_too(
 ) -> None:
     counted = planning.price_arms
 
-    def failing(study: StudyConfig) -> Any:
+    def failing(study: StudyConfig, measure: object) -> Any:
         if "rdd" in study.arms:
             raise RuntimeError("shapes do not fit\nat all")
-        return counted(study)
+        return counted(study, None)
 
     monkeypatch.setattr(planning, "price_arms", failing)
     assert planned(config()).faults == {"rdd": "RuntimeError: shapes do not fit"}
@@ -165,9 +177,161 @@ def test_what_fits_no_memory_alone_is_refused_with_a_batch_that_does(config: Con
     Pretended.faults_of = {"baseline": TrialFaultError("it takes more than 8000 MiB of host memory", "host")}
     found = planned(config(arms=ONLY, train__batch=256, data__train_images=300))
     (line,) = found.refused
-    assert "must fit the host's memory" in line and "train.batch=256" in line
-    assert "train.batch=154 would fit" in line
+    assert "must fit the host's memory" in line and "a batch of 256" in line
+    # alone 154 would fit, four at a time as many as above
+    assert line.endswith("train.batch=34 would fit; it is in none of these figures")
     assert found.faults == {} and found.arms == {}
+    Pretended.faults_of = {}
+    assert planned(config(arms=ONLY, train__batch=34, data__train_images=300)).refused == ()
+
+
+def named_batch(line: str) -> int:
+    """The batch that a refusal names."""
+    return int(re.findall(r"(?:batch=|batch of )(\d+)", line)[-1])
+
+
+def test_a_batch_that_is_named_fits_with_the_buffers_of_recordings(config: Config) -> None:
+    study = {"execution__concurrent": 4, "data__train_images": 80}
+    refused = planned(config(train__batch=64, **study)).refused
+    batches = {line.split(":")[0]: named_batch(line) for line in refused}
+    assert set(batches) == {"baseline", "rdd"} and max(batches.values()) < 34
+    found = planned(config(train__batch=min(batches.values()), **study))
+    assert found.recordings_bytes > 0 and found.refused == ()
+
+
+def test_the_teachers_batch_fits_alone(config: Config) -> None:
+    Pretended.faults_of = {"teacher": TrialFaultError("it takes more than 8000 MiB of host memory", "host")}
+    (line,) = planned(config(teacher__train__batch=256, data__train_images=300)).refused
+    assert "teacher.train.batch=154 would fit" in line
+    Pretended.faults_of = {}
+    assert planned(config(teacher__train__batch=154, data__train_images=300)).refused == ()
+
+
+def test_a_batch_that_does_not_fit_beside_others_takes_fewer_of_them(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Machine, "host_mib", 4 * BASE_MIB)
+    (line,) = planned(config(arms=ONLY, train__batch=64, data__train_images=80)).refused
+    assert line.endswith(
+        "no smaller batch would fit: take fewer trials at a time, a smaller augment.crop or network, or "
+        "a larger machine"
+    )
+
+
+def test_a_batch_of_several_ranks_is_named_as_the_study_has_it(config: Config) -> None:
+    study = {"arms": ONLY, "train__workers": 2, "data__train_images": 300}
+    (line,) = planned(config(train__batch=192, **study)).refused
+    assert named_batch(line) == 68
+    assert planned(config(train__batch=68, **study)).refused == ()
+
+
+def test_a_batch_that_lacks_memory_of_a_gpu_fits_that_and_the_hosts(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on_gpu(self: Pretended, trial: TrialConfig) -> TrialMemory:
+        images = trial.train.batch
+        return TrialMemory(peak_mib=10 * images, host_mib=50 * images, reserved_mib=10 * images, checkpoint_bytes=1)
+
+    monkeypatch.setattr(Pretended, "memory", on_gpu)
+    monkeypatch.setattr(Machine, "gpu_mib", 500.0)
+    Pretended.faults_of = {"baseline": TrialFaultError("out of memory", "GPU")}
+    study = config(arms=ONLY, train__batch=256, data__train_images=300)
+    assert "train.batch=40 would fit" in planned(study).refused[0], "8000 / 4 / 50"
+    alone = replace(study, execution=replace(study.execution, concurrent=1))
+    assert "train.batch=50 would fit" in planned(alone).refused[0], "500 / 10"
+
+
+@pytest.mark.parametrize("how", ["fixed", "space"])
+def test_a_batch_is_named_by_what_sets_it(config: Config, tmp_path: Path, how: str) -> None:
+    space = tmp_path / "batches.yaml"
+
+    def arm(batch: int) -> dict[str, Any]:
+        space.write_text(f"train/batch: {{type: int, low: 4, high: {batch}, default: 4}}\n")
+        own = {"space": "optimizer", "fixed": {"train/batch": batch}}
+        return {"trials": 2, **(own if how == "fixed" else {"space": ["optimizer", str(space)]})}
+
+    study = {"compares": ["train/batch"], "data__train_images": 80}
+    (line,) = planned(config(arms={"baseline": arm(64)}, **study)).refused
+    said = {"fixed": "or arms.baseline.fixed.train/batch=34", "space": "or a largest train/batch of 34 in its space"}
+    assert line.endswith(f"{said[how]} would fit")
+    assert planned(config(arms={"baseline": arm(34)}, **study)).refused == ()
+
+
+def test_a_batch_that_an_arm_fixes_is_set_as_the_refusal_says(study_file: Callable[..., Path]) -> None:
+    arms = {"baseline": {"trials": 2, "space": "optimizer", "fixed": {"train/batch": 8}}}
+    path = str(study_file(arms=arms, compares=["train/batch"]))
+    assert load(path, ["arms.baseline.fixed.train/batch=4"]).arms["baseline"].fixed == {"train/batch": 4}
+
+
+def test_every_search_of_an_arm_is_replicated(config: Config) -> None:
+    arms = {
+        "baseline": {"trials": 2, "space": "optimizer"},
+        "kd": {"trials": 2, "space": ["optimizer", "kd"], "methods": {"kd": {}}},
+    }
+    once, twice = (planned(config(arms=arms, searches=searches, teacher__record="off"), seeds=3) for searches in (1, 2))
+    assert once.replicates and twice.replicates
+    assert twice.replicates.core_hours == pytest.approx(2 * once.replicates.core_hours)
+    assert once.arms.keys() == twice.arms.keys()
+
+
+def test_the_replicates_of_all_searches_share_recordings(config: Config) -> None:
+    one, two = (planned(config(searches=number, execution__concurrent=1), seeds=3) for number in (1, 2))
+    assert two.arms["rdd"].replicate_s < one.arms["rdd"].replicate_s, "two settings read what one of them records"
+
+
+def test_trials_that_may_never_be_stopped_are_foreseen_as_whole(config: Config) -> None:
+    arms = {"rdd": {"trials": 9, "space": "rdd", "task": {"weighting": "rdd"}}}
+    searched = config(arms=arms)
+    assert unstopped_share(searched, "rdd") == pytest.approx(1 / 5), "one tfe_fraction of five"
+    stays = {"rdd": {"trials": 9, "space": "optimizer", "task": {"weighting": "rdd", "tfe_fraction": 1.0}}}
+    assert planned(config(arms=stays)).arms["rdd"].iterations == 9 * 12
+    ends = {"rdd": {"trials": 9, "space": "optimizer", "task": {"weighting": "rdd", "tfe_fraction": 0.0}}}
+    halved = planned(config(arms=ends)).arms["rdd"].iterations
+    assert unstopped_share(config(arms=ends), "rdd") == 0
+    assert halved < planned(searched).arms["rdd"].iterations < 9 * 12
+
+
+def test_a_choice_that_decides_only_at_another_counts_as_often_as_both_are_drawn(
+    config: Config, tmp_path: Path
+) -> None:
+    space = tmp_path / "stages.yaml"
+    space.write_text(
+        "task/tfe_fraction: {type: categorical, choices: [0.1, 1.0], default: 0.1, when: {task/combine: [and]}}\n"
+        "task/combine: {type: categorical, choices: [xor, and, or], default: xor}\n"
+    )
+    arms = {"rdd": {"trials": 2, "space": str(space), "task": {"weighting": "rdd"}}}
+    assert unstopped_share(config(arms=arms), "rdd") == pytest.approx(1 / 3 * 1 / 2)
+
+
+MEASURED = {
+    "price": "measured",
+    "arms": {
+        "baseline": {"space": "optimizer"},
+        "rdd": {"space": ["optimizer", "kd"], "task": {"weighting": "rdd"}, "methods": {"kd": {}}},
+    },
+}
+
+
+def test_seconds_of_a_budget_are_those_of_steps_alone(config: Config) -> None:
+    found = planned(config(**MEASURED, budget={"seconds": 3}))
+    # alone a step takes 0.05 s, or with its teacher 0.075; beside others twice as long
+    assert found.arms["baseline"].iterations == pytest.approx(3 / 0.05)
+    assert found.arms["rdd"].iterations == pytest.approx(3 / 0.075)
+    assert found.arms["baseline"].iteration_ms == pytest.approx(100)
+    assert [name for names in Pretended.alone for name in sorted(names)] == ["baseline", "plain", "teacher", "rdd"]
+
+
+def test_whole_trials_are_paid_at_measured_prices(config: Config) -> None:
+    found = planned(config(**MEASURED, budget={"whole_trials": 5}))
+    assert found.arms["baseline"].iterations == pytest.approx(5 * 12)
+    assert found.arms["rdd"].iterations == pytest.approx(5 * 12 / 1.5)
+
+
+def test_an_arm_whose_steps_cannot_be_timed_alone_is_named(config: Config) -> None:
+    Pretended.fails_alone = True
+    found = planned(config(**MEASURED, budget={"seconds": 3}))
+    assert found.faults == {"rdd": "ValueError: not alone"}
+    assert set(found.arms) == {"baseline", "teacher"}
 
 
 def test_searched_batches_are_measured_at_the_largest(config: Config, tmp_path: Path) -> None:

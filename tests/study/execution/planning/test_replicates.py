@@ -10,7 +10,7 @@ import pytest
 from study.configuration.config import StudyConfig
 from study.execution.planning import replicates
 from study.execution.planning.processes import Placement, TrialFaultError
-from study.execution.planning.replicates import SEED_OFFSET, short_replicates
+from study.execution.planning.replicates import SEED_OFFSET, short_replicates, trainable_arms
 from tests.study.conftest import write_teacher
 from trainers.config import TrialConfig, plain
 from trainers.context import LocalContext
@@ -55,7 +55,7 @@ def _in_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_arms_without_a_teacher_that_is_not_there_are_trained_with_new_seeds(config: Config) -> None:
     study = config()
-    found = short_replicates(study, 2)
+    found = short_replicates(study, trainable_arms(study), 2)
     assert found.arms == ("baseline",)
     assert found.iterations == study.train.evaluate_every
     assert found.counts.shape == (1, 2, 8, len(study.class_names), 3)
@@ -67,7 +67,7 @@ def test_arms_without_a_teacher_that_is_not_there_are_trained_with_new_seeds(con
 
 def test_with_a_teacher_every_arm_is_trained_with_the_same_seeds(config: Config, tmp_path: Path) -> None:
     study = config(teacher__file=str(write_teacher(tmp_path / "teacher.safetensors")))
-    found = short_replicates(study, 2)
+    found = short_replicates(study, trainable_arms(study), 2)
     assert found.arms == ("baseline", "rdd")
     assert found.counts.shape[:2] == (2, 2)
     seeds = [trial.init_seed for trial in InProcess.trained]
@@ -77,9 +77,23 @@ def test_with_a_teacher_every_arm_is_trained_with_the_same_seeds(config: Config,
 def test_one_that_fails_is_named(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(InProcess, "report", lambda self: (_ for _ in ()).throw(TrialFaultError("no memory", "host")))
     with pytest.raises(ValueError, match="baseline: a short replicate must train, but no memory"):
-        short_replicates(config(), 2)
+        short_replicates(config(), ["baseline"], 2)
 
 
 def test_one_has_no_spread(config: Config) -> None:
     with pytest.raises(ValueError, match="at least 2"):
-        short_replicates(config(), 1)
+        short_replicates(config(), ["baseline"], 1)
+
+
+def test_the_plain_arm_is_the_one_that_others_are_held_against(config: Config, teacher_file: Path) -> None:
+    arms = {"kd": {"trials": 2, "methods": {"kd": {}}}, "student": {"trials": 2}}
+    assert trainable_arms(config(arms=arms, teacher__file=str(teacher_file))) == ("student", "kd")
+
+
+def test_without_a_teacher_there_must_be_an_arm_that_has_none(config: Config, teacher_file: Path) -> None:
+    arms = {"baseline": {"trials": 2, "methods": {"kd": {}}}}
+    with pytest.raises(
+        ValueError, match=r"every arm distils .* trained first; kdstudy teacher STUDY, or give --noise-"
+    ):
+        trainable_arms(config(arms=arms))
+    assert trainable_arms(config(arms=arms, teacher__file=str(teacher_file))) == ("baseline",)
