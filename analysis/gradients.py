@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from analysis.studies.runs import finished
 from analysis.studies.study import Study
 
 POINTS = 40
@@ -48,7 +47,8 @@ def gradients(study: Study, arm: str) -> pa.Table:
     Of the trials that used their whole budget, so that the same ones are behind all iterations; where there is none
     yet, of all.
     """
-    mine, whole = pc.field("arm") == arm, finished(study, arm)["trial"].to_pylist()
+    mine = pc.field("arm") == arm
+    whole = study.ended.filter(mine & (pc.field("state") == "COMPLETE"))["trial"].to_pylist()
     try:
         return study.table("gradients", READ, mine & pc.field("trial").isin(whole) if whole else mine)
     except FileNotFoundError:  # of an older kdstudy, or none can be read

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from analysis.printing import numbers, say, wide
 from analysis.studies.parameters import assignments
+from analysis.studies.runs import OUTSIDE
 
 Trial = Mapping[str, Any]
 FAILED_LINES = 3
@@ -52,16 +53,16 @@ def _arms(answer: Mapping[str, Any], several: bool) -> Table:
         for arm in (arm for arm in answer["arms"] if arm["folder"] == study["folder"]):
             star = "*" if (arm["search_of"] or arm["arm"]) == study["baseline"] else ""
             for trial in arm["best"] or [None]:
-                table.add_row(arm["arm"] + star, *_scores(trial), *_counts(arm))
+                table.add_row(arm["arm"] + star, *_scores(trial, arm["missing"]), *_counts(arm))
         if study["teacher"]:
             score = study["teacher"]["miou_percent"]
             table.add_row("teacher", "", "not measured" if score is None else f"{score:.2f}")
     return table
 
 
-def _scores(trial: Trial | None) -> tuple[str, ...]:
+def _scores(trial: Trial | None, missing: str | None) -> tuple[str, ...]:
     if trial is None:
-        return "", "no finished trial", "", ""
+        return "", "none keeps the bounds" if missing == OUTSIDE else "no finished trial", "", ""
     over = trial["over_baseline_points"]
     scores = (_percent(trial["last_miou_percent"]), _percent(trial["best_miou_percent"]))
     return str(trial["trial"]), *scores, "" if over is None else f"{over:+.2f}"

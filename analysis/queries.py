@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analysis.studies.constraints import feasible
-from analysis.studies.runs import ranked
+from analysis.studies.runs import none_finished, ranked
 from analysis.studies.study import TEACHER, Study, open_studies
 from analysis.tuning import spent_trials
 from study.tables import parameters_of
@@ -37,13 +37,13 @@ def best(*folders: Path, top: int = 1) -> dict[str, Any]:
         "error", "error_file": path or None}, the first ones first], "gaps": [sentence, ...],
         "unequal_terms": [sentence, ...], "searches": [{"arm", "best_miou_percent": [score, ...], "sd_points"}], and the
         cost}], "top": [trial, ...], "arms": [{"folder", "arm", "search_of": the arm that it searches again or None, the
-        cost, "spent_trials", "best": [trial, ...]}]}. The gaps are what damage has left of a study's tables; unequal
-        terms are what the study says that its arms differ in; the searches are the arms that were searched several
-        times, with what each search found best. The cost is that of all trials together: "states" {state: trials},
-        "trials", "seconds", "gpu_seconds"; "spent_trials" is what an arm's trials that did not fail cost at their
-        price, in whole trials of the plain student, None in a study without prices. A trial has its parameters, its IoU
-        of each class at the evaluation it is ranked by, and "over_baseline_points", its mIoU less that of the best
-        trial of all searches of the baseline in its study.
+        cost, "spent_trials", "best": [trial, ...], "missing": why there is no best one or None}]}. The gaps are what
+        damage has left of a study's tables; unequal terms are what the study says that its arms differ in; the searches
+        are the arms that were searched several times, with what each search found best. The cost is that of all trials
+        together: "states" {state: trials}, "trials", "seconds", "gpu_seconds"; "spent_trials" is what an arm's trials
+        that did not fail cost at their price, in whole trials of the plain student, None in a study without prices. A
+        trial has its parameters, its IoU of each class at the evaluation it is ranked by, and "over_baseline_points",
+        its mIoU less that of the best trial of all searches of the baseline in its study.
 
     Raises:
         ValueError: no trial has ended yet, several datasets, one study twice, or `top` is below 1.
@@ -114,7 +114,8 @@ def _board(study: Study, ranked_by: str, top: int) -> tuple[dict[str, Any], list
         search_of = first if (first := study.first_search(name)) != name else None
         spent = spent_trials(by_arm[name])
         cost = {**_cost(by_arm[name]), "spent_trials": spent}
-        arms.append({"folder": folder, "arm": name, "search_of": search_of, **cost, "best": trials})
+        missing = None if trials else none_finished(study, name)
+        arms.append({"folder": folder, "arm": name, "search_of": search_of, **cost, "best": trials, "missing": missing})
     return summary, arms
 
 

@@ -30,7 +30,7 @@ EvaluationSplit = Literal["val", "test", "holdout"]
 LATER = {"later": True}
 """Metadata of a field that came after trials had been hashed without it."""
 NEUTRAL = {"neutral": True}
-"""Metadata of a field that changes no number of any trial."""
+"""Metadata of a field that changes no number of any trial but its time and peak memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ class TrainConfig:
         freeze_batch_norm: normalise by the stored statistics in training too.
         compile: run student, methods and task loss through torch.compile, which rounds otherwise; evaluations do not.
         probe_every: steps between those that compare the gradients of the loss's terms, for the table `gradients`; 0
-            for none. It changes no number of a trial.
+            for none. It changes no number of a trial but its time and peak memory.
     """
 
     iterations: Annotated[int, Ge(1)]

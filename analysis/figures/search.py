@@ -17,25 +17,27 @@ from analysis.studies.study import PARAMETER
 Rows = list[dict[str, Any]]
 
 
-def history(trials: pa.Table, objective: str, colours: Mapping[str, str]) -> Drawing:
+def history(trials: pa.Table, objective: str, colours: Mapping[str, str], *, kept: pc.Expression) -> Drawing:
     """mIoU of every trial in the order of the search, and the best finished one so far, of each arm.
 
     Args:
         trials: of all arms.
         objective: the column that the search maximised.
         colours: of the arms; they are drawn in this order.
+        kept: holds for the trials that keep the search's bounds, which alone can be the best.
     """
     scored = trials.filter(pc.field(objective).is_valid())
     if not scored:
         return NoFigure("No trial has an evaluation yet, so there is no history to draw.")
-    kept = sample(range(scored.num_rows), POINTS)
-    sampling = sampled(len(kept), scored.num_rows, "trials")
+    places = sample(range(scored.num_rows), POINTS)
+    sampling = sampled(len(places), scored.num_rows, "trials")
     drawn = figure(
         f"Best finished trial so far of each arm, and every trial{sampling}", "trial of the arm (number)", MIOU
     )
-    points = scored.take(kept)
+    points, may_lead = scored.take(places), scored.filter(kept & (pc.field("state") == "COMPLETE"))
     for arm, colour in colours.items():
-        drawn.add_traces(_best_so_far(_rows(scored, arm), objective, arm, colour))
+        last = max((row["trial"] for row in _rows(scored, arm)), default=0)
+        drawn.add_traces(_best_so_far(_rows(may_lead, arm), last, objective, arm, colour))
         drawn.add_traces(_points(_rows(points, arm), "trial", objective, arm, colour, legend=False))
     drawn.add_traces(_state_legend(points))
     return drawn
@@ -45,15 +47,14 @@ def _rows(trials: pa.Table, arm: str) -> Rows:
     return list(trials.filter(pc.field("arm") == arm).sort_by("trial").to_pylist())
 
 
-def _best_so_far(rows: Rows, objective: str, arm: str, colour: str) -> list[go.Scatter]:
+def _best_so_far(finished: Rows, last: int, objective: str, arm: str, colour: str) -> list[go.Scatter]:
     """A step at each finished trial that beats those before it, held to the arm's last trial."""
-    finished = [row for row in rows if row["state"] == "COMPLETE"]
     best = list(accumulate((row[objective] for row in finished), max))
     steps = [(row["trial"], value) for n, (row, value) in enumerate(zip(finished, best, strict=True))
              if n == 0 or value > best[n - 1]]  # fmt: skip
     if not steps:
         return []
-    steps.append((max(row["trial"] for row in rows), best[-1]))
+    steps.append((last, best[-1]))
     x, y = zip(*steps, strict=True)
     line = {"color": colour, "width": 2.5, "shape": "hv"}
     return [go.Scatter(x=x, y=y, mode="lines", name=arm, legendgroup=arm, line=line, hoverinfo="skip")]

@@ -4,7 +4,7 @@ A study that searched several objectives has one front, of these together. Any o
 all arms stand together, because whoever wants a network does not ask which arm it is of.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,16 +108,25 @@ def _trivial(kept: pa.Table, candidates: pa.Table, costs: tuple[str, ...], finis
     if not kept.num_rows:
         return f"{counted(finished, 'trial')} finished, none of which keeps the bounds of the search"
     if not candidates.num_rows:
-        return (
-            f"no finished trial has a value of {names}, which are recorded since the study began or not at all; "
-            "a new study has them"
-        )
+        return f"no finished trial has a value of {names}, {_recorded(costs)}"
     if candidates.num_rows == 1:
-        only = candidates.slice(0, 1).to_pylist()[0]
-        return f"{nothing}: {only['arm']} {only['trial']} is the only finished trial"
+        return f"{nothing}: {_only(candidates.slice(0, 1).to_pylist()[0], finished)}"
     if all(len(set(candidates[name].to_pylist())) == 1 for name in costs):
         return f"{nothing}: it is the same in all {candidates.num_rows} finished trials"
     return None
+
+
+def _recorded(costs: tuple[str, ...]) -> str:
+    """Since when there are values of these costs, and where."""
+    listed = ", latency only where all students can be listed" if "latency_ms" in costs else ""
+    return f"which are recorded since the study began or not at all; a new study has them{listed}"
+
+
+def _only(row: Mapping[str, Any], finished: int) -> str:
+    name = f"{row['arm']} {row['trial']}"
+    if finished == 1:
+        return f"{name} is the only finished trial"
+    return f"{name} is the only one of {finished} finished trials that keeps the bounds and has a value"
 
 
 def plain(found: Fronts) -> dict[str, Any]:

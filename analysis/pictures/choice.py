@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from analysis.statistics import Reals, miou_percent
 from analysis.studies.image_counts import TrialName, image_counts
-from analysis.studies.runs import finished
+from analysis.studies.runs import finished, none_finished
 from analysis.studies.study import Study
 
 SEED = 0
@@ -75,7 +75,7 @@ def choose(study: Study) -> Choice:
     own, others = _best_rows(study)
     best = next(iter((*others, *own)), None)
     if best is None:
-        raise ValueError("no trial has used its whole budget yet")
+        raise ValueError(none_finished(study, *study.trials["arm"].unique().to_pylist()))
     baseline = own[0] if own and others else None
     weighted = (row for row in sorted((*own, *others), key=lambda row: -row[study.objective]) if _by_rdd(row))
     rdd = next(weighted, None)

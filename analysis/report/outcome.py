@@ -214,7 +214,7 @@ def configurations(source: Source) -> Section:
         rows = _configured(ended, **ENDED)
         every = Table(name="trials", caption="Every ended trial", rows=rows, legend=legend, folded=bool(first))
         tables.append(every)
-    text = () if first else ("No trial has used its whole budget yet.",)
+    text = () if first else (f"{source.none_finished}.",)
     return Section(key="configurations", title="Best configurations", text=text, tables=tuple(tables))
 
 
@@ -234,7 +234,7 @@ def _configured(trials: pa.Table, **more: str) -> pa.Table:
 def again(source: Source) -> Section:
     """The commands that run the best trial of each arm once more."""
     if not source.best:
-        return Section(key="again", title="Run the best again", text=("No trial has used its whole budget yet.",))
+        return Section(key="again", title="Run the best again", text=(f"{source.none_finished}.",))
     folder = shlex.quote(str(source.study.folder))
     rows = sorted(source.best.values(), key=lambda row: -row[source.objective])
     commands = tuple((_what_row(row, source.objective), _command(folder, row)) for row in rows)

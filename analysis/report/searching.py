@@ -22,6 +22,7 @@ from analysis.pareto.fronts import rows as front_rows
 from analysis.pareto.view import heading, notes
 from analysis.report.section import COSTS, SPENT, Section, Table
 from analysis.report.source import Source
+from analysis.studies.constraints import constraints_of, feasible
 from analysis.studies.parameters import label
 from analysis.tuning import ArmTuning, arm_tunings, tuning_caveats
 
@@ -94,10 +95,12 @@ def _tuning_row(found: ArmTuning) -> dict[str, Any]:
 
 def optimisation(source: Source) -> Section:
     """How the search went."""
-    drawn = history(source.study.trials, source.objective, source.arm_colours)
+    config = source.study.config
+    drawn = history(source.study.trials, source.objective, source.arm_colours, kept=feasible(config))
+    bounded = " and keep the bounds of the search" if constraints_of(config) else ""
     text = (
-        "A line rises only at trials that used their whole budget. A trial that was stopped early stands at its mIoU "
-        "then, which is low because it trained less.",
+        f"A line rises only at trials that used their whole budget{bounded}. A trial that was stopped early stands at "
+        "its mIoU then, which is low because it trained less.",
     )
     return Section(key="history", title="Optimisation history", text=text, drawings=((drawn,),))
 

@@ -12,7 +12,7 @@ from analysis.figures.comparison import ClassIoU
 from analysis.figures.style import OKABE_ITO, TEACHER_GREY, arm_colours, rgb
 from analysis.figures.training import Trial
 from analysis.pictures.predictions import Pictures
-from analysis.studies.runs import finished
+from analysis.studies.runs import finished, none_finished
 from analysis.studies.study import TEACHER, EvaluationKey, Study
 from analysis.verdict.verdict import Verdict, verdict
 
@@ -66,6 +66,12 @@ class Source:
     def best(self) -> Mapping[str, Mapping[str, Any]]:
         """The row of the best finished trial of each arm that has one."""
         return {arm: row for arm in self.arms for row in self.ranked(arm).slice(0, 1).to_pylist()}
+
+    @property
+    def none_finished(self) -> str:
+        """Why `best` has no row, as the beginning of a sentence."""
+        said = none_finished(self.study, *self.arms)
+        return f"{said[0].upper()}{said[1:]}"
 
     @property
     def best_trials(self) -> list[Trial]:

@@ -19,7 +19,6 @@ from analysis.gradients import gradients as gradients_of
 from analysis.report.section import COST, COSTS, Section, Table
 from analysis.report.source import Source
 
-UNFINISHED = "No trial has used its whole budget yet, so no arm has a best trial to show."
 UNPROBED = "No step compared the gradients of the loss's terms; `train: {probe_every: N}` does it every N steps."
 PROBED = (
     "At some steps the gradient of the task loss and of each distillation term, weighted as in the loss, was taken "
@@ -87,9 +86,8 @@ def loss_terms(source: Source) -> Section:
     caption = "Terms of the loss of the best trial of each arm, before their weights"
     tables = (Table(name="terms", caption=caption, rows=pa.Table.from_pylist(rows)),) if rows else ()
     text = ("A term is a mean since the report before, before its weight: sizes of different terms do not compare.",)
-    return Section(
-        key="terms", title="Terms of the loss", text=text, drawings=(drawn or (NoFigure(UNFINISHED),),), tables=tables
-    )
+    nothing = NoFigure(f"{source.none_finished}, so no arm has a best trial to show.")
+    return Section(key="terms", title="Terms of the loss", text=text, drawings=(drawn or (nothing,),), tables=tables)
 
 
 def _metrics(source: Source, trial: Trial) -> pa.Table:

@@ -23,7 +23,8 @@ REPLICATE = f"{PARAMETER}replicate"
 LATER = {"evaluate_on": "val", "holdout": 0.0}
 """What configurations mean that were written before they could say it."""
 NEUTRAL = ("probe_every",)
-"""Keys of `train` that change no number."""
+"""Keys of `train` that change no number of a trial but its time and peak memory."""
+OUTSIDE = "no finished trial keeps the bounds of the search"
 Seeds = tuple[int | None, int | None]
 Row = Mapping[str, Any]
 
@@ -51,7 +52,7 @@ class Run:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The configuration without the seeds, and without what changes no number."""
+        """The configuration without the seeds, and without NEUTRAL keys."""
         train = {key: value for key, value in self.config.get("train", {}).items() if key not in NEUTRAL}
         return {key: value for key, value in {**LATER, **self.config, "train": train}.items() if key not in SEEDS}
 
@@ -107,6 +108,12 @@ def finished(study: Study, arm: str) -> pa.Table:
     """
     rows = study.ended.filter(pc.field("arm") == arm)
     return ranked(rows if arm == TEACHER else rows.filter(feasible(study.config)), study.objective)
+
+
+def none_finished(study: Study, *arms: str) -> str:
+    """Why `finished` has no trial of any of these arms, as a sentence without its capital and its full stop."""
+    named = pc.field("arm").isin(pa.array(arms, pa.string()))  # of no arm the type would not be known
+    return OUTSIDE if ranked(study.ended.filter(named), study.objective) else "no trial has used its whole budget yet"
 
 
 def read_runs(rows: pa.Table) -> list[Run]:
@@ -175,12 +182,12 @@ def named_runs(text: str) -> Runs:
     return _trial(study, TrialName(arm, int(number)))
 
 
-def _best_of(study: Study, arms: Iterable[str], text: str) -> Runs:
+def _best_of(study: Study, arms: Sequence[str], text: str) -> Runs:
     found = [best for arm in arms if (best := best_runs(study, arm)) is not None]
     if not found:
         raise ValueError(
-            f"{text}: a trial must have used its whole budget to be compared, but none has; "
-            "wait for one, or name a trial that ended: DIR:ARM-N"
+            f"{text}: a trial must have used its whole budget and keep all bounds to be compared, but "
+            f"{none_finished(study, *arms)}; wait for one, or name a trial that ended: DIR:ARM-N"
         )
     return replace(max(found, key=lambda runs: runs.mean), chosen_from=sum(runs.chosen_from for runs in found))
 

@@ -115,8 +115,10 @@ def _may_change(path: str, one: StudyConfig, other: StudyConfig) -> bool:
         return on_gpus(one) == on_gpus(other)
     if path == CHECKPOINTS:
         return False
+    if path == "train.probe_every":  # changes no number of a trial but its time and peak memory
+        return "peak_memory_mib" not in one.search.measures
     # where a teacher is to be kept that may have had no place before, and what changes no number
-    if path in ("teacher.folder", "train.probe_every") or path.startswith("teacher.record"):
+    if path == "teacher.folder" or path.startswith("teacher.record"):
         return True
     if path == "searches":
         return one.searches < other.searches

@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search_spaces.space import Space
 from study.configuration.config import REPLICATE, TEACHER, StudyConfig
 from study.configuration.identity import record, refuse_another
-from study.configuration.objectives.students import MeasureLatency, measure_arms, time_students
+from study.configuration.objectives.students import MeasureLatency, measure_arms
 from study.configuration.outline import StudyOutline
 from study.configuration.prices import ArmPrices, price_arms
 from study.configuration.tuning import EQUAL
@@ -34,7 +34,6 @@ from study.ledger.rungs import ROW, STOPPED_BY, WOULD_STOP, EarlyStopping, StopR
 from study.ledger.samplers import grid_size, sampler, startup_settings
 from study.ledger.spending import Spending, Spent, keep_prices, read_prices
 from study.ledger.trial_run import Suggestion, TrialRun
-from study.measures import OF_STUDENT
 from trainers.addresses import redacted
 from trainers.config import ConfigError
 
@@ -524,8 +523,8 @@ def open_arms(
         with_teacher: whether the study trains its teacher itself, as an arm with one trial.
         price: makes the prices of a study whose ledger has none; None for counting operations, and only where a budget
             needs it.
-        measure: times the students of a study whose ledger does not have them; None for timing them in this process,
-            and only where the search needs what they take.
+        measure: times the students of a study whose ledger does not have them, on the device of a worker, because what
+            is in the ledger stays. None for a caller that starts no trial of an arm: they are left to one that does.
 
     Raises:
         ConfigError: the ledger's trials belong to a study whose numbers would not compare with this one's, or there are
@@ -583,12 +582,12 @@ def _price_added_searches(config: StudyConfig, studies: Mapping[str, optuna.Stud
 
 def _measure(config: StudyConfig, studies: Mapping[str, optuna.Study], measure: MeasureLatency | None) -> None:
     """Write what the students of arms take that have none, because they have no trial yet; those of others stay."""
-    if measure is None and not config.search.measures.intersection(OF_STUDENT):
+    if measure is None:
         return
     kept = {name: read_students(studies[name].user_attrs) for name in config.arms}
     known = {name: students for name, students in kept.items() if students is not None}
     begun = {name for name in config.arms if name not in known and studies[name].get_trials(deepcopy=False)}
-    for name, students in measure_arms(config, known, measure or time_students, leave=begun).items():
+    for name, students in measure_arms(config, known, measure, leave=begun).items():
         keep_students(studies[name], students)
 
 

@@ -1,7 +1,8 @@
 """What an arm's trials are valued by: the values of each, in Optuna's order, and the bounds that they should keep.
 
-A student's measures are kept in the ledger when the study begins, so that a value, once there, is the same after every
-restart. Bounds on them are known when a trial begins, all others when it ends.
+The measures of the students that can be listed are kept in the ledger when the study begins, so that a latency is the
+same after every restart; any other student is counted, again after a restart, when a trial with it begins. Bounds on
+them are known when a trial begins, all others when it ends.
 """
 
 import json
@@ -53,7 +54,7 @@ class Valuation:
     """
 
     def __init__(self, config: StudyConfig, arm: str, study: optuna.Study) -> None:
-        self._config, self._arm, self._study = config, arm, study
+        self._config, self._arm = config, arm
         self._students = read_students(study.user_attrs)
         self.objectives = config.objectives_of(arm)
         searches = arm != TEACHER and not config.arms[arm].replicated
@@ -72,12 +73,14 @@ class Valuation:
         """Keep what is known of a trial before it is trained: its student, and how far that is beyond the bounds."""
         if self._students is None:
             return
-        students = self._students.with_student(self._config, self._arm, values)
-        if students is not self._students:
-            self._students = students
-            keep_students(self._study, students)
+        # one that was not listed is not written: the ledger would get all of them anew, and counts are the same again
+        self._students = self._students.with_student(self._config, self._arm, values)
         if found := self.student(values):
             self._note(trial, [bound for bound in self._bounds if bound.measure in OF_STUDENT], plain(found))
+
+    def keeps_bounds(self, trial: FrozenTrial) -> bool:
+        """Whether an ended trial keeps all bounds of the search; not where a value that one needs is missing."""
+        return all(trial.constraints.get(str(bound), math.inf) <= 0 for bound in self._bounds)
 
     def lacking(self, measured: Mapping[str, Any]) -> str | None:
         """Why a trial cannot be valued though it has an mIoU; None where it can.

@@ -18,6 +18,7 @@ from tests.analysis.report.test_report import figures, rows, texts
 from tests.analysis.searches import Trial, write_search
 
 TRIALS = [Trial(arm="kd", number=n, quality=40.0 + n) for n in range(11)]
+NONE_KEPT = {"constraints": ["miou >= 99"]}
 STOPPED = Trial(arm="kd", number=11, state="PRUNED", iterations=10)
 
 
@@ -35,8 +36,10 @@ def table(told: Sequence[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(list(told), GRADIENTS)
 
 
-def write(folder: Path, told: Sequence[dict[str, Any]], trials: Sequence[Trial] = (*TRIALS, STOPPED)) -> Path:
-    write_search(folder, trials)
+def write(
+    folder: Path, told: Sequence[dict[str, Any]], trials: Sequence[Trial] = (*TRIALS, STOPPED), **config: Any
+) -> Path:
+    write_search(folder, trials, **config)
     with TableWriter(folder / "tables", GRADIENTS) as writer:
         writer.append(told)
     return folder
@@ -47,6 +50,8 @@ def test_the_trials_behind_it_are_those_that_finished(tmp_path: Path) -> None:
     other = [row(0, 5, -1.0, arm="rdd")]
     study = open_study(write(tmp_path / "finished", [*told, *other]))
     assert set(gradients(study, "kd")["trial"].to_pylist()) == set(range(11))
+    bounded = open_study(write(tmp_path / "bounded", told, search=NONE_KEPT))
+    assert set(gradients(bounded, "kd")["trial"].to_pylist()) == set(range(11))
     running = open_study(write(tmp_path / "running", told, [STOPPED]))
     assert set(gradients(running, "kd")["trial"].to_pylist()) == set(range(12))
     none = gradients(open_study(write_search(tmp_path / "older", TRIALS)), "kd")

@@ -17,11 +17,12 @@ def find_trial(config: StudyConfig, folder: Path, trial: str | None, arm: str | 
     Args:
         config: the study's.
         folder: the study's.
-        trial: "ARM-N", or "N" in `arm`; None for the best finished one, by the study's objective.
+        trial: "ARM-N", or "N" in `arm`; None for the best finished one that keeps the search's bounds, by the study's
+            objective.
         arm: where the trial is sought; None for all arms, and for any arm that `trial` names.
 
     Raises:
-        ValueError: no such trial has ended, or a name that is none.
+        ValueError: no such trial has ended, none keeps the bounds, or a name that is none.
     """
     place = folder / "tables"
     ended = tables.read(place, "trials") if place.is_dir() else None
@@ -44,10 +45,14 @@ def _best(config: StudyConfig, ended: pa.Table, arm: str | None) -> dict[str, An
     if arm not in (None, TEACHER, *config.arms):
         raise ValueError(f"--arm must be an arm of the study, but got {arm!r}; {nearest(str(arm), config.arms)}")
     in_arm = (pc.field("arm") == arm) if arm else (pc.field("arm") != TEACHER)
-    finished = ended.filter((pc.field("state") == "COMPLETE") & in_arm)
-    if not finished:
-        raise ValueError(
-            f"no trial{f' of {arm}' if arm else ''} has used its whole budget; name one with --trial ARM-N"
-        )
     order = [(config.objective_column, "descending"), ("arm", "ascending"), ("trial", "ascending")]
-    return dict(finished.sort_by(order).slice(0, 1).to_pylist()[0])
+    finished = ended.filter((pc.field("state") == "COMPLETE") & in_arm).sort_by(order).to_pylist()
+    of_arm = f" of {arm}" if arm else ""
+    if not finished:
+        raise ValueError(f"no trial{of_arm} has used its whole budget; name one with --trial ARM-N")
+    bounds = () if arm == TEACHER else config.search.bounds
+    kept = (row for row in finished if all(bound.keeps(row, config.objective) for bound in bounds))
+    if (best := next(kept, None)) is None:
+        broken = ", ".join(config.search.constraints)
+        raise ValueError(f"no finished trial{of_arm} keeps {broken}; name one with --trial ARM-N")
+    return dict(best)

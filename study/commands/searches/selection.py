@@ -25,7 +25,7 @@ AT_DEFAULTS = (
     "at its defaults has used its whole budget; go on with one that has not ended: kdstudy resume DIR; one that was "
     "stopped early stays so, and in a new study pruning.keep_every lets the first trial of each arm end"
 )
-"""What no trial of an arm has done that is left out, and the remedy."""
+"""What no trial of an arm has done that is left out, and the remedy; `_nothing_kept` has a third."""
 
 
 class Scored(NamedTuple):
@@ -90,18 +90,16 @@ class Selection:
 
     Attributes:
         chosen: by the names of the arms to be; that of the best plain student, BASELINE, comes first.
-        unfinished: arms that were to be chosen from, but have no trial that used its whole budget.
-        defaults: whether it is of the arms' defaults instead.
+        left_out: arms that were to be chosen from, but have nothing to choose, and what no trial of theirs has done.
     """
 
     chosen: Mapping[str, Choice]
-    unfinished: tuple[str, ...]
-    defaults: bool = False
+    left_out: Mapping[str, str]
 
     def notes(self) -> Iterator[str]:
         """What whoever asked for so many of each arm should know, one line each."""
-        for arm in self.unfinished:
-            yield f"{arm} is left out: no trial of it {AT_DEFAULTS if self.defaults else NONE_ENDED}"
+        for arm, reason in self.left_out.items():
+            yield f"{arm} is left out: no trial of it {reason}"
         for name, choice in self.chosen.items():
             if len(choice.arms) > 1:
                 yield f"{name} stands for {' and '.join(choice.arms)}, which found the same setting"
@@ -118,10 +116,7 @@ def settings(config: StudyConfig, folder: Path, *, bounded: bool = True) -> list
     Raises:
         ValueError: no trial has used its whole budget, or none keeps the bounds.
     """
-    place, order = folder / "tables", list(config.arms)
-    ended = tables.read(place, "trials") if (place / "trials").is_dir() else None
-    finished = [] if ended is None else ended.filter(pc.field("state") == "COMPLETE").to_pylist()
-    whole = [row for row in finished if row["arm"] in config.arms]  # the teacher is none
+    order, whole = list(config.arms), _finished_rows(config, folder)
     bounds = config.search.bounds if bounded else ()
     rows = [row for row in whole if all(bound.keeps(row, config.objective) for bound in bounds)]
     if whole and not rows:
@@ -133,6 +128,14 @@ def settings(config: StudyConfig, folder: Path, *, bounded: bool = True) -> list
     if not by_setting:
         raise ValueError(f"there must be a finished trial to go by, but none in {folder} has used its whole budget")
     return sorted((_setting(config, rows) for rows in by_setting.values()), key=lambda found: -found.miou_percent)
+
+
+def _finished_rows(config: StudyConfig, folder: Path) -> list[dict[str, Any]]:
+    """The rows of all trials that used their whole budget, but the teacher's."""
+    place = folder / "tables"
+    ended = tables.read(place, "trials") if (place / "trials").is_dir() else None
+    finished = [] if ended is None else ended.filter(pc.field("state") == "COMPLETE").to_pylist()
+    return [row for row in finished if row["arm"] in config.arms]
 
 
 def _seedless(trial: TrialConfig) -> str:
@@ -169,20 +172,27 @@ def select(
     plain_arms = named_arms(config, [plain])
     asked = named_arms(config, arms) or tuple(config.arms)
     chosen: dict[str, Choice] = {}
-    unfinished = []
+    finished = {row["arm"] for row in _finished_rows(config, folder)}
+    left_out = {}
     for arm in dict.fromkeys((*plain_arms, *(name for name in config.arms if name in asked))):
         best = [
             setting for setting in found if setting.has(arm) and (not defaults or _is_default(config, arm, setting))
         ]
         best = best[: 1 if arm in plain_arms else top]
         if not best:
-            _refuse_nothing(arm, plain, arms, defaults=defaults)
-            unfinished.append(arm)
+            left_out[arm] = AT_DEFAULTS if defaults else _nothing_kept(config, arm in finished)
+            _refuse_nothing(arm, plain, arms, left_out[arm])
         for setting in best:
             name = next((name for name, choice in chosen.items() if choice.setting is setting), None)
             name = name or (setting.name if chosen else BASELINE)
             chosen[name] = Choice(setting, (*(chosen[name].arms if name in chosen else ()), arm))
-    return Selection(chosen=chosen, unfinished=tuple(unfinished), defaults=defaults)
+    return Selection(chosen=chosen, left_out=left_out)
+
+
+def _nothing_kept(config: StudyConfig, has_finished: bool) -> str:
+    if not has_finished:
+        return NONE_ENDED
+    return f"keeps the bounds of the search, {', '.join(config.search.constraints)}; search longer"
 
 
 def _is_default(config: StudyConfig, arm: str, setting: Setting) -> bool:
@@ -207,9 +217,8 @@ def _plain_arm(config: StudyConfig) -> str:
     return config.plain_arm
 
 
-def _refuse_nothing(arm: str, plain: str, named: Sequence[str], *, defaults: bool) -> None:
+def _refuse_nothing(arm: str, plain: str, named: Sequence[str], reason: str) -> None:
     """Refuse to leave an arm out that was asked for by its name, or that all others are compared with."""
-    reason = AT_DEFAULTS if defaults else NONE_ENDED
     if arm == plain:
         raise ValueError(
             f"a study must have a finished plain student to compare with, but no trial of {plain!r} {reason}"

@@ -75,6 +75,10 @@ def _tuning(subject: Subject) -> Iterator[Finding]:
         yield from tuning.check_equal_tuning(subject.config)
 
 
+def _memory(subject: Subject) -> Iterable[Finding]:
+    return tuning.check_memory(subject.config, distils=subject.distils)
+
+
 def _teacher(subject: Subject) -> Iterable[Finding]:
     return teacher.check_teacher(subject.config) if subject.distils else ()
 
@@ -125,6 +129,7 @@ STUDY_CHECKS = (
     StudyCheck(_groups, ("data", "evaluate_on", "holdout", "groups")),
     StudyCheck(_arms, ()),
     StudyCheck(_tuning, ("budget", "price", "search", "pruning")),
+    StudyCheck(_memory, ("search", "teacher", "arms")),
     StudyCheck(_comparable, ("compares", "data", "evaluate_on", "holdout")),
 )
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from search_spaces.space import Space
 from study.configuration.checks.findings import Finding, fault, warning
 from study.configuration.config import StudyConfig
-from study.configuration.objectives.students import STUDENT, untimed_because
+from study.configuration.objectives.students import STUDENT, THREADS, untimed_because
 from study.configuration.tuning import NO_CAP, BudgetConfig
 from study.measures import MIOU, OF_STUDENT
 from trainers.registry import nearest
@@ -56,6 +56,12 @@ def check_objectives(config: StudyConfig) -> Iterable[Finding]:
             f"pruning: must be off where several objectives are searched, but got {config.pruning.kind} with {named}: "
             "early stopping compares one value; set pruning: {kind: none}"
         )
+    elif config.search.constraints and config.pruning.on:
+        yield fault(
+            f"pruning: must be off where bounds are searched, but got {config.pruning.kind} with "
+            f"{', '.join(config.search.constraints)}: early stopping compares mIoU alone, with trials outside them "
+            "too; set pruning: {kind: none}"
+        )
     if config.search.constraints and sampler not in HONOURING:
         yield fault(
             f"search.constraints: are honoured by samplers that learn from results, {', '.join(HONOURING)}, but got "
@@ -71,11 +77,28 @@ def check_timed(config: StudyConfig, spaces: Mapping[str, Space]) -> Iterable[Fi
                 f"arms.{name}.space: latency is measured before the first trial, so all students must be known then, "
                 f"but {why}"
             )
-    of_student = [name for name in config.search.objectives if name in OF_STUDENT]
-    if of_student and not any(path.startswith(STUDENT) for space in spaces.values() for path in space.parameters):
+    searched = {path for space in spaces.values() for path in space.parameters}
+    if any(path.startswith(STUDENT) for path in searched):
+        return
+    changed = {"latency_ms"} if THREADS in searched else set()
+    if same := [name for name in config.search.objectives if name in OF_STUDENT and name not in changed]:
         yield warning(
-            f"search.objectives: {', '.join(of_student)} is the same in all trials, because no arm searches the "
+            f"search.objectives: {', '.join(same)} is the same in all trials of an arm, because no arm searches the "
             "student; search one of its keys, such as student/width, or leave it out"
+        )
+
+
+def check_memory(config: StudyConfig, *, distils: bool) -> Iterable[Finding]:
+    """Where peak memory is searched, no trial reads the teacher's outputs that another one has recorded.
+
+    Args:
+        config: the study.
+        distils: whether an arm does.
+    """
+    if "peak_memory_mib" in config.search.measures and distils and config.teacher.record.on:
+        yield fault(
+            "teacher.record: must be off where peak memory is searched, because a trial that reads recorded outputs "
+            "holds no teacher, so that its memory is a matter of its turn; set teacher.record: off"
         )
 
 

@@ -174,6 +174,7 @@ def _budget_used(arm: ArmLedger) -> str:
 
 
 def _best(arm: ArmLedger) -> str:
-    """The best mIoU among the trials that used their whole budget."""
-    values = [miou for trial in arm.complete() if (miou := miou_of(trial)) is not None]
+    """The best mIoU among the trials that used their whole budget and keep the search's bounds."""
+    kept = filter(arm.valuation.keeps_bounds, arm.complete())
+    values = [miou for trial in kept if (miou := miou_of(trial)) is not None]
     return f"{max(values):.2f}" if values else ""

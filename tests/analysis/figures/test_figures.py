@@ -18,6 +18,7 @@ from analysis.figures.training import EVALUATIONS, curves_to_draw, rungs
 from analysis.importance import importance
 from analysis.report.source import Source
 from analysis.sampling import POINTS, sample, thinned
+from analysis.studies.constraints import feasible
 from analysis.studies.parameters import kind
 from analysis.studies.study import open_study
 from tests.analysis.searches import Trial, search, write_search
@@ -46,16 +47,27 @@ def test_the_best_so_far_rises_at_finished_trials_alone() -> None:
     trials = [
         Trial(arm="kd", number=n, quality=q, state="PRUNED" if n == 2 else "COMPLETE") for n, q in qualities.items()
     ]
-    drawn = history(table(trials), LAST, arm_colours(["kd"]))
+    drawn = history(table(trials), LAST, arm_colours(["kd"]), kept=feasible({}))
     (line,) = traces(drawn, mode="lines")
     assert (list(line.x), list(line.y)) == ([0, 3, 4], [30.0, 40.0, 40.0])
     marks = [(mark.marker.symbol, list(mark.x)) for mark in traces(drawn, mode="markers", legendgroup="kd")]
     assert marks == [("circle", [0, 1, 3, 4]), ("circle-open", [2])]
 
 
+def test_what_breaks_a_bound_is_drawn_and_is_not_the_best_so_far() -> None:
+    trials = table([Trial(arm="kd", number=n, quality=q) for n, q in enumerate((90.0, 30.0, 40.0, 80.0))])
+    within = feasible({"search": {"constraints": ["miou <= 50"]}})
+    drawn = history(trials, LAST, arm_colours(["kd"]), kept=within)
+    (line,) = traces(drawn, mode="lines")
+    assert (list(line.x), list(line.y)) == ([1, 2, 3], [30.0, 40.0, 40.0])
+    assert [list(mark.x) for mark in traces(drawn, mode="markers", legendgroup="kd")] == [[0, 1, 2, 3]]
+    none = history(trials, LAST, arm_colours(["kd"]), kept=feasible({"search": {"constraints": ["miou <= 5"]}}))
+    assert traces(none, mode="lines") == []
+
+
 def test_a_figure_of_many_trials_shows_a_sample_and_says_so() -> None:
     many = table([Trial(arm="kd", number=n, quality=n / 100) for n in range(POINTS + 500)])
-    drawn = history(many, LAST, arm_colours(["kd"]))
+    drawn = history(many, LAST, arm_colours(["kd"]), kept=feasible({}))
     assert isinstance(drawn, go.Figure)
     assert f"({POINTS:,} of {POINTS + 500:,} trials, drawn at random)" in drawn.layout.title.text
     assert sum(len(mark.x) for mark in traces(drawn, mode="markers", legendgroup="kd")) == POINTS

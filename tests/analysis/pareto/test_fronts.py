@@ -14,13 +14,17 @@ from rich.console import Console
 import study as api
 from analysis.figures.drawing import NoFigure
 from analysis.figures.fronts import pareto_front
+from analysis.leaderboard import print_leaderboard
 from analysis.pareto.fronts import pareto, plain
 from analysis.pareto.view import print_fronts
+from analysis.pictures.choice import choose
 from analysis.queries import best
 from analysis.replay.replay import replay
+from analysis.report.outcome import again, configurations
 from analysis.report.searching import fronts as section
 from analysis.report.source import Source
-from analysis.studies.runs import best_runs
+from analysis.report.trained import loss_terms
+from analysis.studies.runs import best_runs, named_runs
 from analysis.studies.study import open_study
 from analysis.tuning_curves.curves import curve_of
 from study.__main__ import main
@@ -108,7 +112,17 @@ def test_any_other_study_has_one_for_each_cost_and_what_is_asked_for(tmp_path: P
             TWO,
             f"{NOTHING}: wide 0 is the only finished trial",
         ),
-        ([trial(0, 50.0), trial(1, 51.0)], TWO, "no finished trial has a value of latency_ms"),
+        (
+            [trial(0, 50.0, 4.0), trial(1, 51.0, 5.0), trial(2, 52.0)],
+            {**TWO, "constraints": ["latency_ms <= 4"]},
+            f"{NOTHING}: wide 0 is the only one of 3 finished trials that keeps the bounds and has a value",
+        ),
+        (
+            [trial(0, 50.0), trial(1, 51.0)],
+            TWO,
+            "no finished trial has a value of latency_ms, which are recorded since the study began or not at all; "
+            "a new study has them, latency only where all students can be listed",
+        ),
         (
             [trial(0, 50.0, 2.0), trial(1, 51.0, 2.0)],
             TWO,
@@ -120,7 +134,7 @@ def test_any_other_study_has_one_for_each_cost_and_what_is_asked_for(tmp_path: P
             "2 trials finished, none of which keeps the bounds of the search",
         ),
     ],
-    ids=["all failed", "one", "not recorded", "equal", "none feasible"],
+    ids=["all failed", "one", "one of several", "not recorded", "equal", "none feasible"],
 )
 def test_where_there_is_nothing_to_choose_between_a_sentence_says_why(
     tmp_path: Path, trials: list[dict[str, Any]], search: dict[str, Any], sentence: str
@@ -193,6 +207,26 @@ def test_what_breaks_a_bound_is_never_the_best(tmp_path: Path) -> None:
     tight = open_study(narrow)
     missing = curve_of(tight.trials, "narrow", LAST, tight.config).missing
     assert missing == ("narrow: no finished trial keeps the bounds of the search",)
+
+
+def test_where_no_trial_keeps_the_bounds_nobody_says_that_none_has_finished(tmp_path: Path) -> None:
+    outside = "no finished trial keeps the bounds of the search"
+    folder = written(tmp_path, SEARCH, search={"constraints": ["latency_ms <= 1"]})
+    study = open_study(folder)
+    assert [arm["missing"] for arm in best(folder)["arms"]] == [outside, outside]
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    print_leaderboard(best(folder), console)
+    rows = [line.split()[:5] for line in console.export_text().splitlines()[1:3]]
+    assert rows == [[arm, "none", "keeps", "the", "bounds"] for arm in ("narrow", "wide*")]
+    with pytest.raises(ValueError, match=outside):
+        choose(study)
+    with pytest.raises(ValueError, match=rf"to be compared, but {outside}; wait for one, or name a trial"):
+        named_runs(str(folder))
+    source = Source(study)
+    sentence = f"{outside.capitalize()}."
+    assert configurations(source).text == again(source).text == (sentence,)
+    ((drawn,),) = loss_terms(source).drawings
+    assert isinstance(drawn, NoFigure) and drawn.reason.startswith(outside.capitalize())
 
 
 @pytest.mark.parametrize("search", [TWO, {"constraints": ["latency_ms <= 6"]}])

@@ -84,6 +84,17 @@ def test_gradients_may_be_compared_from_now_on(config: Reader) -> None:
     assert fault.startswith("train.probe_every takes gradients inside of a step")
 
 
+def test_gradients_take_memory_so_they_wait_where_that_is_searched(config: Reader) -> None:
+    for searched in ({"objectives": ["miou", "peak_memory_mib"]}, {"constraints": ["peak_memory_mib <= 900"]}):
+        study = config(search=searched, pruning={"kind": "none"}, teacher__record="off")
+        (fault,) = refused(study, "train.probe_every=5")
+        assert fault.startswith("train.probe_every: must stay 0 while a study lasts, but got 5")
+        (fault,) = refused(study, "teacher.record=auto")
+        assert fault.startswith("teacher.record: must be off where peak memory is searched")
+    bounded = config(search={"constraints": ["parameters <= 1e9"]}, pruning={"kind": "none"})
+    assert Changes(sets=("train.probe_every=5",)).apply(bounded).train.probe_every == 5
+
+
 def test_a_teacher_may_be_kept_elsewhere(config: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert Changes(sets=("teacher.folder=kept",)).apply(config()).teacher.folder == str(tmp_path / "kept")

@@ -14,7 +14,6 @@ from study.configuration.objectives.students import Size, TimedStudent
 from study.execution.pricing import _time
 from study.execution.recording import recorder
 from study.folder import create_study
-from study.ledger import ledger
 from tests.study.execution.recording.test_recorder import Driver
 from trainers.config import plain
 
@@ -30,7 +29,6 @@ def times(students: Mapping[str, TimedStudent], size: Size, classes: int) -> dic
 def config(config: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reader:
     """Reads a study of one arm that searches its student."""
     monkeypatch.setattr(recorder, "release", lambda _: None)  # speaks to a cluster
-    monkeypatch.setattr(ledger, "time_students", times)
     space = tmp_path / "student.yaml"
     space.write_text(f"{CHANNELS}: {{type: categorical, choices: [8, 16], default: 16}}\n")
 
@@ -45,14 +43,14 @@ def config(config: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> R
 def drive(config: StudyConfig, folder: Path, starts: int) -> list[dict[str, Any]]:
     """The rows of a study whose driver is replaced so often while a trial runs."""
     create_study(config, folder)
-    driver, dying = Driver(config, folder), [*range(1, 2 * starts, 2)][: starts - 1]
+    driver, dying = Driver(config, folder, measure=times), [*range(1, 2 * starts, 2)][: starts - 1]
     while not driver.arms["baseline"].exhausted:
         trial = driver.start()
         number, values = trial.config["number"], trial.config["values"]
         driver.result(trial)
         if number in dying:
             dying.remove(number)
-            driver = Driver(config, folder)
+            driver = Driver(config, folder, measure=times)
             trial = driver.start()
             assert (trial.config["number"], trial.config["values"]) == (number, values)
         score = 30 + values[CHANNELS] - 100 * abs(values["train/optimizer/lr"] - 0.05)
@@ -79,7 +77,7 @@ def test_several_drivers_try_what_one_would_have_tried(config: Reader, tmp_path:
 
 
 def test_a_trial_without_a_value_of_an_objective_fails_and_says_why(config: Reader, tmp_path: Path) -> None:
-    driver = Driver(config("peak_memory_mib"), tmp_path)
+    driver = Driver(config("peak_memory_mib"), tmp_path, measure=times)
     trial = driver.start()
     driver.result(trial, final=True, **{"memory/peak_mib": None})
     driver.recorder.on_trial_complete(0, [], trial)

@@ -15,6 +15,7 @@ from study.configuration.config import StudyConfig
 from study.configuration.objectives.students import Size, TimedStudent
 from study.ledger.journal import JOURNAL, repair_journal
 from study.ledger.ledger import ArmLedger, open_arms, open_storage, standing, study_directions
+from study.ledger.objectives import STUDENTS
 from study.ledger.trial_run import Suggestion
 from trainers.config import plain
 
@@ -190,6 +191,55 @@ def test_a_study_of_one_objective_has_its_students_too(searched: Reader, tmp_pat
     assert asked is not None and ledger.study.direction == StudyDirection.MAXIMIZE
     found = ledger.valuation.student(asked.values)
     assert found is not None and found.latency_ms == 4.0 and found.latency_conditions == "48x64"
+
+
+def test_who_starts_no_trial_measures_nothing(searched: Reader, tmp_path: Path) -> None:
+    """As a resume that looks at the ledger before there is a cluster: a student is timed where trials run."""
+    config, clock = searched(), Clock()
+    looked = open_arms(config, tmp_path, with_teacher=True)
+    assert STUDENTS not in looked["baseline"].study.user_attrs
+    ledger = opened(config, tmp_path, clock)
+    assert sorted(clock.asked) == [8, 16, 24]
+    asked = ledger.ask()
+    assert asked is not None and ledger.valuation.student(asked.values).latency_ms is not None  # type: ignore[union-attr]
+
+
+def test_students_that_are_not_listed_are_counted_and_not_written(searched: Reader, tmp_path: Path) -> None:
+    """Each would rewrite all of them; a restart counts them again."""
+    (tmp_path / "student.yaml").write_text(f"{CHANNELS}: {{type: int, low: 8, high: 80, default: 16}}\n")
+    config = searched(objectives=["miou", "parameters"], search={"constraints": ["parameters <= 1e5"]})
+    ledger = opened(config, tmp_path)
+    listed = ledger.study.user_attrs[STUDENTS]
+    drawn = set()
+    for _ in range(5):
+        asked = ledger.ask()
+        assert asked is not None
+        found = ledger.valuation.student(asked.values)
+        assert found is not None and ledger.study.user_attrs[STUDENTS] == listed
+        drawn.add(found.parameters)
+        finish(ledger, asked)
+    left = ledger.ask()
+    assert len(drawn) > 3 and left is not None
+    before = ledger.study.get_trials()[left.number].constraints
+    again = opened(config, tmp_path)
+    adopted = again.ask()
+    assert adopted is not None and adopted.number == left.number
+    assert again.valuation.student(adopted.values) == ledger.valuation.student(left.values)
+    assert again.study.get_trials()[left.number].constraints == before and len(before) == 1
+    assert again.study.user_attrs[STUDENTS] == listed
+
+
+def test_a_trial_keeps_the_bounds_where_all_are_known_and_none_is_broken(searched: Reader, tmp_path: Path) -> None:
+    ledger = opened(searched(search={"constraints": ["miou >= 50", "latency_ms <= 4"]}), tmp_path)
+    kept = {}
+    for score in (56.0, 44.0, None):
+        asked = ledger.ask()
+        assert asked is not None
+        state = TrialState.FAIL if score is None else TrialState.COMPLETE
+        ledger.tell(asked.number, state, score, row_of(ledger, asked))
+        kept[score] = (ledger.valuation.keeps_bounds(ledger.study.get_trials()[asked.number]), asked.values[CHANNELS])
+    assert kept[56.0] == (True, 16)  # the defaults
+    assert not kept[44.0][0] and not kept[None][0]
 
 
 def test_a_study_that_began_without_them_stays_without(searched: Reader, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_arms_whose_defaults_did_not_end_are_left_out(finished: Finisher, capsys
 
 
 def test_defaults_are_replicated_however_good_they_are(finished: Finisher) -> None:
-    folder = finished(search={"constraints": ["miou >= 30"]})
+    folder = finished(search={"constraints": ["miou >= 30"]}, pruning={"kind": "none"})
     with pytest.raises(ValueError, match="keeps miou >= 30"):
         replicates(folder)
     assert list(replicates(folder, defaults=True).arms) == ["baseline", "rdd-0"]
@@ -127,9 +127,22 @@ def test_of_a_tie_the_first_trial_is_taken(finished: Finisher) -> None:
 
 
 def test_what_breaks_a_bound_of_the_search_is_not_taken(finished: Finisher) -> None:
-    folder = finished(search={"constraints": ["miou <= 24.5"]})
+    folder = finished(search={"constraints": ["miou <= 24.5"]}, pruning={"kind": "none"})
     study = replicates(folder)
     assert list(study.arms) == ["baseline", "rdd-2"] and study.search.constraints == ()
+
+
+def test_an_arm_that_keeps_no_bound_is_not_said_to_be_unfinished(
+    finished: Finisher, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = finished(search={"constraints": ["miou <= 20.5"]}, pruning={"kind": "none"})
+    capsys.readouterr()
+    assert list(read_config(prepare(folder)).arms) == ["baseline"]
+    assert capsys.readouterr().err == (
+        "rdd is left out: no trial of it keeps the bounds of the search, miou <= 20.5; search longer\n"
+    )
+    with pytest.raises(ValueError, match=r"no trial of 'rdd' keeps the bounds of the search, miou <= 20.5; search"):
+        prepare(folder, arms=["rdd"])
 
 
 def test_an_arm_without_a_finished_trial_is_named(finished: Finisher, capsys: pytest.CaptureFixture[str]) -> None:

@@ -122,6 +122,18 @@ def test_the_table_fits_eighty_columns(config: Reader, tmp_path: Path, long: str
     assert table[4].endswith("2 trials, 33 % of the budget, about 0:46 left"), "four of 10 s, and three starts of 2 s"
 
 
+def test_the_best_of_an_arm_keeps_the_bounds_of_the_search(config: Reader, tmp_path: Path) -> None:
+    study = config(search={"constraints": ["miou <= 30"]}, pruning={"kind": "none"})
+    arm = open_arms(study, tmp_path, with_teacher=False)["rdd"]
+    shown = []
+    for score in (40.0, 20.0, 35.0):
+        asked = arm.ask()
+        assert asked is not None
+        arm.tell(asked.number, TrialState.COMPLETE, score, {**ROW, "trial": asked.number, "iterations": 12})
+        shown.append(views._best(arm))
+    assert shown == ["", "20.00", "20.00"]
+
+
 def vars_of(arm: Any) -> dict[str, Any]:
     return {"space": list(arm.space), "task": {"weighting": "rdd"}, "methods": {"kd": {}}}
 

@@ -19,6 +19,7 @@ from analysis.queries import best
 from study import tables
 from study.commands.searches import status
 from study.configuration.config import StudyConfig
+from study.configuration.objectives.students import MeasureLatency
 from study.configuration.recordings.plan import NO_RECORDINGS, StudyRecordings
 from study.execution import stopping
 from study.execution.capacity import HEAD, ClusterCapacity
@@ -78,9 +79,10 @@ class Driver:
         *,
         teacher: TeacherFile = TEACHER,
         recordings: StudyRecordings = NO_RECORDINGS,
+        measure: MeasureLatency | None = None,
     ) -> None:
         self.config, self.folder = config, folder
-        self.arms: dict[str, ArmLedger] = open_arms(config, folder, with_teacher=False)
+        self.arms: dict[str, ArmLedger] = open_arms(config, folder, with_teacher=False, measure=measure)
         self.tables = StudyTables(config, folder, self.arms)
         self.drain = Drain()
         self.recorder = Recorder(
