@@ -522,7 +522,7 @@ def open_arms(
     Args:
         with_teacher: whether the study trains its teacher itself, as an arm with one trial.
         price: makes the prices of a study whose ledger has none; None for counting operations, and only where a budget
-            needs it.
+            needs it and the study counts its cost in them.
         measure: times the students of a study whose ledger does not have them, on the device of a worker, because what
             is in the ledger stays. None for a caller that starts no trial of an arm: they are left to one that does.
 
@@ -564,7 +564,8 @@ def _price(
         return
     _price_added_searches(config, studies)
     unpriced = [name for name, study in studies.items() if read_prices(study.user_attrs) is None]
-    if not unpriced or (price is None and not any(config.budget_of(arm) for arm in config.arms)):
+    counted = config.price == "operations" and any(config.budget_of(arm) for arm in config.arms)
+    if not unpriced or (price is None and not counted):
         return
     made = price() if price else price_arms(config)
     for name in unpriced:

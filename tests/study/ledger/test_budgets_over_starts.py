@@ -71,6 +71,13 @@ def test_a_trial_goes_on_whose_budget_is_raised_before_it_ends(study: Reader, tm
     assert (ledger.stop_reason(asked.number), ledger.stopped_by(asked.number)) == (None, None)
 
 
+def test_who_measures_nothing_writes_no_price_that_is_to_be_measured(study: Reader, tmp_path: Path) -> None:
+    """A start for the teacher alone leaves the prices to the one that runs trials."""
+    config = study(18, price="measured")
+    assert open_arms(config, tmp_path, with_teacher=False)[ARM].spending.prices is None
+    assert opened(config, tmp_path).spending.prices is not None
+
+
 def test_retries_fill_a_budget_by_cost_and_no_more(study: Reader, tmp_path: Path) -> None:
     config = study(18, execution={"max_failed": 5}, pruning={"kind": "none"})
     ledger = opened(config, tmp_path)
